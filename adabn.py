@@ -1,0 +1,64 @@
+#!/usr/bin/env python3
+"""Adapt a trained network to the target domain by its batch normalisation statistics, without training."""
+import click
+
+from base.errors import exit_codes
+from base.files import writable_folder
+from base.flags import numbers
+from iters import ListedIter, read_list
+from iters.listed import square_centre_crop
+from iters.lists import NULL_LABEL
+from training import adabn
+from training.checkpoint import load_checkpoint, write_checkpoint
+from training.devices import find_devices
+from training.evaluate import evaluate
+from training.progress import log, log_to_stderr
+
+
+@click.command(context_settings=dict(show_default=True, help_option_names=["-h", "--help"]))
+@click.option("--model", required=True, help="Prefix of the checkpoint: PREFIX-symbol.json, PREFIX-0018.params.")
+@click.option("--epoch", type=click.IntRange(min=0), required=True, help="Its epoch number.")
+@click.option("--val", default="data/val.lst",
+              help="List of target images. All of them give the statistics; those with a label give the accuracy.")
+@click.option("--gpu", default=None, help="Number of the GPU to compute on.  [default: the CPU]")
+@click.option("--layers", default=None,
+              help="Batch normalisation layers to adapt, separated by commas, or all.  "
+                   "[default: the last two; bn1,stage4_unit3_bn3 of a ResNet-152]")
+@click.option("--statistics", type=click.Choice(["image", "pixel"]), default="image",
+              help="image: as the original, mean and variance over images of each image's mean. "
+                   "pixel: over images and pixels.")
+@click.option("--save-prefix", default=None, help="Write the adapted checkpoint under this prefix, same epoch.")
+@click.option("--image-shape", default="3,320,320", help="Channels, height, width of the network's input, in pixels.")
+@click.option("--batch-size", type=click.IntRange(min=1), default=32, help="Images computed at a time.")
+@click.option("--null-label", type=click.IntRange(min=0), default=NULL_LABEL, help="The label that means 'unknown'.")
+@click.option("--data-nthreads", type=click.IntRange(min=1), default=15, help="Threads that decode images.")
+def main(model, epoch, val, gpu, layers, statistics, save_prefix, image_shape, batch_size, null_label, data_nthreads):
+    """Take batch normalisation statistics from target images and classify the images with them."""
+    run(model, epoch, val, gpu, layers, statistics, save_prefix, image_shape, batch_size, null_label, data_nthreads)
+
+
+def run(model, epoch, val, gpu, layers, statistics, save_prefix, image_shape, batch_size, null_label, threads):
+    log_to_stderr()
+    device, = find_devices(gpu)
+    crop = numbers("--image-shape", image_shape, 3, int)[1]
+    if save_prefix:
+        writable_folder(save_prefix, "--save-prefix")
+    images = read_list(val, null_label=null_label)
+    checkpoint = load_checkpoint(model, epoch)
+    names = adabn.batch_norm_layers(checkpoint.symbol) if layers == "all" else layers and layers.split(",")
+    batches = ListedIter(images, batch_size, square_centre_crop(crop), threads)
+
+    adapted, before = adabn.adapt(checkpoint, batches, device, names, statistics)
+    if save_prefix:
+        log.info("saved %s", write_checkpoint(save_prefix, epoch, adapted.symbol, adapted.arg_params, adapted.aux_params))
+    if not images.labelled.any():
+        print(f"{val}: no image has a label, so there is no accuracy to tell.")
+        return
+    known = images.labelled
+    right_before = (before == images.labels)[known].mean()
+    after, _ = evaluate(adabn.classifier(adapted, device), batches, [device], null_label=null_label)
+    print(f"accuracy of {known.sum()} images: {right_before:.2%} before AdaBN, {after:.2%} after")
+
+
+if __name__ == "__main__":
+    exit_codes(main)()

@@ -1,0 +1,245 @@
+#!/usr/bin/env python3
+"""Train a classifier that carries over to another domain: stage 0 on the source, stage 1 on both."""
+import math
+import time
+from pathlib import Path
+
+import click
+
+from base.errors import InputError, exit_codes
+from base.files import writable_folder
+from base.flags import numbers
+from base.framework import mx
+from iters import Augmentation, DualIter, RecordIter, SyntheticIter, read_list, write_list
+from iters.lists import NULL_LABEL, list_text
+from symbols import JMMDLoss, MMDLoss, TransferNet, TransferObjective, features_block, resnet
+from tools.im2rec_helpers import is_packed, pack
+from training.checkpoint import load_checkpoint, save_checkpoint
+from training.devices import find_devices
+from training.loop import fit
+from training.progress import log, log_to_stderr
+from training.schedule import StepSchedule, step_updates
+from training.summary import Summary
+
+ON_OFF = click.IntRange(0, 1)
+
+
+@click.command(context_settings=dict(show_default=True, help_option_names=["-h", "--help"]))
+@click.option("--train-stage", type=click.IntRange(0, 1), default=0,
+              help="0: a new classifier on pretrained features, softmax on labelled images. "
+                   "1: go on from stage 0 with a transfer loss between source and target.")
+@click.option("--num-classes", type=click.IntRange(min=1), required=True, help="Number of classes; labels count from 0.")
+@click.option("--pretrained-model", default="model/resnet-152",
+              help="Prefix of the checkpoint to start from: PREFIX-symbol.json, PREFIX-0000.params.")
+@click.option("--pretrained-epoch", type=click.IntRange(min=0), default=0, help="Its epoch number.")
+@click.option("--layer-before-fullc", default="flatten0", help="The layer whose output feeds the classifier fc.")
+@click.option("--network", type=click.Choice(["resnet"]), default=None,
+              help="A new network with random weights instead of a checkpoint (stage 0).")
+@click.option("--num-layers", type=click.IntRange(min=1), default=None,
+              help="Depth of --network: 18, 34, 50, 101, 152, 200, 269; 8, 14, 20, … for images up to 32 pixels.")
+@click.option("--null-label", type=click.IntRange(min=0), default=NULL_LABEL, help="The label that means 'unknown'.")
+@click.option("--use-dan", is_flag=True, help="Transfer loss MMD (DAN). Default: JMMD (JAN).")
+@click.option("--transfer-weight", type=click.FloatRange(min=0), default=None,
+              help="Weight of the transfer loss against the summed softmax loss.  [default: 1 for MMD, 2 for JMMD]")
+@click.option("--freeze", is_flag=True,
+              help="Train only parameters whose names start with bn1, fc, stage3 or stage4.")
+@click.option("--model-prefix", default=None, help="Prefix of the checkpoints to write, one an epoch.")
+@click.option("--no-checkpoint", is_flag=True, help="Write no checkpoints.")
+@click.option("--load-epoch", type=click.IntRange(min=1), default=None,
+              help="Go on from this epoch of --model-prefix (parameters and schedule; momentum starts at 0).")
+@click.option("--gpus", default=None, help="Numbers of the GPUs to train on, such as 0,2,5.  [default: the CPU]")
+@click.option("--cpus", type=click.IntRange(min=1), default=None,
+              help="Number of CPU devices: a batch is divided among them as among GPUs.  [default: 1]")
+@click.option("--kv-store", default="device", help="How gradients of several devices are summed: device, local, dist_….")
+@click.option("--num-epochs", type=click.IntRange(min=1), default=100, help="Epoch to stop after.")
+@click.option("--lr", type=click.FloatRange(min=0), default=0.1, help="Learning rate of the first update.")
+@click.option("--lr-factor", type=click.FloatRange(min=0), default=0.1, help="Factor of the rate at every step.")
+@click.option("--lr-step-epochs", default=None, help="Epochs after which the rate drops, such as 10,16.")
+@click.option("--lr-step-unit", type=click.Choice(["flag", "epoch"]), default="flag",
+              help="flag: as the original, which in stage 1 drops the rate at half the epochs named. epoch: true epochs.")
+@click.option("--optimizer", default="sgd", help="An optimizer of MXNet: sgd, nag, adam, ….")
+@click.option("--mom", type=click.FloatRange(0, 1), default=0.9, help="Momentum, for optimizers that have one.")
+@click.option("--wd", type=click.FloatRange(min=0), default=0.0, help="Weight decay, on *_weight and *_gamma only.")
+@click.option("--batch-size", type=click.IntRange(min=1), default=128,
+              help="Images a batch over all devices; in stage 1 half source, half target.")
+@click.option("--disp-batches", type=click.IntRange(min=1), default=10, help="A log line every so many batches.")
+@click.option("--monitor", type=click.IntRange(min=0), default=0,
+              help="Log statistics of all parameters every so many batches; 0: never.")
+@click.option("--top-k", type=click.IntRange(min=0), default=0, help="Validate top-k accuracy too; 0: top-1 only.")
+@click.option("--test-io", type=ON_OFF, default=0, help="1: measure reading speed and train nothing.")
+@click.option("--benchmark", type=ON_OFF, default=0, help="1: random images instead of --data-dir.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of weights, order and augmentation.")
+@click.option("--dtype", type=click.Choice(["float32"]), default="float32", help="Type of parameters and images.")
+@click.option("--data-dir", default="./data", help="Folder with source.lst, target.lst and val.lst.")
+@click.option("--no-validation", is_flag=True, help="Train without val.lst: the target has no labels at all.")
+@click.option("--image-shape", default="3,320,320", help="Channels, height, width of the network's input, in pixels.")
+@click.option("--data-nthreads", type=click.IntRange(min=1), default=15, help="Threads that decode images.")
+@click.option("--rgb-mean", default=None,
+              help="Mean to subtract from red, green, blue, such as 123.68,116.779,103.939.  "
+                   "[default: none, the network's bn_data normalises]")
+@click.option("--pad-size", type=click.IntRange(min=0), default=0, help="Border added around training images, in pixels.")
+@click.option("--fill-value", type=click.IntRange(0, 255), default=255,
+              help="Grey value of borders and of what rotation, shearing and scaling uncover.")
+@click.option("--random-crop", type=ON_OFF, default=1, help="1: random resized crops. 0: centre crops, as in validation.")
+@click.option("--random-mirror", type=ON_OFF, default=1, help="1: mirror every other image, by chance.")
+@click.option("--min-random-area", type=click.FloatRange(0, 1, min_open=True), default=0.08,
+              help="Smallest part of the image's area in a random crop.")
+@click.option("--color-jitter", type=click.FloatRange(min=0), default=0.4,
+              help="Largest relative change of brightness, contrast and saturation.")
+@click.option("--pca-noise", type=click.FloatRange(min=0), default=0.1,
+              help="Standard deviation of the noise along the principal colour axes.")
+@click.option("--max-random-h", type=click.IntRange(0, 180), default=0, help="Largest change of hue, of 180.")
+@click.option("--max-random-s", type=click.IntRange(0, 255), default=0, help="Largest change of saturation, of 255.")
+@click.option("--max-random-l", type=click.IntRange(0, 255), default=0, help="Largest change of lightness, of 255.")
+@click.option("--max-random-aspect-ratio", type=click.FloatRange(0, 1, max_open=True), default=0.0,
+              help="Largest relative change of the aspect ratio, beyond that of random crops.")
+@click.option("--max-random-rotate-angle", type=click.IntRange(0, 180), default=0, help="Largest rotation, in degrees.")
+@click.option("--max-random-shear-ratio", type=click.FloatRange(0, 1), default=0.0, help="Largest shear.")
+@click.option("--max-random-scale", type=click.FloatRange(min=0, min_open=True), default=1.0, help="Largest scale.")
+@click.option("--min-random-scale", type=click.FloatRange(min=0, min_open=True), default=1.0, help="Smallest scale.")
+def main(**flags):
+    """Train a classifier that carries over from a labelled source domain to an unlabelled target domain.
+
+    --data-dir holds source.lst, target.lst and val.lst: a line an image with index, label and path,
+    separated by tabs. Target images whose label is unknown have the null label. Lists are packed to
+    RecordIO when that has not been done yet.
+    """
+    run(**flags)
+
+
+def run(*, train_stage, num_classes, image_shape, num_epochs, lr, lr_factor, lr_step_epochs, lr_step_unit, batch_size,
+        gpus, cpus, kv_store, model_prefix, no_checkpoint, load_epoch, use_dan, transfer_weight, null_label, freeze,
+        optimizer, mom, wd, disp_batches, monitor, top_k, test_io, seed, dtype, benchmark, data_dir, no_validation,
+        data_nthreads, pretrained_model, pretrained_epoch, layer_before_fullc, network, num_layers, **augmentation):
+    """What the flags ask for, in the order in which things can go wrong."""
+    log_to_stderr()
+    devices = find_devices(gpus, cpus)
+    _check_batch_size(batch_size, len(devices), train_stage)
+    image_shape = numbers("--image-shape", image_shape, 3, int)
+    augmentation = _augmentation(**augmentation)
+    if load_epoch and not model_prefix:
+        raise InputError("--load-epoch was given without --model-prefix; name the checkpoints to go on from.")
+    if model_prefix:
+        writable_folder(model_prefix, "--model-prefix")
+    if not benchmark:
+        training, val, num_examples = _lists(Path(data_dir), train_stage, num_classes, null_label, no_validation)
+
+    mx.random.seed(seed)
+    if load_epoch:
+        net = load_checkpoint(model_prefix, load_epoch).classifier(layer_before_fullc, num_classes)
+    elif train_stage:
+        net = load_checkpoint(pretrained_model, pretrained_epoch).classifier(layer_before_fullc, num_classes)
+    elif network:
+        net = TransferNet(_new_features(network, num_layers, image_shape), num_classes)
+    else:
+        net = TransferNet(load_checkpoint(pretrained_model, pretrained_epoch).features(layer_before_fullc), num_classes)
+
+    domain_batch = batch_size // 2 if train_stage else batch_size
+    crop = image_shape[1]
+    if benchmark:
+        domains = [SyntheticIter(domain_batch, image_shape, num_classes) for _ in range(1 + train_stage)]
+        validation, num_examples = None, domains[0].num_images
+    else:
+        for images in [*training, *([val] if val else [])]:
+            if not is_packed(images):
+                pack(images, data_nthreads)
+        domains = [RecordIter(images, domain_batch, image_shape, augmentation.training(crop), True, data_nthreads, seed)
+                   for images in training]
+        validation = val and RecordIter(val, batch_size, image_shape, augmentation.validation(crop), False,
+                                        data_nthreads, seed)
+    batches = DualIter(*domains, num_devices=len(devices)) if train_stage else domains[0]
+    if test_io:
+        _measure_reading(batches)
+        return
+
+    steps = step_updates(lr_step_epochs, num_examples, batch_size, batches.batches_per_epoch, lr_step_unit)
+    _log_schedule(lr, lr_factor, steps, batches.batches_per_epoch)
+    objective = _objective(train_stage, use_dan, transfer_weight, null_label)
+    summary = Summary(model_prefix, load_epoch or 0) if model_prefix else None
+    fit(net, objective, batches, devices, StepSchedule(lr, lr_factor, steps), num_epochs, optimizer=optimizer,
+        momentum=mom, wd=wd, kvstore=kv_store, freeze=freeze, first_epoch=load_epoch or 0, validation=validation,
+        top_k=max(top_k, 1), null_label=null_label, disp_batches=disp_batches, monitor=monitor,
+        save=(lambda epoch: save_checkpoint(model_prefix, epoch, net)) if model_prefix and not no_checkpoint else None,
+        on_epoch=summary.add if summary else None)
+
+
+def _check_batch_size(batch_size, num_devices, train_stage):
+    unit = 4 * num_devices if train_stage else num_devices
+    if batch_size % unit:
+        nearest = max(unit, round(batch_size / unit) * unit)
+        why = "4 × the number of devices (pairs of source and of target images on each)" if train_stage else \
+            "the number of devices"
+        raise InputError(f"--batch-size is {batch_size} on {num_devices} device{'s' * (num_devices > 1)}; expected a "
+                         f"multiple of {unit}, {why}. {nearest} would do.")
+
+
+def _lists(folder, train_stage, num_classes, null_label, no_validation):
+    """The lists of the domains to train on, the list to validate on or None, and the number of examples that
+    an epoch of the schedule counts: those of the source, or in stage 1 of the smaller domain."""
+
+    def read(name):
+        return read_list(folder / name, num_classes, null_label)
+
+    source = read("source.lst")
+    target = read("target.lst") if train_stage or (folder / "target.lst").exists() else None
+    val = None if no_validation else read("val.lst")
+    if train_stage:
+        return [source, target], val, min(len(source), len(target))
+    return [_with_labelled_target(source, target)], val, len(source)
+
+
+def _with_labelled_target(source, target):
+    """The source and those target images that have a label, as one list: ``stage0.lst`` beside them."""
+    if target is None or not target.labelled.any():
+        return source
+    labelled = target.labelled
+    files = source.files + [file for file, known in zip(target.files, labelled) if known]
+    labels = [*source.labels.tolist(), *target.labels[labelled].tolist()]
+    path = source.path.with_name("stage0.lst")
+    log.info("%d target images have a label and join the source in %s", labelled.sum(), path)
+    if not path.exists() or path.read_text(encoding="utf-8") != list_text(labels, files):
+        write_list(path, labels, files)
+    return read_list(path, null_label=source.null_label)
+
+
+def _new_features(network, num_layers, image_shape):
+    if num_layers is None:
+        raise InputError(f"--network {network} was given without --num-layers; 50 is a usual depth.")
+    return features_block(resnet(num_layers, image_shape))
+
+
+def _augmentation(*, rgb_mean, color_jitter, random_crop, random_mirror, **others):
+    if others["min_random_scale"] > others["max_random_scale"]:
+        raise InputError(f"--min-random-scale is {others['min_random_scale']} and --max-random-scale is "
+                         f"{others['max_random_scale']}; the smallest must not exceed the largest.")
+    return Augmentation(bool(random_crop), bool(random_mirror), jitter=color_jitter,
+                        rgb_mean=numbers("--rgb-mean", rgb_mean, 3) if rgb_mean else (0.0, 0.0, 0.0), **others)
+
+
+def _objective(train_stage, use_dan, transfer_weight, null_label):
+    if not train_stage:
+        return TransferObjective(null_label=null_label)
+    loss, usual = (MMDLoss(), 1.0) if use_dan else (JMMDLoss(), 2.0)
+    weight = usual if transfer_weight is None else transfer_weight
+    return TransferObjective(loss, weight, joint=not use_dan, null_label=null_label)
+
+
+def _log_schedule(lr, factor, steps, batches_per_epoch):
+    drops = ", ".join(f"{lr * factor**i:g} after {step / batches_per_epoch:.4g} epochs (update {step})"
+                      for i, step in enumerate(steps, start=1))
+    log.info("%d updates an epoch; learning rate %g%s", batches_per_epoch, lr, f", then {drops}" if drops else "")
+
+
+def _measure_reading(batches):
+    batches.set_epoch(0)
+    images, started = 0, time.monotonic()
+    for batch in batches:
+        for array in batch.data:
+            array.wait_to_read()
+        images += batches.batch_size
+    seconds = time.monotonic() - started
+    print(f"{images} images in {seconds:.2f} s: {images / max(seconds, 1e-9):.1f} images/s")
+
+
+if __name__ == "__main__":
+    exit_codes(main)()

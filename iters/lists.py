@@ -1,0 +1,143 @@
+"""MXNet's ``.lst`` files: a line an image, with index, label and path, tab-separated."""
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from base.errors import InputError, first_ten
+from base.files import replacing
+
+NULL_LABEL = 9999
+
+
+@dataclass(frozen=True)
+class ImageList:
+    """The lines of a list, checked.
+
+    Attributes
+    ----------
+    path : Path
+        The ``.lst`` file.
+    indices, labels : int64 arrays (n,)
+    files : list of str
+        Image paths as they stand in the list.
+    null_label : int
+    """
+
+    path: Path
+    indices: np.ndarray
+    labels: np.ndarray
+    files: list
+    null_label: int = NULL_LABEL
+
+    def __len__(self):
+        return len(self.files)
+
+    @property
+    def record(self):
+        """Path of the ``.rec`` file that the list is packed to; ``.idx`` stands beside it."""
+        return self.path.with_suffix(".rec")
+
+    @property
+    def labelled(self):
+        """Boolean array (n,): which images have a label."""
+        return self.labels != self.null_label
+
+
+def read_list(path, num_classes=None, null_label=NULL_LABEL):
+    """Read a ``.lst`` file and check every line.
+
+    Parameters
+    ----------
+    path : str or Path
+    num_classes : int or None
+        Labels must be below it, or be the null label. None: any label from 0 up.
+    null_label : int, default 9999
+
+    Returns: `ImageList`.
+
+    Raises: InputError that names the file and up to ten lines, with what is wrong in each.
+
+    >>> _ = Path("/tmp/example.lst").write_text("0\\t3\\tphotos/a.jpg\\n1\\t9999\\tphotos/b.jpg\\n")
+    >>> read_list("/tmp/example.lst", num_classes=4).labelled.tolist()
+    [True, False]
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; expected a list of images, a line each: "
+                         "index, label, path, separated by tabs.") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not a text file in UTF-8 (byte {error.start}).") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}.") from None
+
+    indices, labels, files, problems = [], [], [], []
+    first_line_of = {}
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            index, label, file = _parse(line, num_classes, null_label)
+            if index in first_line_of:
+                raise InputError(f"index {index} stands in line {first_line_of[index]} already")
+            first_line_of[index] = number
+        except InputError as error:
+            problems.append(f"line {number}: {error}")
+            continue
+        indices.append(index)
+        labels.append(label)
+        files.append(file)
+    if problems:
+        raise InputError(f"{path}: {len(problems)} of its lines cannot be used:{first_ten(problems)}")
+    if not files:
+        raise InputError(f"{path}: empty; expected a line an image: index, label, path, separated by tabs.")
+    return ImageList(path, np.array(indices, np.int64), np.array(labels, np.int64), files, null_label)
+
+
+def _parse(line, num_classes, null_label):
+    fields = line.split("\t")
+    if len(fields) != 3:
+        raise InputError(f"{len(fields)} field{'s' * (len(fields) != 1)}; expected 3, separated by tabs: "
+                         "index, label, path")
+    index, label = _whole_number(fields[0], "index"), _whole_number(fields[1], "label")
+    if num_classes is not None and label >= num_classes and label != null_label:
+        raise InputError(f"label {label}; expected 0 to {num_classes - 1} (--num-classes {num_classes}), "
+                         f"or the null label {null_label}")
+    file = fields[2].strip()
+    if not file:
+        raise InputError("no path")
+    return index, label, file
+
+
+def _whole_number(text, name):
+    try:
+        number = float(text)
+    except ValueError:
+        raise InputError(f"{name} {text.strip()!r} is not a number") from None
+    if not math.isfinite(number) or number != int(number):
+        raise InputError(f"{name} {text.strip()} is not a whole number")
+    if number < 0:
+        raise InputError(f"{name} {text.strip()} is negative")
+    return int(number)
+
+
+def write_list(path, labels, files):
+    """Write a ``.lst`` file, whole or not at all, and return its path.
+
+    Raises: InputError when the folder cannot be written.
+    """
+    with replacing(path) as temporary:
+        temporary.write_text(list_text(labels, files), encoding="utf-8")
+    return Path(path)
+
+
+def list_text(labels, files):
+    """The content of a ``.lst`` file whose indices count from 0.
+
+    >>> list_text([3, 9999], ["photos/a.jpg", "photos/b.jpg"])
+    '0\\t3\\tphotos/a.jpg\\n1\\t9999\\tphotos/b.jpg\\n'
+    """
+    return "".join(f"{index}\t{label}\t{file}\n" for index, (label, file) in enumerate(zip(labels, files)))

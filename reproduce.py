@@ -1,0 +1,241 @@
+#!/usr/bin/env python3
+"""The table of the original, CNN, AdaBN, DAN and JAN, on any data: every number by the project's own commands."""
+import csv
+import re
+import shlex
+import statistics
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import cv2
+import matplotlib
+from tqdm import tqdm
+
+from base.errors import InputError, exit_codes
+from base.files import replacing, writable_folder
+from iters import read_list
+from training.summary import read_summary
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt  # noqa: E402
+
+HERE = Path(__file__).resolve().parent
+ORIGINAL_STAGE0 = "--lr 0.01 --lr-step-epochs 10,16 --num-epochs 18 --lr-factor 0.1 --batch-size 64"
+ORIGINAL_STAGE1 = "--lr 0.0001 --lr-step-epochs 6,8,10,12 --num-epochs 14 --lr-factor 0.5 --batch-size 64"
+METHODS = {     # name in files: name in the table, published accuracy on cars in percent
+    "cnn": ("CNN (no transfer)", 68.7),
+    "adabn": ("AdaBN", 71.6),
+    "dan": ("DAN (MMD)", 73.7),
+    "jan": ("JAN (JMMD)", 78.9),
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """One command of one seed: what is called, where it writes, and which file says that it is done."""
+
+    method: str
+    seed: int
+    command: tuple
+    prefix: Path
+    done: Path
+
+    @property
+    def log(self):
+        """Path of the file that holds what the command said."""
+        return Path(f"{self.prefix}.log")
+
+
+@click.command(context_settings=dict(show_default=True, help_option_names=["-h", "--help"]))
+@click.option("--data-dir", default="./data", help="Folder with source.lst, target.lst and val.lst.")
+@click.option("--num-classes", type=click.IntRange(min=1), required=True, help="Number of classes.")
+@click.option("--gpus", default=None, help="Numbers of the GPUs to train on, such as 0,1,2,3.  [default: the CPU]")
+@click.option("--seeds", type=click.IntRange(min=1), default=3, help="How often everything is repeated.")
+@click.option("--jobs", type=click.IntRange(min=1), default=1, help="Commands that run at the same time.")
+@click.option("--output", default=None, help="Folder for checkpoints, logs, table, CSV and picture.  "
+                                             "[default: runs/ and the name of --data-dir]")
+@click.option("--stage0", default=ORIGINAL_STAGE0, help="Flags of fine_tune.py in stage 0.")
+@click.option("--stage1", default=ORIGINAL_STAGE1, help="Flags of fine_tune.py in stage 1.")
+@click.option("--common", default="", help="Flags of fine_tune.py in both stages.")
+@click.option("--adabn", default="", help="Flags of adabn.py.")
+def main(data_dir, num_classes, gpus, seeds, jobs, output, stage0, stage1, common, adabn):
+    """Run the four rows of the published table on --data-dir, over several seeds.
+
+    The default flags are the original's. Finished commands are not run again: delete the output folder
+    to start over. Accuracies are those of the last epoch; none is chosen by looking at target labels.
+    """
+    output = Path(output or Path("runs") / Path(data_dir).resolve().name)
+    writable_folder(output / "table.md", "--output")
+    for name in ("source.lst", "target.lst", "val.lst"):
+        read_list(Path(data_dir) / name, num_classes)
+    first, second = plan(output, data_dir, num_classes, gpus, seeds, stage0, stage1, common, adabn)
+    with tqdm(total=len(first + second), unit=" runs", disable=None) as bar, ThreadPoolExecutor(jobs) as pool:
+        for stage in (first, second):
+            futures = [pool.submit(execute, run, bar) for run in stage]
+            try:
+                for future in futures:
+                    future.result()
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+    results = {method: [] for method in METHODS}
+    for run in first + second:
+        results[run.method].append(accuracy(run))
+    text = table(results, Path(data_dir).resolve().name)
+    with replacing(output / "table.md") as temporary:
+        temporary.write_text(text)
+    write_csv(output / "results.csv", first + second)
+    draw(output / "curves.png", first + second, data_dir)
+    print(f"{text}\n{output / 'table.md'}, {output / 'results.csv'}, {output / 'curves.png'}")
+
+
+def plan(output, data_dir, num_classes, gpus, seeds, stage0, stage1, common, adabn):
+    """The commands of all seeds: those of stage 0, and those that go on from their checkpoints."""
+    first, second = [], []
+    gpu = gpus.split(",")[0] if gpus else None
+    for seed in range(seeds):
+        def train(name, flags, seed=seed):
+            prefix = output / f"seed{seed}" / name
+            command = ["fine_tune.py", "--data-dir", data_dir, "--num-classes", num_classes, "--seed", seed,
+                       "--model-prefix", prefix, *(["--gpus", gpus] if gpus else []),
+                       *shlex.split(common), *shlex.split(flags)]
+            epochs = last_epoch(command)
+            return Run(name, seed, tuple(map(str, command)), prefix, Path(f"{prefix}-{epochs:04d}.params")), epochs
+
+        cnn, epochs = train("cnn", f"--train-stage 0 {stage0}")
+        first.append(cnn)
+        start = f"--train-stage 1 --pretrained-model {shlex.quote(str(cnn.prefix))} --pretrained-epoch {epochs} {stage1}"
+        prefix = output / f"seed{seed}" / "adabn"
+        command = ["adabn.py", "--model", cnn.prefix, "--epoch", epochs, "--val", Path(data_dir) / "val.lst",
+                   *(["--gpu", gpu] if gpu else []), *shlex.split(adabn)]
+        second += [Run("adabn", seed, tuple(map(str, command)), prefix, Path(f"{prefix}.log")),
+                   train("dan", f"--use-dan {start}")[0], train("jan", start)[0]]
+    return first, second
+
+
+def last_epoch(command):
+    """The value of --num-epochs in a command of fine_tune.py."""
+    if "--num-epochs" not in command[:-1]:
+        raise InputError("--stage0 and --stage1 need --num-epochs, written with a space before the number.")
+    value = command[len(command) - 1 - command[::-1].index("--num-epochs") + 1]
+    if not str(value).isdigit():
+        raise InputError(f"--num-epochs is {value!r}; expected a number.")
+    return int(value)
+
+
+def execute(run, bar):
+    """Run a command unless the same one has been finished before; its words go to its log."""
+    line = shlex.join(run.command)
+    record = Path(f"{run.prefix}.command")
+    said = f"seed {run.seed}, {METHODS[run.method][0]}"
+    if run.done.exists() and record.exists() and record.read_text() == line:
+        bar.write(f"{said}: done before, {accuracy(run):.2f} %", file=sys.stderr)
+        bar.update()
+        return
+    started = time.monotonic()
+    run.prefix.parent.mkdir(parents=True, exist_ok=True)
+    record.unlink(missing_ok=True)
+    script, *flags = run.command
+    with open(run.log, "w") as log:
+        code = subprocess.run([sys.executable, HERE / script, *flags], stdout=log, stderr=subprocess.STDOUT,
+                              stdin=subprocess.DEVNULL).returncode
+    if code:
+        raise InputError(f"{said}: ended with exit code {code}. Its last words, from {run.log}:\n"
+                         + "\n".join(run.log.read_text().splitlines()[-5:]))
+    record.write_text(line)
+    bar.write(f"{said}: {accuracy(run):.2f} % in {time.monotonic() - started:.0f} s", file=sys.stderr)
+    bar.update()
+
+
+def accuracy(run):
+    """Accuracy on val.lst after the last epoch, in percent."""
+    if run.method == "adabn":
+        return float(re.search(r"([\d.]+)% after", run.log.read_text())[1])
+    return 100 * float(read_summary(f"{run.prefix}-summary.csv")[-1]["validation_accuracy"])
+
+
+def table(results, name):
+    """The results as a Markdown table: mean ± standard deviation over the seeds, the published figures beside them.
+
+    >>> print(table({"cnn": [50.0, 54.0], "adabn": [55.0, 57.0], "dan": [70.0, 70.0], "jan": [75.0, 75.0]}, "mine"))
+    | method | mine, 2 seeds | gain over CNN | published (cars) |
+    | --- | --- | --- | --- |
+    | CNN (no transfer) | 52.0 ± 2.8 % | | 68.7 % |
+    | AdaBN | 56.0 ± 1.4 % | +4.0 ± 1.4 | 71.6 % |
+    | DAN (MMD) | 70.0 ± 0.0 % | +18.0 ± 2.8 | 73.7 % |
+    | JAN (JMMD) | 75.0 ± 0.0 % | +23.0 ± 2.8 | 78.9 % |
+    <BLANKLINE>
+    """
+    seeds = len(results["cnn"])
+    lines = [f"| method | {name}, {seeds} seed{'s' * (seeds > 1)} | gain over CNN | published (cars) |",
+             "| --- | --- | --- | --- |"]
+    for method, values in results.items():
+        gains = [value - base for value, base in zip(values, results["cnn"])]
+        gain = "" if method == "cnn" else f"{_mean_sd(gains, '+.1f')} "
+        lines.append(f"| {METHODS[method][0]} | {_mean_sd(values, '.1f')} % | {gain}| {METHODS[method][1]} % |")
+    return "\n".join(lines) + "\n"
+
+
+def _mean_sd(values, form):
+    mean = format(statistics.mean(values), form)
+    return f"{mean} ± {statistics.stdev(values):.1f}" if len(values) > 1 else mean
+
+
+def write_csv(path, runs):
+    """A line a run: method, seed, accuracy in percent, the command that gave it."""
+    with replacing(path) as temporary, open(temporary, "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["method", "seed", "accuracy_percent", "command"])
+        writer.writerows([run.method, run.seed, f"{accuracy(run):.4f}", shlex.join(run.command)] for run in runs)
+
+
+def draw(path, runs, data_dir):
+    """Sample images of both domains, and accuracy and losses by epoch; thin lines are seeds, thick ones their mean."""
+    figure = plt.figure(figsize=(13, 8), layout="constrained")
+    samples, curves = figure.subfigures(2, 1, height_ratios=(1, 2.6))
+    for row, (axes, name) in enumerate(zip(samples.subplots(2, 12), ("source.lst", "target.lst"))):
+        images = read_list(Path(data_dir) / name)
+        step = max(len(images) // 12, 1)
+        for axis, file in zip(axes, images.files[::step]):
+            image = cv2.imread(file)
+            if image is not None:
+                axis.imshow(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
+        for axis in axes:
+            axis.set_axis_off()
+        axes[0].set_title(f"{('source', 'target')[row]} images", loc="left", fontsize=10)
+    plots = dict(zip(("validation_accuracy", "loss", "transfer_loss"), curves.subplots(1, 3)))
+    titles = {"validation_accuracy": "accuracy on val.lst [%]", "loss": "softmax loss on labelled images [nat]",
+              "transfer_loss": "transfer loss (MMD or JMMD)"}
+    for method, colour in (("cnn", "C7"), ("dan", "C0"), ("jan", "C3")):
+        epochs = [read_summary(f"{run.prefix}-summary.csv") for run in runs if run.method == method]
+        offset = 0 if method == "cnn" else last_epoch(next(run for run in runs if run.method == "cnn").command)
+        for column, axis in plots.items():
+            if column == "transfer_loss" and method == "cnn":
+                continue
+            scale = 100 if column == "validation_accuracy" else 1
+            lines = [[scale * float(row[column]) for row in rows] for rows in epochs]
+            x = [offset + int(row["epoch"]) for row in epochs[0]]
+            for line in lines:
+                axis.plot(x, line, color=colour, linewidth=0.7, alpha=0.6)
+            axis.plot(x, [statistics.mean(values) for values in zip(*lines)], color=colour, linewidth=2,
+                      label=METHODS[method][0])
+    adabn = [accuracy(run) for run in runs if run.method == "adabn"]
+    plots["validation_accuracy"].axhline(statistics.mean(adabn), color="C2", linestyle="--", label=METHODS["adabn"][0])
+    plots["transfer_loss"].axhline(0, color="black", linewidth=0.7)
+    for column, axis in plots.items():
+        axis.set_xlabel("epoch (stage 1 follows stage 0)")
+        axis.set_title(titles[column], fontsize=10)
+        axis.legend(fontsize=8)
+        axis.grid(alpha=0.3)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=110)
+    plt.close(figure)
+
+
+if __name__ == "__main__":
+    exit_codes(main)()

@@ -1,0 +1,11 @@
+"""What is computed: networks and losses. Nothing here knows where images come from."""
+from symbols.backbone import cut, features_block
+from symbols.kernels import GaussianKernel
+from symbols.mmd import JMMDLoss, MMDLoss
+from symbols.objective import TransferObjective
+from symbols.resnet import resnet
+from symbols.transfer_net import TransferNet
+
+__all__ = [
+    "GaussianKernel", "JMMDLoss", "MMDLoss", "TransferNet", "TransferObjective", "cut", "features_block", "resnet",
+]

@@ -1,0 +1,60 @@
+"""What one device minimises: softmax over labelled images, plus the transfer loss."""
+from base.framework import mx
+
+
+class TransferObjective(mx.gluon.HybridBlock):
+    r"""Summed cross-entropy of the labelled images plus a weighted transfer loss.
+
+    .. math:: L = \sum_{i:\,y_i \ne \text{null}} -\log p_i[y_i] \;+\; w \cdot T(x, p),
+              \qquad p = \operatorname{softmax}(\text{logits})
+
+    The sum runs over labelled images only; images with the null label add nothing to it. The optimizer
+    divides the gradient by the whole batch B, so that the transfer loss of each of D devices weighs
+    w / B against a sum over its labelled images: the more devices share a batch, the more it weighs.
+
+    Parameters
+    ----------
+    transfer : HybridBlock or None, default None
+        `MMDLoss` is called with the features, `JMMDLoss` with features and class probabilities: whichever
+        number of inputs it takes is told by `joint`. None: softmax alone.
+    weight : float, default 1.0
+        w, in units of the transfer loss. The original has 1 for MMD and 2 for JMMD.
+    joint : bool, default False
+        Whether `transfer` takes the class probabilities too.
+    null_label : int, default 9999
+        The label that means 'unknown'.
+
+    Inputs:
+        - **features**: (b, d); **logits**: (b, c); **labels**: (b,).
+
+    Outputs:
+        - **objective**: (1,), what to differentiate.
+        - **statistics**: (4,), without gradient: summed cross-entropy, transfer loss, correctly
+          classified labelled images, labelled images.
+
+    >>> objective, statistics = TransferObjective()(mx.nd.ones((2, 3)), mx.nd.zeros((2, 4)), mx.nd.array([1, 9999]))
+    >>> print(f"{objective.asscalar():.4f} from {statistics[3].asscalar():.0f} labelled image")
+    1.3863 from 1 labelled image
+    """
+
+    def __init__(self, transfer=None, weight=1.0, joint=False, null_label=9999, **kwargs):
+        super().__init__(**kwargs)
+        self._weight = weight
+        self._joint = joint
+        self._null_label = null_label
+        with self.name_scope():
+            self.transfer = transfer
+
+    def hybrid_forward(self, F, features, logits, labels):
+        labelled = labels != self._null_label
+        log_p = F.log_softmax(logits, axis=-1)
+        cross_entropy = F.where(labelled, -F.pick(log_p, labels, mode="clip"), F.zeros_like(labels))
+        softmax_loss = F.sum(cross_entropy).reshape((1,))
+        if self.transfer is None:
+            # Zero, taken from the features because Gluon warns of an input that no result depends on.
+            transfer_loss = F.sum(F.zeros_like(F.slice_axis(features, axis=1, begin=0, end=1))).reshape((1,))
+        else:
+            transfer_loss = self.transfer(*((features, F.exp(log_p)) if self._joint else (features,)))
+        correct = F.sum((F.argmax(logits, axis=-1) == labels) * labelled).reshape((1,))
+        statistics = F.concat(softmax_loss, transfer_loss, correct, F.sum(labelled).reshape((1,)), dim=0)
+        return softmax_loss + self._weight * transfer_loss, F.BlockGrad(statistics)

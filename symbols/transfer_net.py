@@ -1,0 +1,40 @@
+"""Any network's features with a classifier ``fc`` on top."""
+from base.framework import mx
+
+
+class TransferNet(mx.gluon.HybridBlock):
+    r"""Features and class scores of a batch of images.
+
+    .. math:: x = \text{features}(\text{images}), \qquad \text{logits} = x W^\top + b
+
+    Parameters
+    ----------
+    features : HybridBlock
+        From images to features (b, d).
+    num_classes : int
+        Rows of ``fc_weight`` (num_classes, d) and ``fc_bias`` (num_classes,).
+
+    Inputs:
+        - **images**: (b, channels, height, width), raw RGB 0–255 unless the network wants otherwise.
+
+    Outputs:
+        - **features**: (b, d); **logits**: (b, num_classes).
+
+    >>> net = TransferNet(mx.gluon.nn.Flatten(), num_classes=5)
+    >>> net.initialize()
+    >>> [output.shape for output in net(mx.nd.zeros((4, 3, 2, 2)))]
+    [(4, 12), (4, 5)]
+    """
+
+    def __init__(self, features, num_classes):
+        super().__init__(prefix="")
+        self.num_classes = num_classes
+        self.features = features
+        # No name scope: a checkpoint calls these parameters fc_weight and fc_bias, whatever is below.
+        self.fc_weight = self.params.get("fc_weight", shape=(num_classes, 0), allow_deferred_init=True,
+                                         init=mx.init.Xavier("gaussian", "in", 2))
+        self.fc_bias = self.params.get("fc_bias", shape=(num_classes,), init="zeros")
+
+    def hybrid_forward(self, F, images, fc_weight, fc_bias):
+        features = self.features(images)
+        return features, F.FullyConnected(features, fc_weight, fc_bias, num_hidden=self.num_classes, name="fc")

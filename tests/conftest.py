@@ -1,0 +1,74 @@
+"""What several test files use."""
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from base.framework import mx
+from iters import write_list
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(autouse=True)
+def doctest_names(doctest_namespace):
+    """Names that the examples in docstrings use without importing them."""
+    doctest_namespace.update(mx=mx, np=np, Path=Path)
+
+
+@pytest.fixture
+def command():
+    """Call a command of ours as a user would, and get its CompletedProcess."""
+
+    def call(script, *flags, cwd=ROOT, expect=0, env=None):
+        done = subprocess.run([sys.executable, str(ROOT / script), *map(str, flags)], cwd=cwd, text=True,
+                              capture_output=True, stdin=subprocess.DEVNULL, env={**os.environ, **(env or {})})
+        assert done.returncode == expect, f"{script} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
+        if expect == 2:
+            assert "Traceback" not in done.stderr, done.stderr
+        return done
+
+    return call
+
+
+def make_domain(folder, name, labels, seed=0, side=24, suffix=".jpg"):
+    """Write one small image a label, whose colour tells the label, and a list of them; return the list's path."""
+    rng = np.random.default_rng(seed)
+    (folder / name).mkdir(parents=True, exist_ok=True)
+    files = []
+    for i, label in enumerate(labels):
+        image = rng.integers(0, 60, (side, side, 3), dtype=np.uint8)
+        image[:, :, 2 - label % 3] += np.uint8(120)      # OpenCV's channels are blue, green, red
+        files.append(str(folder / name / f"{i:03d}{suffix}"))
+        cv2.imwrite(files[-1], image)
+    return write_list(folder / f"{name}.lst", labels, files)
+
+
+@pytest.fixture
+def data(tmp_path):
+    """A data folder: 24 source, 16 null-labelled target and 16 validation images of 3 classes."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    make_domain(folder, "source", [i % 3 for i in range(24)], seed=1)
+    labels = [i % 3 for i in range(16)]
+    val = make_domain(folder, "val", labels, seed=2)
+    files = [line.split("\t")[2] for line in val.read_text().splitlines()]
+    write_list(folder / "target.lst", [9999] * 16, files)
+    return folder
+
+
+SMALL = ["--num-classes", 3, "--image-shape", "3,16,16", "--data-nthreads", 2, "--batch-size", 8, "--num-epochs", 1,
+         "--lr", 0.01]
+NEW_NETWORK = ["--train-stage", 0, "--network", "resnet", "--num-layers", 8]
+
+
+@pytest.fixture
+def stage0(data, command, tmp_path):
+    """The prefix of a checkpoint of stage 0, epoch 1, on `data`."""
+    prefix = tmp_path / "model" / "s0"
+    command("fine_tune.py", *NEW_NETWORK, *SMALL, "--data-dir", data, "--model-prefix", prefix)
+    return prefix

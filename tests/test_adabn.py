@@ -1,0 +1,109 @@
+"""AdaBN against the statistics computed in NumPy."""
+import re
+
+import numpy as np
+import pytest
+from conftest import SMALL
+
+from base.errors import InputError
+from base.framework import mx
+from iters import ListedIter, read_list, write_list
+from iters.listed import square_centre_crop
+from symbols import features_block
+from training import adabn
+from training.checkpoint import load_checkpoint
+
+
+@pytest.fixture
+def target(data):
+    return ListedIter(read_list(data / "val.lst"), 6, square_centre_crop(16), threads=2)
+
+
+def layer_input(checkpoint, layer, images):
+    """The output of a layer for all images, in one go."""
+    block = features_block(checkpoint.symbol.get_internals()[layer], checkpoint.arg_params, checkpoint.aux_params)
+    block.initialize()
+    return block(images).asnumpy().astype(np.float64)
+
+
+@pytest.mark.parametrize("statistics", ["image", "pixel"])
+def test_statistics_are_those_of_the_target(stage0, target, statistics):
+    checkpoint = load_checkpoint(stage0, 1)
+    names = {"bn1": "stage3_unit1_plus_output", "stage3_unit1_bn2": "stage3_unit1_conv1_output", "bn_data": "data"}
+    adapted, predictions = adabn.adapt(checkpoint, target, mx.cpu(), list(names), statistics)
+    target.reset()
+    images = mx.nd.concat(*(batch.data[0] for batch in target), dim=0)
+    for layer, source in names.items():
+        h = images.asnumpy().astype(np.float64) if source == "data" else layer_input(checkpoint, source, images)
+        means = h.mean(axis=(2, 3))
+        variance = means.var(axis=0) if statistics == "image" else h.var(axis=(0, 2, 3))
+        np.testing.assert_allclose(adapted.aux_params[layer + "_moving_mean"].asnumpy(), means.mean(axis=0), rtol=1e-5,
+                                   atol=1e-6)
+        np.testing.assert_allclose(adapted.aux_params[layer + "_moving_var"].asnumpy(), variance, rtol=1e-4)
+    for name, value in checkpoint.aux_params.items():
+        if not name.startswith(tuple(names)):
+            assert (adapted.aux_params[name] == value).asnumpy().all()
+    scores = layer_input(checkpoint, "fc_output", images)
+    np.testing.assert_array_equal(predictions, scores.argmax(axis=1))
+
+
+def test_default_layers_are_the_last_two(stage0, target):
+    checkpoint = load_checkpoint(stage0, 1)
+    adapted, _ = adabn.adapt(checkpoint, target, mx.cpu())
+    changed = {name for name, value in adapted.aux_params.items() if (value != checkpoint.aux_params[name]).asnumpy().any()}
+    assert changed == {f"{layer}_moving_{kind}" for layer in ("stage3_unit1_bn2", "bn1") for kind in ("mean", "var")}
+    from symbols import resnet
+    assert adabn.batch_norm_layers(resnet(152, (3, 320, 320)))[-2:] == ["stage4_unit3_bn3", "bn1"]
+
+
+def test_unknown_layers_are_refused_with_those_that_there_are(stage0, target):
+    with pytest.raises(InputError, match="no batch normalisation layer bn9; it has bn_data stage1_unit1_bn1"):
+        adabn.adapt(load_checkpoint(stage0, 1), target, mx.cpu(), ["bn1", "bn9"])
+
+
+def test_running_moments_of_blocks_are_those_of_all_rows():
+    rows = np.random.default_rng(0).normal(1e6, 1, size=(1000, 3))
+    moments = adabn.RunningMoments()
+    for block in np.array_split(rows, 7):
+        moments.add(block)
+    np.testing.assert_allclose(moments.mean, rows.mean(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(moments.variance, rows.var(axis=0), rtol=1e-9)
+
+
+def test_command_prints_accuracies_and_writes_the_adapted_checkpoint(stage0, data, command, tmp_path):
+    flags = ["--model", stage0, "--epoch", 1, "--val", data / "val.lst", "--image-shape", "3,16,16"]
+    done = command("adabn.py", *flags, "--layers", "all", "--statistics", "pixel", "--save-prefix", tmp_path / "a" / "m")
+    found = re.search(r"accuracy of 16 images: ([\d.]+)% before AdaBN, ([\d.]+)% after", done.stdout)
+    adapted = load_checkpoint(tmp_path / "a" / "m", 1)
+    net = adabn.classifier(adapted, mx.cpu())
+    images = read_list(data / "val.lst")
+    batch = ListedIter(images, 16, square_centre_crop(16)).next()
+    right = (net(batch.data[0]).asnumpy().argmax(axis=1) == images.labels).mean()
+    assert float(found[2]) == pytest.approx(100 * right, abs=0.01)
+    # The adapted checkpoint is a start for stage 1 like any other.
+    command("fine_tune.py", "--train-stage", 1, *SMALL, "--data-dir", data, "--pretrained-model", tmp_path / "a" / "m",
+            "--pretrained-epoch", 1)
+
+
+def test_command_without_labels_tells_no_accuracy(stage0, data, command):
+    write_list(data / "val.lst", [9999] * 16, read_list(data / "val.lst").files)
+    done = command("adabn.py", "--model", stage0, "--epoch", 1, "--val", data / "val.lst", "--image-shape", "3,16,16")
+    assert "no image has a label" in done.stdout
+
+
+@pytest.mark.parametrize("flags, problem", [
+    (["--epoch", 7], "no such checkpoint"), (["--layers", "bn1,bn7"], "no batch normalisation layer bn7"),
+    (["--val", "none.lst"], "none.lst: no such file"), (["--gpu", "0"], "CPU build"), (["--image-shape", "3"], "--image-shape"),
+    (["--save-prefix", "/dev/null/x/m"], "--save-prefix")])
+def test_bad_input_is_refused(stage0, data, command, flags, problem):
+    given = {"--model": stage0, "--epoch": 1, "--val": data / "val.lst", "--image-shape": "3,16,16",
+             **dict([flags])}
+    assert problem in command("adabn.py", *(part for pair in given.items() for part in pair), expect=2).stderr
+
+
+def test_a_missing_image_is_named(stage0, data, command):
+    images = read_list(data / "val.lst")
+    (data / "val" / "003.jpg").unlink()
+    said = command("adabn.py", "--model", stage0, "--epoch", 1, "--val", images.path, "--image-shape", "3,16,16",
+                   expect=2).stderr
+    assert "val.lst: the image" in said and "003.jpg is missing" in said

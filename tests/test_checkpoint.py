@@ -1,0 +1,209 @@
+"""Checkpoints: read and written as stock MXNet does."""
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from conftest import ROOT, SMALL
+
+from base.errors import InputError
+from base.framework import mx
+from symbols import TransferNet, cut, features_block, resnet
+from symbols.backbone import layers
+from training.checkpoint import load_checkpoint, save_checkpoint
+from training.loop import prepare
+
+STOCK = """
+import sys
+import numpy
+if numpy.__version__ < "2":     # MXNet wants aliases that NumPy 1.24 removed
+    for name in ("bool", "int", "float", "complex", "object", "str"):
+        setattr(numpy, name, getattr(__builtins__, name))
+else:                           # and no NumPy 2 at all: there, its import takes our shim
+    sys.path.insert(0, sys.argv.pop())
+    import base.framework
+import mxnet as mx
+prefix, epoch, images, answers = sys.argv[1:5]
+images = numpy.load(images)
+symbol, arg_params, aux_params = mx.model.load_checkpoint(prefix, int(epoch))
+module = mx.mod.Module(symbol, label_names=["softmax_label"])
+module.bind([("data", images.shape)], for_training=False)
+module.set_params(arg_params, aux_params)
+module.forward(mx.io.DataBatch([mx.nd.array(images)]), is_train=False)
+numpy.save(answers, module.get_outputs()[0].asnumpy())
+ours = {"symbols", "iters", "training", "tools"} & set(sys.modules)
+assert not ours, ours
+"""
+
+
+def test_stage_1_loads_in_stock_mxnet_and_predicts_the_same(stage0, data, command, tmp_path):
+    prefix = tmp_path / "model" / "s1"
+    command("fine_tune.py", "--train-stage", 1, *SMALL, "--data-dir", data, "--pretrained-model", stage0,
+            "--pretrained-epoch", 1, "--model-prefix", prefix)
+    images = np.random.default_rng(0).uniform(0, 255, (5, 3, 16, 16)).astype(np.float32)
+    np.save(tmp_path / "images.npy", images)
+    (tmp_path / "stock.py").write_text(STOCK)
+    subprocess.run([sys.executable, tmp_path / "stock.py", prefix, "1", tmp_path / "images.npy", tmp_path / "p.npy", ROOT],
+                   check=True, cwd=tmp_path)
+    net = load_checkpoint(prefix, 1).classifier("flatten0", 3)
+    net.initialize()
+    ours = mx.nd.softmax(net(mx.nd.array(images))[1]).asnumpy()
+    np.testing.assert_allclose(np.load(tmp_path / "p.npy"), ours, atol=1e-6)
+    symbol = mx.sym.load(f"{prefix}-symbol.json")
+    assert symbol.list_outputs() == ["softmax_output"]
+    assert set(symbol.list_arguments()) == set(resnet(8, (3, 16, 16)).list_arguments()) | {
+        "fc_weight", "fc_bias", "softmax_label"}
+
+
+def test_saved_moving_statistics_are_the_mean_over_devices(tmp_path):
+    net = TransferNet(features_block(resnet(8, (3, 16, 16))), 3)
+    devices = [mx.cpu(0), mx.cpu(1)]
+    prepare(net, devices)
+    for device in devices:
+        net(mx.nd.zeros((1, 3, 16, 16), ctx=device))
+    mean = net.collect_params()["bn1_moving_mean"]
+    mean.data(devices[0])[:] = 1
+    mean.data(devices[1])[:] = 4
+    save_checkpoint(tmp_path / "m", 3, net)
+    assert (load_checkpoint(tmp_path / "m", 3).aux_params["bn1_moving_mean"].asnumpy() == 2.5).all()
+
+
+def test_a_grouped_symbol_of_the_original_is_read(tmp_path):
+    """The original's stage 1 wrote softmax and transfer loss together, with fixed batch positions."""
+    features = resnet(8, (3, 16, 16))
+    fc = mx.sym.FullyConnected(features, num_hidden=3, name="fc")
+    first, second = mx.sym.split(mx.sym.slice_axis(features, axis=0, begin=0, end=8), num_outputs=2, axis=0)
+    transfer = mx.sym.MakeLoss(mx.sym.sum(mx.sym.square(first - second)), name="mmd")
+    symbol = mx.sym.Group([mx.sym.SoftmaxOutput(fc, name="softmax"), transfer])
+    shapes, _, aux_shapes = symbol.infer_shape(data=(8, 3, 16, 16))
+    rng = np.random.default_rng(0)
+    values = {"arg:" + n: mx.nd.array(rng.normal(size=s)) for n, s in zip(symbol.list_arguments(), shapes)
+              if n not in ("data", "softmax_label")}
+    values.update({"aux:" + n: mx.nd.ones(s) for n, s in zip(symbol.list_auxiliary_states(), aux_shapes)})
+    symbol.save(str(tmp_path / "old-symbol.json"))
+    mx.nd.save(str(tmp_path / "old-0004.params"), values)
+    net = load_checkpoint(tmp_path / "old", 4).classifier("flatten0", 3)
+    net.initialize()
+    assert net(mx.nd.ones((3, 3, 16, 16)))[1].shape == (3, 3)
+
+
+def test_cut_and_features_keep_names_and_values(tmp_path):
+    net = TransferNet(features_block(resnet(8, (3, 16, 16))), 3)
+    prepare(net, [mx.cpu()])
+    images = mx.nd.random.uniform(0, 255, (2, 3, 16, 16))
+    wanted = net(images)[0].asnumpy()
+    save_checkpoint(tmp_path / "m", 1, net)
+    block = load_checkpoint(tmp_path / "m", 1).features("flatten0")
+    block.initialize()
+    np.testing.assert_allclose(block(images).asnumpy(), wanted, atol=1e-6)
+    block.hybridize()
+    np.testing.assert_allclose(block(images).asnumpy(), wanted, atol=1e-6)
+    assert set(block.collect_params()) == set(net.collect_params()) - {"fc_weight", "fc_bias"}
+
+
+def test_missing_layer_is_refused_with_those_that_there_are():
+    with pytest.raises(InputError, match="Did you mean flatten0") as caught:
+        cut(resnet(8, (3, 16, 16)), "flaten0")
+    assert all(name in str(caught.value) for name in layers(resnet(8, (3, 16, 16))))
+
+
+@pytest.fixture
+def saved(tmp_path):
+    net = TransferNet(features_block(resnet(8, (3, 16, 16))), 3)
+    prepare(net, [mx.cpu()])
+    net(mx.nd.zeros((1, 3, 16, 16)))
+    save_checkpoint(tmp_path / "m", 2, net)
+    return tmp_path / "m"
+
+
+def test_missing_epoch_is_refused_with_those_that_there_are(saved):
+    with pytest.raises(InputError, match=r"m-0007.params: no such checkpoint.*epochs 2"):
+        load_checkpoint(saved, 7)
+    with pytest.raises(InputError, match="no epoch at all"):
+        load_checkpoint(saved.with_name("n"), 7)
+
+
+@pytest.mark.parametrize("keep", [0, 3, 8, 20, 100, 1000, -1])
+def test_truncated_parameters_are_refused(saved, keep):
+    file = saved.with_name("m-0002.params")
+    file.write_bytes(file.read_bytes()[:keep])
+    with pytest.raises(InputError, match="m-0002.params: not an MXNet parameter file, or cut off"):
+        load_checkpoint(saved, 2)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"nodes": []}', b"\xff\xfe\x00", b"PK\x03\x04"])
+def test_damaged_symbols_are_refused(saved, content):
+    saved.with_name("m-symbol.json").write_bytes(content)
+    with pytest.raises(InputError, match="m-symbol.json"):
+        load_checkpoint(saved, 2).features("flatten0")
+
+
+def test_missing_parameters_are_refused_by_name(saved):
+    file = saved.with_name("m-0002.params")
+    values = mx.nd.load(str(file))
+    del values["aux:bn1_moving_mean"]
+    mx.nd.save(str(file), values)
+    with pytest.raises(InputError, match="bn1_moving_mean"):
+        load_checkpoint(saved, 2).features("flatten0")
+
+
+def test_a_failed_save_leaves_the_previous_checkpoint(saved, monkeypatch):
+    checkpoint = load_checkpoint(saved, 2)
+    file = saved.with_name("m-0002.params")
+    before = file.read_bytes()
+
+    def full(name, _):
+        with open(name, "wb") as half:
+            half.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(mx.nd, "save", full)
+    net = checkpoint.classifier("flatten0", 3)
+    net.initialize()
+    with pytest.raises(InputError, match="No space left"):
+        save_checkpoint(saved, 2, net)
+    assert file.read_bytes() == before
+    assert sorted(p.name for p in file.parent.iterdir()) == ["m-0002.params", "m-symbol.json"]
+
+
+def test_resnet_152_has_the_published_names_and_shapes():
+    symbol = mx.sym.FullyConnected(resnet(152, (3, 224, 224)), num_hidden=11221, name="fc1")
+    shapes, _, aux = symbol.infer_shape(data=(1, 3, 224, 224))
+    found = dict(zip(symbol.list_arguments(), shapes))
+    wanted = {"data": (1, 3, 224, 224), "bn_data_gamma": (3,), "bn_data_beta": (3,), "conv0_weight": (64, 3, 7, 7),
+              "bn0_gamma": (64,), "bn0_beta": (64,), "bn1_gamma": (2048,), "bn1_beta": (2048,),
+              "fc1_weight": (11221, 2048), "fc1_bias": (11221,)}
+    inputs = 64
+    for stage, (units, outputs) in enumerate(zip((3, 8, 36, 3), (256, 512, 1024, 2048)), start=1):
+        for unit in range(1, units + 1):
+            name, quarter = f"stage{stage}_unit{unit}", outputs // 4
+            for layer, channels in (("bn1", inputs), ("bn2", quarter), ("bn3", quarter)):
+                wanted[f"{name}_{layer}_gamma"] = wanted[f"{name}_{layer}_beta"] = (channels,)
+            wanted[f"{name}_conv1_weight"] = (quarter, inputs, 1, 1)
+            wanted[f"{name}_conv2_weight"] = (quarter, quarter, 3, 3)
+            wanted[f"{name}_conv3_weight"] = (outputs, quarter, 1, 1)
+            if unit == 1:
+                wanted[f"{name}_sc_weight"] = (outputs, inputs, 1, 1)
+            inputs = outputs
+    assert found == wanted
+    assert set(symbol.list_auxiliary_states()) == {
+        f"{name[:-6]}_moving_{kind}" for name in wanted if name.endswith("_gamma") for kind in ("mean", "var")}
+    nodes = {node["name"]: node.get("attrs", {}) for node in json.loads(symbol.tojson())["nodes"]}
+    assert nodes["bn_data"]["fix_gamma"] == "True" and float(nodes["bn_data"]["eps"]) == 2e-5
+    assert nodes["bn1"]["fix_gamma"] == "False" and float(nodes["bn1"]["momentum"]) == 0.9
+    assert nodes["stage2_unit1_conv2"]["stride"] == "(2, 2)" and nodes["stage2_unit1_conv1"]["stride"] == "(1, 1)"
+    assert {"pooling0", "relu0", "relu1", "pool1", "flatten0"} <= set(nodes)
+
+
+@pytest.mark.parametrize("depth, size, width", [(8, 28, 64), (20, 32, 64), (164, 32, 256), (18, 64, 512), (50, 64, 2048)])
+def test_resnets_of_other_sizes_compute(depth, size, width):
+    block = features_block(resnet(depth, (3, size, size)))
+    block.initialize(mx.init.Xavier())
+    assert block(mx.nd.ones((2, 3, size, size))).shape == (2, width)
+
+
+@pytest.mark.parametrize("depth, size, hint", [(9, 28, "6n"), (17, 224, "152"), (2, 32, "6n")])
+def test_depths_that_do_not_exist_are_refused(depth, size, hint):
+    with pytest.raises(InputError, match=hint):
+        resnet(depth, (3, size, size))

@@ -1,0 +1,276 @@
+"""Lists, records and batches."""
+import cv2
+import numpy as np
+import pytest
+from conftest import make_domain
+
+from base.errors import InputError
+from base.framework import mx
+from iters import Augmentation, DualIter, ListedIter, RecordIter, SyntheticIter, read_list, write_list
+from iters.listed import square_centre_crop
+from tools.im2rec_helpers import is_packed, pack
+
+SHAPE = (3, 16, 16)
+
+
+def reader(images, batch_size=4, training=True, seed=0, threads=2, augmentation=None, **others):
+    if not is_packed(images):
+        pack(images, progress=False)
+    augmentation = augmentation or Augmentation()
+    arguments = augmentation.training(16) if training else augmentation.validation(16)
+    return RecordIter(images, batch_size, SHAPE, arguments, training, threads, seed, **others)
+
+
+def contents(batches):
+    """Pixels and labels of what is left of an epoch."""
+    read = [(batch.data[0].asnumpy(), batch.label[0].asnumpy()) for batch in batches]
+    return tuple(np.concatenate(part) for part in zip(*read))
+
+
+@pytest.fixture
+def images(tmp_path):
+    """18 images whose labels are all different, to tell them apart."""
+    return read_list(make_domain(tmp_path, "source", list(range(18))))
+
+
+@pytest.mark.parametrize("line, problem", [
+    ("0\t1", "line 2: 2 fields"),
+    ("0", "line 2: 1 field;"),
+    ("7\t1\t2\tx.jpg", "line 2: 4 fields"),
+    ("7\tcar\tx.jpg", "line 2: label 'car' is not a number"),
+    ("seven\t1\tx.jpg", "line 2: index 'seven' is not a number"),
+    ("7\t-1\tx.jpg", "line 2: label -1 is negative"),
+    ("7\t1.5\tx.jpg", "line 2: label 1.5 is not a whole number"),
+    ("7\tnan\tx.jpg", "line 2: label nan is not a whole number"),
+    ("7\t3\tx.jpg", r"line 2: label 3; expected 0 to 2 \(--num-classes 3\), or the null label 9999"),
+    ("1\t0\tx.jpg", "line 2: index 1 stands in line 1 already"),
+    ("7\t0\t ", "line 2: no path"),
+])
+def test_every_line_of_a_list_is_checked(tmp_path, line, problem):
+    (tmp_path / "x.lst").write_text(f"1\t0\ta.jpg\n{line}\n")
+    with pytest.raises(InputError, match=problem):
+        read_list(tmp_path / "x.lst", num_classes=3)
+
+
+def test_ten_of_many_bad_lines_are_shown(tmp_path):
+    (tmp_path / "x.lst").write_text("nothing\n" * 25)
+    with pytest.raises(InputError, match=r"(?s)25 of its lines.*line 10:.*and 15 more") as caught:
+        read_list(tmp_path / "x.lst")
+    assert "line 11:" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content, problem", [(None, "no such file"), (b"", "empty"), (b"\n \n", "empty"),
+                                              (b"\xff\xd8\xff", "not a text file")])
+def test_files_that_are_no_lists_are_refused(tmp_path, content, problem):
+    if content is not None:
+        (tmp_path / "x.lst").write_bytes(content)
+    with pytest.raises(InputError, match=f"x.lst: {problem}"):
+        read_list(tmp_path / "x.lst")
+
+
+def test_lists_of_other_programs_are_read(tmp_path):
+    (tmp_path / "x.lst").write_bytes("\ufeff5\t2.000000\tmy photos/ä 1.jpg\r\n\r\n6\t9999\tb.jpg\r\n".encode())
+    images = read_list(tmp_path / "x.lst", num_classes=3)
+    assert images.indices.tolist() == [5, 6] and images.labels.tolist() == [2, 9999]
+    assert images.files == ["my photos/ä 1.jpg", "b.jpg"] and images.labelled.tolist() == [True, False]
+
+
+def test_an_epoch_is_the_same_again_and_independent_of_threads_and_of_what_came_before(images):
+    first = reader(images)
+    epochs = []
+    for _ in range(3):
+        epochs.append(contents(first))
+        first.reset()
+    assert (epochs[0][1] != epochs[1][1]).any()
+    assert (epochs[0][0] != epochs[1][0]).any()
+    for threads in (1, 4):
+        again = reader(images, threads=threads)
+        again.set_epoch(2)
+        for found, wanted in zip(contents(again), epochs[2]):
+            np.testing.assert_array_equal(found, wanted)
+    other = contents(reader(images, seed=1))
+    assert (other[1] != epochs[0][1]).any()
+
+
+def test_training_leaves_incomplete_batches_out_and_others_every_epoch(images):
+    batches = reader(images)
+    seen = []
+    for _ in range(6):
+        labels = contents(batches)[1]
+        assert len(labels) == len(set(labels)) == 16 == 4 * batches.batches_per_epoch
+        seen.append(set(labels))
+        batches.reset()
+    assert set.union(*seen) == set(range(18))
+
+
+def test_validation_reads_all_in_order_and_pads_the_last_batch(images):
+    batches = reader(images, training=False)
+    read = list(batches)
+    assert [batch.pad for batch in read] == [0, 0, 0, 0, 2] and batches.batches_per_epoch == 5
+    assert np.concatenate([batch.label[0].asnumpy() for batch in read])[:18].tolist() == list(range(18))
+
+
+def test_validation_image_is_the_resized_centre(tmp_path):
+    images = read_list(make_domain(tmp_path, "source", [0], suffix=".png", side=40))
+    found = reader(images, batch_size=1, training=False).next().data[0].asnumpy()[0]
+    side = 18       # 1.125 × 16
+    wanted = cv2.resize(cv2.imread(images.files[0]), (side, side), interpolation=cv2.INTER_CUBIC)[1:17, 1:17]
+    # MXNet has an OpenCV of its own, whose cubic interpolation rounds differently here and there.
+    np.testing.assert_allclose(found, wanted[:, :, ::-1].transpose(2, 0, 1).astype(float), atol=1)
+
+
+def test_augmentation_defaults_are_the_originals():
+    assert Augmentation().training(320) == dict(
+        resize=512, random_resized_crop=True, min_random_area=0.08, max_random_area=1.0, min_aspect_ratio=3 / 4,
+        max_aspect_ratio=4 / 3, rand_mirror=True, inter_method=2, brightness=0.4, contrast=0.4, saturation=0.4,
+        pca_noise=0.1, random_h=0, random_s=0, random_l=0, max_rotate_angle=0, max_shear_ratio=0, max_random_scale=1,
+        min_random_scale=1, pad=0, fill_value=255, mean_r=0, mean_g=0, mean_b=0)
+    assert Augmentation().validation(320) == dict(resize=360, inter_method=2, mean_r=0, mean_g=0, mean_b=0)
+
+
+PLAIN = dict(random_crop=False, random_mirror=False, jitter=0.0, pca_noise=0.0)
+
+
+@pytest.mark.parametrize("change", [
+    dict(random_crop=True), dict(random_mirror=True), dict(jitter=0.4), dict(pca_noise=0.5), dict(max_random_h=90),
+    dict(max_random_s=120), dict(max_random_l=120), dict(max_random_aspect_ratio=0.5), dict(max_random_rotate_angle=45),
+    dict(max_random_shear_ratio=0.5), dict(max_random_scale=2.0), dict(rgb_mean=(9.0, 8.0, 7.0))])
+def test_every_augmentation_changes_images(images, change):
+    plain = contents(reader(images, augmentation=Augmentation(**PLAIN)))
+    changed = contents(reader(images, augmentation=Augmentation(**{**PLAIN, **change})))
+    assert (plain[1] == changed[1]).all() and (plain[0] != changed[0]).any()
+    if "rgb_mean" in change:
+        np.testing.assert_allclose((plain[0] - changed[0]).mean(axis=(0, 2, 3)), (9, 8, 7), atol=1e-4)
+
+
+def test_padding_widens_what_random_crops_choose_from(images):
+    crops = [contents(reader(images, augmentation=Augmentation(random_crop=True, pad_size=pad)))[0] for pad in (0, 9)]
+    assert (crops[0] != crops[1]).any()
+
+
+def test_labels_of_the_list_win_over_those_of_the_record(images, tmp_path):
+    pack(images, progress=False)
+    masked = read_list(write_list(images.path, [9999] * 18, images.files))
+    batches = RecordIter(masked, 6, SHAPE, Augmentation().validation(16), False)
+    assert (contents(batches)[1] == 9999).all()
+
+
+def test_parts_of_a_distributed_run_are_disjoint(images):
+    seen = [contents(reader(images, 3, num_parts=2, part_index=part))[1].tolist() for part in (0, 1)]
+    assert len(seen[0]) == len(seen[1]) == 9 and not set(seen[0]) & set(seen[1])
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_a_dual_batch_is_laid_out_device_by_device(tmp_path, devices):
+    source = read_list(make_domain(tmp_path, "source", list(range(24))))
+    target = read_list(make_domain(tmp_path, "target", list(range(100, 116))))
+    dual = DualIter(reader(source, 8), reader(target, 8), devices)
+    assert dual.batches_per_epoch == 2 and dual.num_images == 16 and dual.batch_size == 16
+    for epoch in range(2):
+        dual.set_epoch(epoch)
+        batches = list(dual)
+        assert len(batches) == 2
+        for batch in batches:
+            halves = batch.label[0].asnumpy().reshape(devices, 2, -1)
+            assert (halves[:, 0] < 100).all() and (halves[:, 1] >= 100).all()
+            # Pixels go with their labels: the colour channel that is brightest tells the label.
+            pixels = batch.data[0].asnumpy()
+            assert pixels.shape == (16, *SHAPE)
+    plain = Augmentation(**PLAIN)
+    dual = DualIter(reader(source, 8, augmentation=plain), reader(target, 8, augmentation=plain), devices)
+    batch = dual.next()
+    np.testing.assert_array_equal(batch.data[0].asnumpy().mean(axis=(2, 3)).argmax(axis=1),
+                                  batch.label[0].asnumpy() % 3)
+
+
+def test_dual_needs_equal_batches():
+    with pytest.raises(ValueError, match="4 source and 8 target"):
+        DualIter(SyntheticIter(4, SHAPE, 3), SyntheticIter(8, SHAPE, 3))
+
+
+def test_fewer_images_than_a_batch_are_refused(images):
+    with pytest.raises(InputError, match="18 images; a batch takes 20"):
+        reader(images, 20)
+
+
+def test_listed_images_equal_the_files_and_the_last_batch_is_smaller(tmp_path):
+    images = read_list(make_domain(tmp_path, "val", list(range(10)), side=30, suffix=".png"))
+    batches = ListedIter(images, 4, square_centre_crop(16), threads=2)
+    for _ in range(2):
+        read = list(batches)
+        assert [batch.data[0].shape[0] for batch in read] == [4, 4, 2]
+        pixels = np.concatenate([batch.data[0].asnumpy() for batch in read])
+        assert np.concatenate([batch.label[0].asnumpy() for batch in read]).tolist() == list(range(10))
+        batches.reset()
+    wanted = cv2.resize(cv2.imread(images.files[7]), (18, 18), interpolation=cv2.INTER_CUBIC)[1:17, 1:17]
+    np.testing.assert_array_equal(pixels[7], wanted[:, :, ::-1].transpose(2, 0, 1))
+
+
+def test_adabn_images_lose_their_aspect_ratio():
+    image = np.zeros((40, 80, 3), np.uint8)
+    image[:, 40:] = 255
+    prepared = square_centre_crop(16)(image)
+    assert prepared.shape == (16, 16, 3) and prepared[:, :7].max() == 0 and prepared[:, 9:].min() == 255
+
+
+def test_a_missing_file_is_named_while_listing(tmp_path):
+    images = read_list(write_list(tmp_path / "x.lst", [0], [str(tmp_path / "gone.jpg")]))
+    with pytest.raises(InputError, match="gone.jpg is missing"):
+        list(ListedIter(images, 4, square_centre_crop(16)))
+
+
+def test_a_damaged_record_is_named(images):
+    record = pack(images, progress=False)
+    record.write_bytes(b"not a record at all")
+    with pytest.raises(InputError, match="source.rec"):
+        list(RecordIter(images, 4, SHAPE, Augmentation().training(16), True))
+
+
+def test_packed_files_keep_their_bytes_labels_and_order(images):
+    record = pack(images, progress=False)
+    file = mx.recordio.MXIndexedRecordIO(str(record.with_suffix(".idx")), str(record), "r")
+    assert file.keys == images.indices.tolist()
+    for index, label, path in zip(images.indices.tolist(), images.labels, images.files):
+        header, content = mx.recordio.unpack(file.read_idx(index))
+        assert (header.id, header.label) == (index, label)
+        with open(path, "rb") as original:
+            assert content == original.read()
+
+
+def test_packing_can_reduce_images(tmp_path):
+    images = read_list(make_domain(tmp_path, "big", [0, 1], side=64))
+    record = pack(images, resize=32, progress=False)
+    file = mx.recordio.MXIndexedRecordIO(str(record.with_suffix(".idx")), str(record), "r")
+    assert mx.recordio.unpack_img(file.read_idx(1))[1].shape == (32, 32, 3)
+
+
+def test_packing_is_asked_for_again_when_the_list_has_changed(images):
+    assert not is_packed(images)
+    record = pack(images, progress=False)
+    assert is_packed(images)
+    fewer = read_list(write_list(images.path, images.labels[:5], images.files[:5]))
+    import os
+    os.utime(fewer.path, (1, 1))
+    assert not is_packed(fewer), "a record of other indices"
+    os.utime(images.path, (record.stat().st_mtime + 1,) * 2)
+    assert not is_packed(images), "a list newer than the record"
+
+
+def test_all_unusable_images_are_listed_and_the_first_ten_shown(tmp_path):
+    images = read_list(make_domain(tmp_path, "x", [0] * 30))
+    for i in range(5):
+        open(images.files[i], "wb").close()
+    for i in range(5, 8):
+        content = open(images.files[i], "rb").read()
+        open(images.files[i], "wb").write(content[:-40])
+    for i in range(8, 12):
+        open(images.files[i], "w").write("text")
+    for i in range(12, 15):
+        (tmp_path / "x" / f"{i:03d}.jpg").unlink()
+    with pytest.raises(InputError, match=r"(?s)15 of 30 images.*x.bad.txt.*and 5 more") as caught:
+        pack(images, progress=False)
+    assert str(caught.value).count(".jpg") == 10
+    report = (tmp_path / "x.bad.txt").read_text().splitlines()
+    assert len(report) == 15 and "empty" in report[0] and "cut off" in report[5] and "decoded" in report[8]
+    assert "No such file" in report[14]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["x", "x.bad.txt", "x.lst"]

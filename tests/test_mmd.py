@@ -1,0 +1,117 @@
+"""MMD and JMMD against a float64 reference, value and gradients."""
+import numpy as np
+import pytest
+import reference
+
+from base.framework import mx
+from symbols import GaussianKernel, JMMDLoss, MMDLoss, TransferObjective
+
+
+def batch(b, d=20, c=7, seed=0):
+    """Features of two shifted domains and logits, float32 values in float64."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(b, d)) + np.where(np.arange(b) < b // 2, 0.0, 0.7)[:, None]
+    z = 2 * rng.normal(size=(b, c))
+    return x.astype(np.float32).astype(np.float64), z.astype(np.float32).astype(np.float64)
+
+
+def relative_error(found, wanted):
+    return np.abs(found - wanted).max() / np.abs(wanted).max()
+
+
+@pytest.mark.parametrize("hybridize", [False, True])
+@pytest.mark.parametrize("semi_supervised", [False, True])
+@pytest.mark.parametrize("joint", [False, True])
+@pytest.mark.parametrize("b", [8, 16, 64])
+def test_objective_and_gradients_equal_the_float64_reference(b, joint, semi_supervised, hybridize):
+    x, z = batch(b, seed=b)
+    labels = np.random.default_rng(b).integers(0, 7, b)
+    labels[b // 2 + (2 if semi_supervised else 0):] = 9999
+    weight = 2.0 if joint else 1.0
+    value, dx, dz = reference.objective_gradients(x, z, labels, weight, joint)
+
+    objective = TransferObjective(JMMDLoss() if joint else MMDLoss(), weight, joint)
+    if hybridize:
+        objective.hybridize()
+    features, logits = mx.nd.array(x), mx.nd.array(z)
+    features.attach_grad()
+    logits.attach_grad()
+    with mx.autograd.record():
+        loss, statistics = objective(features, logits, mx.nd.array(labels))
+    loss.backward()
+    assert loss.shape == (1,)
+    assert relative_error(loss.asnumpy(), np.array([value])) < 1e-5
+    assert relative_error(features.grad.asnumpy(), dx) < 1e-5
+    assert relative_error(logits.grad.asnumpy(), dz) < 1e-5
+    known = labels != 9999
+    assert statistics.asnumpy()[2] == (z.argmax(axis=1) == labels)[known].sum()
+    assert statistics.asnumpy()[3] == known.sum()
+
+
+@pytest.mark.parametrize("joint", [False, True])
+def test_reference_gradients_agree_with_finite_differences(joint):
+    x, z = batch(8, d=3, c=4, seed=5)
+    labels = np.array([0, 1, 2, 3, 9999, 9999, 9999, 1])
+    _, dx, dz = reference.objective_gradients(x, z, labels, 2.0, joint)
+    for array, gradient in ((x, dx), (z, dz)):
+        for place in np.ndindex(array.shape):
+            step = np.zeros_like(array)
+            step[place] = 1e-5
+            up, down = (reference.objective_gradients(
+                *[a + sign * step if a is array else a for a in (x, z)], labels, 2.0, joint)[0] for sign in (1, -1))
+            assert (up - down) / 2e-5 == pytest.approx(gradient[place], rel=1e-5, abs=1e-8)
+
+
+@pytest.mark.parametrize("b", [8, 16, 64])
+def test_losses_alone_equal_the_reference(b):
+    x, z = batch(b, seed=b + 1)
+    p = reference.softmax(z)
+    assert MMDLoss()(mx.nd.array(x)).shape == (1,)
+    assert MMDLoss()(mx.nd.array(x)).asscalar() == pytest.approx(reference.discrepancy(x), rel=1e-5)
+    assert JMMDLoss()(mx.nd.array(x), mx.nd.array(p)).asscalar() == pytest.approx(reference.discrepancy(x, p), rel=1e-5)
+
+
+def test_features_far_from_the_origin_keep_their_digits():
+    x, _ = batch(16)
+    far = x + 100
+    exact = reference.discrepancy((far.astype(np.float32)).astype(np.float64))
+    assert MMDLoss()(mx.nd.array(far)).asscalar() == pytest.approx(exact, rel=1e-4)
+
+
+def test_equal_features_give_zero_and_finite_gradients():
+    x = mx.nd.ones((8, 5))
+    x.attach_grad()
+    with mx.autograd.record():
+        loss = MMDLoss()(x)
+    loss.backward()
+    assert loss.asscalar() == 0
+    assert np.isfinite(x.grad.asnumpy()).all()
+
+
+def test_estimate_is_unbiased():
+    rng = np.random.default_rng(0)
+    values = [MMDLoss()(mx.nd.array(rng.normal(size=(64, 4)))).asscalar() for _ in range(300)]
+    assert min(values) < 0
+    assert abs(np.mean(values)) < 4 * np.std(values) / np.sqrt(len(values))
+
+
+@pytest.mark.parametrize("shape", [(6, 3), (0, 3), (8,), (8, 3, 2)])
+def test_wrong_batch_is_refused_with_what_was_expected(shape):
+    with pytest.raises(ValueError, match="multiple of 4"):
+        MMDLoss()(mx.nd.zeros(shape) if 0 not in shape else mx.nd.array(np.zeros(shape)))
+
+
+@pytest.mark.parametrize("arguments", [dict(num_kernels=0), dict(kernel_mul=0), dict(bandwidth=-1.0)])
+def test_kernel_parameters_are_checked(arguments):
+    with pytest.raises(ValueError, match=next(iter(arguments))):
+        GaussianKernel(**arguments)
+
+
+def test_other_kernels_follow_the_formula():
+    x, _ = batch(8)
+    g = reference.bandwidth(x)
+    wanted = np.mean([reference.feature_kernel(x[2 * j], x[2 * j + 1], g, 5, 1.5)
+                      + reference.feature_kernel(x[4 + 2 * j], x[5 + 2 * j], g, 5, 1.5)
+                      - reference.feature_kernel(x[2 * j], x[5 + 2 * j], g, 5, 1.5)
+                      - reference.feature_kernel(x[4 + 2 * j], x[2 * j + 1], g, 5, 1.5) for j in range(2)])
+    assert MMDLoss(num_kernels=5, kernel_mul=1.5)(mx.nd.array(x)).asscalar() == pytest.approx(wanted, rel=1e-5)

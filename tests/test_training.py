@@ -1,0 +1,217 @@
+"""The loop against updates computed by hand, on one device and two."""
+import numpy as np
+import pytest
+import reference
+
+from base.errors import DivergedError, InputError
+from base.framework import mx
+from iters import DualIter
+from symbols import JMMDLoss, MMDLoss, TransferNet, TransferObjective, features_block, resnet
+from training.loop import fit, prepare
+from training.schedule import StepSchedule, step_updates
+
+CPU = [mx.cpu(0)]
+
+
+class Fixed(mx.io.DataIter):
+    """The same images every batch."""
+
+    def __init__(self, images, labels, batches_per_epoch):
+        super().__init__(len(images))
+        self.batches_per_epoch = batches_per_epoch
+        self.num_images = len(images)
+        self._batch = mx.io.DataBatch([mx.nd.array(images)], [mx.nd.array(labels)], pad=0)
+        self.provide_data = [mx.io.DataDesc("data", images.shape)]
+        self.provide_label = [mx.io.DataDesc("softmax_label", labels.shape)]
+        self.set_epoch(0)
+
+    def set_epoch(self, epoch):
+        self._left = self.batches_per_epoch
+
+    reset = lambda self: self.set_epoch(0)  # noqa: E731
+
+    def next(self):
+        if not self._left:
+            raise StopIteration
+        self._left -= 1
+        return self._batch
+
+
+def toy(seed=0, classes=2):
+    """Two images a class and domain, a hidden layer of tanh units, and start values; float32 values in float64."""
+    rng = np.random.default_rng(seed)
+    images = rng.normal(size=(4 * classes, 6)).astype(np.float32)
+    labels = np.array([*np.repeat(np.arange(classes), 2), *[9999] * (2 * classes)])
+    start = {"hidden_weight": rng.normal(size=(5, 6)), "hidden_bias": rng.normal(size=5),
+             "fc_weight": rng.normal(size=(classes, 5)), "fc_bias": rng.normal(size=classes)}
+    return images, labels, {name: value.astype(np.float32).astype(np.float64) for name, value in start.items()}
+
+
+def toy_net(start):
+    classes, width = start["fc_weight"].shape
+    net = TransferNet(mx.gluon.nn.Dense(width, activation="tanh", in_units=6, prefix="hidden_"), classes)
+    net.fc_weight.shape = start["fc_weight"].shape
+    for name, parameter in net.collect_params().items():
+        parameter.init = mx.init.Constant(mx.nd.array(start[name]))
+    return net
+
+
+def by_hand(images, labels, start, updates, rate, momentum, wd, weight, joint, devices=1):
+    """SGD with momentum on the specification's gradient: summed softmax and transfer loss, divided by the batch;
+    weight decay on weights only."""
+    values = {name: value.copy() for name, value in start.items()}
+    velocity = {name: np.zeros_like(value) for name, value in start.items()}
+    for t in range(1, updates + 1):
+        gradient = {name: np.zeros_like(value) for name, value in values.items()}
+        for part in np.split(np.arange(len(images)), devices):
+            a, y = images[part].astype(np.float64), labels[part]
+            x = np.tanh(a @ values["hidden_weight"].T + values["hidden_bias"])
+            z = x @ values["fc_weight"].T + values["fc_bias"]
+            _, dx, dz = reference.objective_gradients(x, z, y, weight, joint)
+            dh = (dx + dz @ values["fc_weight"]) * (1 - x**2)
+            gradient["fc_weight"] += dz.T @ x
+            gradient["fc_bias"] += dz.sum(axis=0)
+            gradient["hidden_weight"] += dh.T @ a
+            gradient["hidden_bias"] += dh.sum(axis=0)
+        for name in values:
+            decay = wd * values[name] if name.endswith("_weight") else 0
+            velocity[name] = momentum * velocity[name] - rate(t) * (gradient[name] / len(images) + decay)
+            values[name] += velocity[name]
+    return values
+
+
+@pytest.mark.parametrize("transfer", ["none", "mmd", "jmmd"])
+def test_twenty_updates_equal_those_computed_by_hand(transfer):
+    images, labels, start = toy()
+    weight = {"none": 0.0, "mmd": 1.0, "jmmd": 2.0}[transfer]
+    loss = {"none": None, "mmd": MMDLoss(), "jmmd": JMMDLoss()}[transfer]
+    steps = step_updates("2,3", num_examples=32, batch_size=8, batches_per_epoch=5)
+    assert steps == [8, 12]
+    net = toy_net(start)
+    fit(net, TransferObjective(loss, weight, joint=transfer == "jmmd"), Fixed(images, labels, 5), CPU,
+        StepSchedule(0.2, 0.5, steps), 4, momentum=0.9, wd=0.02)
+    wanted = by_hand(images, labels, start, 20, lambda t: 0.2 * (0.5 if t > 8 else 1) * (0.5 if t > 12 else 1),
+                     0.9, 0.02, weight, transfer == "jmmd")
+    for name, parameter in net.collect_params().items():
+        moved = np.abs(wanted[name] - start[name]).max()
+        assert moved > 0.01
+        np.testing.assert_allclose(parameter.data().asnumpy(), wanted[name], rtol=1e-4, atol=1e-4 * moved)
+
+
+@pytest.mark.parametrize("joint", [False, True])
+def test_two_devices_with_the_same_images_twice_update_like_one(joint):
+    images, labels, start = toy(seed=3)
+    source, target = (images[:4], labels[:4]), (images[4:], labels[4:])
+    found = []
+    for devices in ([mx.cpu(0)], [mx.cpu(0), mx.cpu(1)]):
+        count = len(devices)
+        batches = DualIter(*(Fixed(np.tile(x, (count, 1)), np.tile(y, count), 5) for x, y in (source, target)), count)
+        assert batches.batch_size == 8 * count
+        net = toy_net(start)
+        fit(net, TransferObjective(JMMDLoss() if joint else MMDLoss(), 2.0, joint), batches, devices,
+            StepSchedule(0.1), 1, wd=0.01)
+        copies = [{n: p.data(device).asnumpy() for n, p in net.collect_params().items()} for device in devices]
+        for name in start:
+            assert all((copy[name] == copies[0][name]).all() for copy in copies)
+        found.append(copies[0])
+    for name in ("fc_weight", "fc_bias", "hidden_weight"):
+        moved = np.abs(found[0][name] - start[name]).max()
+        assert moved > 1e-3
+        np.testing.assert_allclose(found[1][name] - start[name], found[0][name] - start[name], atol=1e-5 * moved)
+
+
+def test_transfer_weighs_more_the_more_devices_share_a_batch():
+    images, labels, start = toy(seed=4, classes=4)
+    layout = np.concatenate([[0, 1, 2, 3, 8, 9, 10, 11], [4, 5, 6, 7, 12, 13, 14, 15]])
+    wanted = by_hand(images[layout], labels[layout], start, 5, lambda t: 0.1, 0.9, 0.0, 2.0, True, devices=2)
+    net = toy_net(start)
+    devices = [mx.cpu(0), mx.cpu(1)]
+    batches = DualIter(Fixed(images[:8], labels[:8], 5), Fixed(images[8:], labels[8:], 5), 2)
+    fit(net, TransferObjective(JMMDLoss(), 2.0, True), batches, devices, StepSchedule(0.1), 1)
+    for name, parameter in net.collect_params().items():
+        np.testing.assert_allclose(parameter.data(devices[0]).asnumpy(), wanted[name], rtol=1e-4, atol=1e-5)
+
+
+def test_schedule_drops_at_half_the_epochs_in_stage_1_unless_asked():
+    # 20 source images a batch of 64 halves: 20 updates an epoch where the original counts 10.
+    assert step_updates("6,8", 640, 64, 20) == [60, 80]
+    assert step_updates("6,8", 640, 64, 20, "epoch") == [120, 160]
+    assert step_updates("6,8", 640, 64, 20, num_workers=2) == [30, 40]
+    assert step_updates(None, 640, 64, 20) == []
+
+
+@pytest.mark.parametrize("text", ["a", "6,5", "0,3", "3,3", "1,,2"])
+def test_bad_steps_are_refused(text):
+    with pytest.raises(InputError, match="--lr-step-epochs"):
+        step_updates(text, 640, 64, 20)
+
+
+def test_resuming_goes_on_with_the_schedule():
+    images, labels, start = toy()
+    whole, resumed = [], []
+    objective = TransferObjective()
+    schedule = StepSchedule(0.2, 0.5, [3, 7])
+    net = toy_net(start)
+    whole = fit(net, objective, Fixed(images, labels, 5), CPU, schedule, 2, momentum=0)
+    halfway = toy_net(start)
+    first = fit(halfway, objective, Fixed(images, labels, 5), CPU, schedule, 1, momentum=0)
+    resumed = fit(halfway, objective, Fixed(images, labels, 5), CPU, schedule, 2, momentum=0, first_epoch=1)
+    assert [r.learning_rate for r in whole] == [r.learning_rate for r in first + resumed] == [0.1, 0.05]
+    for name, parameter in net.collect_params().items():
+        assert (parameter.data().asnumpy() == halfway.collect_params()[name].data().asnumpy()).all()
+
+
+def test_nan_stops_with_epoch_batch_and_last_checkpoint():
+    images, labels, start = toy()
+    with pytest.raises(DivergedError, match=r"epoch 1, batch \d+; no checkpoint"):
+        fit(toy_net(start), TransferObjective(), Fixed(images, labels, 20), CPU, StepSchedule(1e38), 1)
+
+    class LaterBad(Fixed):
+        def set_epoch(self, epoch):
+            super().set_epoch(epoch)
+            if epoch == 1:
+                self._batch.data[0][0, 0] = np.nan
+
+    with pytest.raises(DivergedError, match="epoch 2, batch 1; the last good checkpoint is saved-1"):
+        fit(toy_net(start), TransferObjective(), LaterBad(images, labels, 3), CPU, StepSchedule(0.1), 3,
+            save=lambda epoch: f"saved-{epoch}")
+
+
+def test_freeze_trains_the_top_and_moves_statistics_everywhere():
+    net = TransferNet(features_block(resnet(8, (3, 16, 16))), 3)
+    rng = np.random.default_rng(0)
+    batches = Fixed(rng.uniform(0, 255, (8, 3, 16, 16)).astype(np.float32), np.arange(8) % 3, 2)
+    learning = prepare(net, CPU, freeze=True)
+    net(batches.next().data[0])
+    assert set(learning) == {n for n in net.collect_params() if n.startswith(("bn1", "fc", "stage3"))
+                             and "moving" not in n}
+    before = {n: p.data().asnumpy() for n, p in net.collect_params().items()}
+    fit(net, TransferObjective(), batches, CPU, StepSchedule(0.1), 1, freeze=True)
+    for name, parameter in net.collect_params().items():
+        changed = (parameter.data().asnumpy() != before[name]).any()
+        # A fixed gamma gets no gradient.
+        assert changed == (name in learning or "moving" in name), name
+
+
+def test_weight_decay_acts_on_weights_and_gammas_only():
+    net = TransferNet(features_block(resnet(8, (3, 16, 16))), 3)
+    prepare(net, CPU)
+    for name, parameter in net.collect_params().items():
+        if "moving" not in name:
+            assert parameter.wd_mult == name.endswith(("_weight", "_gamma"))
+
+
+def test_new_classifier_is_xavier_gaussian_fan_in_2():
+    mx.random.seed(0)
+    net = TransferNet(mx.gluon.nn.Flatten(), 300)
+    prepare(net, CPU)
+    net(mx.nd.zeros((1, 400)))
+    weight = net.fc_weight.data().asnumpy()
+    assert weight.std() == pytest.approx(np.sqrt(2 / 400), rel=0.02)
+    assert (net.fc_bias.data().asnumpy() == 0).all()
+
+
+def test_unknown_optimizer_is_refused_with_the_known_ones():
+    images, labels, start = toy()
+    with pytest.raises(InputError, match="adam"):
+        fit(toy_net(start), TransferObjective(), Fixed(images, labels, 1), CPU, StepSchedule(0.1), 1, optimizer="sdg")

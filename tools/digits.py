@@ -1,0 +1,117 @@
+#!/usr/bin/env python3
+"""Make the digits benchmark: printed digits as source, real handwritten ones as target, as files and lists.
+
+Source: digits rendered from the fonts that matplotlib ships, turned, sheared, scaled, thickened and blurred by
+chance. Target: the 1797 handwritten digits of scikit-learn (UCI *Optical Recognition of Handwritten Digits*,
+8 × 8 pixels). Both are dark ink on white paper, in the same box.
+"""
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import click  # noqa: E402
+import cv2  # noqa: E402
+import matplotlib  # noqa: E402
+import numpy as np  # noqa: E402
+from PIL import Image, ImageDraw, ImageFont  # noqa: E402
+from sklearn.datasets import load_digits  # noqa: E402
+
+from base.errors import exit_codes  # noqa: E402
+from base.files import writable_folder  # noqa: E402
+from iters.lists import NULL_LABEL, write_list  # noqa: E402
+
+_BOX = 64           # pixels of the canvas that a digit is drawn on
+_SIDE = 32          # pixels of the files
+_MARGIN = 2         # pixels of paper around a digit
+_ANGLE, _SHEAR, _SCALE, _STROKE, _BLUR = 15, 0.3, (0.8, 1.2), (-2, 4), (0.3, 2.5)
+_FONTS = ("DejaVuSans", "DejaVuSerif", "STIXGeneral", "cmb", "cmr", "cmss", "cmti", "cmtt")
+
+
+def fonts():
+    """The TrueType fonts of matplotlib that have the ten digits: 23 of them."""
+    folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+    return [font for font in sorted(folder.glob("*.ttf"))
+            if font.name.startswith(_FONTS) and "Display" not in font.name]
+
+
+def printed_digit(digit, font, rng):
+    """A printed digit as an 8-bit image of `_SIDE` pixels: a random view of a glyph of `font`."""
+    image = Image.new("L", (2 * _BOX, 2 * _BOX), 0)
+    ImageDraw.Draw(image).text((_BOX, _BOX), str(digit), fill=255, anchor="mm", font=ImageFont.truetype(str(font), _BOX))
+    ink = np.asarray(image)
+    angle, shear = np.deg2rad(rng.uniform(-_ANGLE, _ANGLE)), rng.uniform(-_SHEAR, _SHEAR)
+    scale = rng.uniform(*_SCALE, size=2)
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    matrix = turn @ np.array([[1, shear], [0, 1]]) @ np.diag(scale)
+    offset = _BOX - matrix @ (_BOX, _BOX)
+    ink = cv2.warpAffine(ink, np.column_stack([matrix, offset]), ink.shape, flags=cv2.INTER_LINEAR)
+    width = int(rng.integers(_STROKE[0], _STROKE[1] + 1))
+    brush = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (abs(width) + 1,) * 2)
+    thinned = cv2.erode(ink, brush) if width < 0 else cv2.dilate(ink, brush)
+    ink = thinned if thinned.max() > 128 else ink
+    return _paper(cv2.GaussianBlur(_boxed(ink), (0, 0), rng.uniform(*_BLUR)))
+
+
+def handwritten_digit(pixels):
+    """One of scikit-learn's digits, 8 × 8 of 0 to 16, as an 8-bit image of `_SIDE` pixels."""
+    return _paper(_boxed(np.clip(pixels * 16, 0, 255).astype(np.uint8)))
+
+
+def _boxed(ink):
+    """Cut to the digit and enlarge to the box: height for height, as the handwriting was when it was scanned."""
+    rows, columns = np.where(ink > 64)
+    ink = ink[rows.min():rows.max() + 1, columns.min():columns.max() + 1]
+    side = _SIDE - 2 * _MARGIN
+    factor = side / max(ink.shape)
+    size = [max(round(edge * factor), 1) for edge in ink.shape[::-1]]
+    shrinking = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
+    ink = cv2.resize(ink, size, interpolation=shrinking)
+    boxed = np.zeros((_SIDE, _SIDE), np.uint8)
+    top, left = ((_SIDE - edge) // 2 for edge in ink.shape)
+    boxed[top:top + ink.shape[0], left:left + ink.shape[1]] = ink
+    return boxed
+
+
+def _paper(ink):
+    return cv2.merge([255 - ink] * 3)
+
+
+def make(folder, num_source=4000, seed=0):
+    """Write ``source/``, ``target/`` and the lists ``source.lst``, ``target.lst``, ``val.lst`` to `folder`.
+
+    The target list has null labels only; the validation list is the same images with their labels.
+    """
+    folder = Path(folder)
+    writable_folder(folder / "source" / "x", "--data-dir")
+    writable_folder(folder / "target" / "x", "--data-dir")
+    rng = np.random.default_rng(seed)
+    typefaces = fonts()
+    labels, files = [], []
+    for i in range(num_source):
+        labels.append(i % 10)
+        files.append(str(folder / "source" / f"{i:05d}.png"))
+        cv2.imwrite(files[-1], printed_digit(labels[-1], typefaces[rng.integers(len(typefaces))], rng))
+    write_list(folder / "source.lst", labels, files)
+
+    digits = load_digits()
+    files = [str(folder / "target" / f"{i:05d}.png") for i in range(len(digits.images))]
+    for file, pixels in zip(files, digits.images):
+        cv2.imwrite(file, handwritten_digit(pixels))
+    write_list(folder / "target.lst", [NULL_LABEL] * len(files), files)
+    write_list(folder / "val.lst", digits.target.tolist(), files)
+
+
+@click.command(context_settings=dict(show_default=True))
+@click.option("--data-dir", default="data/digits", help="Folder to write to.")
+@click.option("--num-source", type=click.IntRange(min=10), default=4000, help="Printed digits.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of the printed digits.")
+def main(data_dir, num_source, seed):
+    """Make the digits benchmark: printed digits as source, handwritten ones as target."""
+    make(data_dir, num_source, seed)
+    print(f"{data_dir}: {num_source} printed and 1797 handwritten digits")
+
+
+if __name__ == "__main__":
+    exit_codes(main)()

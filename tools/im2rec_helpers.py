@@ -1,0 +1,143 @@
+#!/usr/bin/env python3
+"""Pack the images of an MXNet list into RecordIO: ``data/source.lst`` → ``data/source.rec`` and ``.idx``."""
+import collections
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import click  # noqa: E402
+import cv2  # noqa: E402
+import numpy as np  # noqa: E402
+from tqdm import tqdm  # noqa: E402
+
+from base.errors import InputError, exit_codes, first_ten  # noqa: E402
+from base.files import replacing  # noqa: E402
+from base.framework import mx  # noqa: E402
+from iters.lists import NULL_LABEL, read_list  # noqa: E402
+
+_AHEAD = 64     # images read and checked before they are written, at most
+
+
+def is_packed(images):
+    """Whether the record of a list is there, is not older than the list, and holds its indices.
+
+    The labels need not be looked at: they are read from the list.
+    """
+    record, index = images.record, images.record.with_suffix(".idx")
+    if not (record.exists() and index.exists()) or record.stat().st_mtime < images.path.stat().st_mtime:
+        return False
+    try:
+        keys = [int(line.split("\t")[0]) for line in index.read_text().splitlines()]
+    except ValueError:
+        return False
+    return sorted(keys) == sorted(images.indices.tolist())
+
+
+def pack(images, threads=4, resize=0, quality=95, progress=True):
+    """Write the images of a list, in its order, to ``.rec`` and ``.idx`` beside it.
+
+    Every image is decoded once, because MXNet's reader dies without a word on a record that is no image.
+    The files' own bytes are packed unless `resize` asks for smaller images. The ``.rec`` appears last and
+    whole: a run that dies leaves none.
+
+    Parameters
+    ----------
+    images : ImageList
+    threads : int
+    resize : int, default 0
+        Shorter side in pixels that larger images are reduced to, and written as JPEG. 0: bytes as they are.
+    quality : int, default 95
+        Of the JPEG, 1 to 100, where `resize` is given.
+    progress : bool
+        Show a bar on a terminal.
+
+    Returns: Path of the ``.rec``.
+
+    Raises: InputError that counts the images which are missing or cannot be decoded, shows ten, and names
+    the file ``LIST.bad.txt`` that has all of them; no record is written then.
+    """
+    record = images.record
+    index = record.with_suffix(".idx")
+    bar = tqdm(total=len(images), desc=f"packing {images.path}", unit=" images", disable=None if progress else True)
+    problems = []
+    with bar, replacing(record) as new_record, replacing(index) as new_index:
+        writer = mx.recordio.MXIndexedRecordIO(str(new_index), str(new_record), "w")
+        for key, label, payload in _read_ahead(images, threads, resize, quality):
+            bar.update()
+            if isinstance(payload, InputError):
+                problems.append(str(payload))
+            elif not problems:
+                writer.write_idx(key, mx.recordio.pack(mx.recordio.IRHeader(0, label, key, 0), payload))
+        writer.close()
+        if problems:
+            raise _unusable(images, problems)
+        record.unlink(missing_ok=True)      # an old record must not stand beside the new index
+    return record
+
+
+def _unusable(images, problems):
+    report = images.path.with_suffix(".bad.txt")
+    with replacing(report) as temporary:
+        temporary.write_text("".join(f"{problem}\n" for problem in problems))
+    return InputError(f"{images.path}: {len(problems)} of {len(images)} images cannot be used "
+                      f"(all of them in {report}):{first_ten(problems)}")
+
+
+def _read_ahead(images, threads, resize, quality):
+    """(index, label, bytes or InputError) of every image, in order, `threads` at a time."""
+    with ThreadPoolExecutor(threads) as pool:
+        waiting = collections.deque()
+        for key, label, file in zip(images.indices.tolist(), images.labels.tolist(), images.files):
+            waiting.append((key, label, pool.submit(_load, file, resize, quality)))
+            if len(waiting) >= _AHEAD:
+                key, label, future = waiting.popleft()
+                yield key, label, future.result()
+        for key, label, future in waiting:
+            yield key, label, future.result()
+
+
+def _load(file, resize, quality):
+    try:
+        data = Path(file).read_bytes()
+    except OSError as error:
+        return InputError(f"{file}: {error.strerror or error}")
+    # A JPEG ends with FFD9 behind its scan, FFDA; MXNet's reader decodes one that was cut off without a word.
+    if data.startswith(b"\xff\xd8") and data.rfind(b"\xff\xd9") <= data.rfind(b"\xff\xda"):
+        return InputError(f"{file}: a JPEG that was cut off")
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
+    except cv2.error:
+        image = None
+    if image is None:
+        return InputError(f"{file}: {'cannot be decoded as an image' if data else 'empty'}")
+    shorter = min(image.shape[:2])
+    if not resize or shorter <= resize:
+        return data
+    height, width = (round(side * resize / shorter) for side in image.shape[:2])
+    smaller = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+    return cv2.imencode(".jpg", smaller, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
+
+
+@click.group(context_settings=dict(show_default=True))
+def commands():
+    """Prepare data: lists of images and the RecordIO files that training reads."""
+
+
+@commands.command("pack")
+@click.argument("lists", nargs=-1, required=True, type=click.Path(dir_okay=False))
+@click.option("--threads", default=4, type=click.IntRange(min=1), help="Images read at the same time.")
+@click.option("--resize", default=0, type=click.IntRange(min=0),
+              help="Shorter side, in pixels, that larger images are reduced to; 0 packs the files as they are.")
+@click.option("--quality", default=95, type=click.IntRange(1, 100), help="JPEG quality of reduced images.")
+@click.option("--null-label", default=NULL_LABEL, help="The label that means 'unknown'.")
+def pack_command(lists, threads, resize, quality, null_label):
+    """Pack each of LISTS (index, label, path, tab-separated) to .rec and .idx beside it."""
+    for path in lists:
+        print(pack(read_list(path, null_label=null_label), threads, resize, quality))
+
+
+if __name__ == "__main__":
+    exit_codes(commands)()

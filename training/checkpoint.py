@@ -1,0 +1,123 @@
+"""MXNet checkpoints: ``PREFIX-symbol.json`` and ``PREFIX-%04d.params``, as stock MXNet reads them."""
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from base.errors import InputError
+from base.files import replacing
+from base.framework import mx
+from symbols import TransferNet, cut, features_block
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A network in a file: its graph and its parameters.
+
+    Attributes
+    ----------
+    name : str
+        The parameter file, for messages.
+    symbol : Symbol
+    arg_params, aux_params : dict of str to NDArray
+    """
+
+    name: str
+    symbol: mx.sym.Symbol
+    arg_params: dict
+    aux_params: dict
+
+    def features(self, layer):
+        """The network up to `layer`, as a HybridBlock. Raises: InputError when there is no such layer."""
+        return features_block(cut(self.symbol, layer), self.arg_params, self.aux_params, self.name)
+
+    def classifier(self, layer, num_classes):
+        """The network up to `layer` with the checkpoint's ``fc`` behind it: a `TransferNet` to go on with.
+
+        Raises: InputError when ``fc`` is missing or has another number of classes.
+        """
+        for name in ("fc_weight", "fc_bias"):
+            if name not in self.arg_params:
+                raise InputError(f"{self.name}: has no {name}; stage 1 goes on from a checkpoint that stage 0 wrote. "
+                                 "Run `fine_tune.py --train-stage 0` first and name its --model-prefix here.")
+        found = self.arg_params["fc_weight"].shape[0]
+        if found != num_classes:
+            raise InputError(f"{self.name}: fc has {found} classes, and --num-classes is {num_classes}.")
+        net = TransferNet(self.features(layer), num_classes)
+        for parameter in (net.fc_weight, net.fc_bias):
+            parameter.shape = self.arg_params[parameter.name].shape
+            parameter.init = mx.init.Constant(self.arg_params[parameter.name])
+        return net
+
+
+def parameter_file(prefix, epoch):
+    """The name of a checkpoint's parameter file: ``PREFIX-0018.params``."""
+    return Path(f"{prefix}-{epoch:04d}.params")
+
+
+def load_checkpoint(prefix, epoch):
+    """Read a checkpoint, whoever wrote it.
+
+    Raises: InputError when a file is missing (with the epochs that there are) or damaged.
+    """
+    symbol_file, parameters = Path(f"{prefix}-symbol.json"), parameter_file(prefix, epoch)
+    if not parameters.exists():
+        there = _epochs(prefix)
+        known = f"there are the epochs {', '.join(map(str, there))}" if there else "there is no epoch at all"
+        raise InputError(f"{parameters}: no such checkpoint; of the prefix {prefix} {known}.")
+    if not symbol_file.exists():
+        raise InputError(f"{symbol_file}: no such file; it holds the network of {parameters}.")
+    try:
+        symbol = mx.sym.load(str(symbol_file))
+    except (mx.MXNetError, UnicodeDecodeError):
+        raise InputError(f"{symbol_file}: not an MXNet symbol, or damaged. Fetch or write it again.") from None
+    try:
+        saved = mx.nd.load(str(parameters))
+    except (mx.MXNetError, UnicodeDecodeError):
+        saved = None
+    if not isinstance(saved, dict) or not all(name.startswith(("arg:", "aux:")) for name in saved):
+        raise InputError(f"{parameters}: not an MXNet parameter file, or cut off ({parameters.stat().st_size} bytes). "
+                         "Fetch or write it again.")
+    kinds = {kind: {name[4:]: value for name, value in saved.items() if name.startswith(kind)}
+             for kind in ("arg:", "aux:")}
+    return Checkpoint(str(parameters), symbol, kinds["arg:"], kinds["aux:"])
+
+
+def _epochs(prefix):
+    prefix = Path(prefix)
+    pattern = re.compile(re.escape(prefix.name) + r"-(\d{4,})\.params")
+    matches = map(pattern.fullmatch, (path.name for path in prefix.parent.glob("*.params")))
+    return sorted(int(match[1]) for match in matches if match)
+
+
+def save_checkpoint(prefix, epoch, net):
+    """Write a `TransferNet` as a plain inference network with the output ``softmax``; return the file.
+
+    A parameter that several devices hold is averaged over them: the weights are equal, the moving
+    statistics of batch normalisation are each device's own.
+
+    Raises: InputError when the folder cannot be written; the previous checkpoint stays whole.
+    """
+    _, logits = net(mx.sym.var("data"))
+    symbol = mx.sym.SoftmaxOutput(logits, name="softmax")
+    values = {parameter.name: mean_over_devices(parameter) for parameter in net.collect_params().values()}
+    auxiliary = symbol.list_auxiliary_states()
+    return write_checkpoint(prefix, epoch, symbol, {name: values[name] for name in values if name not in auxiliary},
+                            {name: values[name] for name in auxiliary})
+
+
+def write_checkpoint(prefix, epoch, symbol, arg_params, aux_params):
+    """Write a symbol and its parameters (dicts of str to NDArray); return the parameter file."""
+    saved = {f"{kind}:{name}": value for kind, values in (("arg", arg_params), ("aux", aux_params))
+             for name, value in values.items()}
+    parameters = parameter_file(prefix, epoch)
+    with replacing(f"{prefix}-symbol.json") as temporary:
+        symbol.save(str(temporary))
+    with replacing(parameters) as temporary:
+        mx.nd.save(str(temporary), saved)
+    return parameters
+
+
+def mean_over_devices(parameter):
+    """A parameter's value on the CPU, averaged over the devices that hold it."""
+    copies = [value.as_in_context(mx.cpu()) for value in parameter.list_data()]
+    return copies[0] if len(copies) == 1 else mx.nd.add_n(*copies) / len(copies)

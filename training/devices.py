@@ -1,0 +1,73 @@
+"""Which devices a run computes on."""
+import ctypes
+
+from base.errors import InputError
+from base.framework import mx
+
+# Compute capabilities that mxnet-cu112 1.9.1 has machine code for: 5.0, 6.0, 7.0, 8.0, 8.6, each good
+# for later minor versions of the same major one. It holds no PTX to compile for others.
+_MAJORS = range(5, 9)
+
+
+def find_devices(gpus=None, cpus=None):
+    """The MXNet contexts that flags name.
+
+    Parameters
+    ----------
+    gpus : str or None
+        Numbers of GPUs, such as ``0,2,5``.
+    cpus : int or None
+        Number of CPU devices; they share the cores, and behave like several GPUs. Default: one.
+
+    Returns: list of Context.
+
+    Raises: InputError for a GPU that does not exist or that this build of MXNet cannot drive.
+
+    >>> find_devices(cpus=2)
+    [cpu(0), cpu(1)]
+    """
+    if gpus is None:
+        return [mx.cpu(i) for i in range(cpus or 1)]
+    if cpus is not None:
+        raise InputError("--gpus and --cpus were both given; a run takes one of them.")
+    try:
+        numbers = [int(number) for number in gpus.split(",")]
+    except ValueError:
+        raise InputError(f"--gpus is {gpus!r}; expected numbers separated by commas, such as 0,2,5.") from None
+    if len(set(numbers)) < len(numbers) or min(numbers) < 0:
+        raise InputError(f"--gpus is {gpus!r}; expected different numbers from 0 up.")
+    _check_gpus(numbers)
+    return [mx.gpu(number) for number in numbers]
+
+
+def _check_gpus(numbers):
+    if not mx.runtime.Features().is_enabled("CUDA"):
+        raise InputError("--gpus was given, and this MXNet is the CPU build. Install the GPU build with "
+                         "`make gpu`, or leave the flag out to train on the CPU.")
+    try:
+        count = mx.context.num_gpus()
+    except mx.MXNetError:
+        count = 0
+    for number in numbers:
+        if number >= count:
+            there = f"0 to {count - 1}" if count else "none"
+            raise InputError(f"--gpus names GPU {number}; MXNet sees {there}. `nvidia-smi` lists the GPUs of "
+                             "this machine and whether their driver is running.")
+        major, minor = compute_capability(number)
+        if major not in _MAJORS:
+            raise InputError(
+                f"--gpus names GPU {number}, of compute capability {major}.{minor}; mxnet-cu112 1.9.1 has machine "
+                "code for 5.0 to 8.9 (Maxwell to Ada) and can run on no other. Leave the flag out to train on the CPU.")
+
+
+def compute_capability(number):
+    """(major, minor) of a GPU, asked of the CUDA driver."""
+    driver = ctypes.CDLL("libcuda.so.1")
+    driver.cuInit(0)
+    device, value = ctypes.c_int(), ctypes.c_int()
+    driver.cuDeviceGet(ctypes.byref(device), number)
+    parts = []
+    for attribute in (75, 76):      # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, _MINOR
+        driver.cuDeviceGetAttribute(ctypes.byref(value), attribute, device)
+        parts.append(value.value)
+    return tuple(parts)
