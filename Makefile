@@ -1,39 +1,45 @@
-# make demo   install everything into .venv and run the digits benchmark: the main job, about 5 minutes on 2 cores
-# make test   the tests
-# make help   everything else
+# make demo       install everything and run the digits benchmark, the main job: some 5 minutes on 2 cores
+# make test       the tests
+# make gpu        install the CUDA 11.2 build of MXNet, with its CUDA libraries, instead of the CPU build
+# make test-all   the tests under every Python from 3.9 to 3.13
+# make demo-long  the digits benchmark over 10 seeds: half an hour on 2 cores
+# make bench      the transfer heads against a per-pair formulation
+# make lock       resolve the dependencies of pyproject.toml anew (needs uv)
+#
+# The first two install what is missing into .venv. PYTHON=python3.10 chooses the Python, 3.9 to 3.13.
 
 PYTHON ?=
-BIN := .venv/bin
+IN_VENV := PATH="$(CURDIR)/.venv/bin:$$PATH"
 
-.PHONY: help venv gpu demo test test-all lint lock clean
+.PHONY: help ready demo demo-long test test-all bench gpu lock
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
-# make venv   only install; PYTHON=python3.10 chooses the Python (3.9 to 3.13) here and everywhere
-venv:
-	@sh tools/setup.sh cpu $(PYTHON)
 
-# make gpu    install the CUDA 11.2 build of MXNet instead of the CPU build, with its CUDA libraries
-gpu:
-	@sh tools/setup.sh gpu $(PYTHON)
-
-# make demo and test leave an installed GPU build alone
-demo: ready
-	$(BIN)/python tools/digits.py --data-dir data/digits
-	$(BIN)/python reproduce.py @recipes/digits.txt
-
-test: ready
-	$(BIN)/python -m pytest
-
-.PHONY: ready
 ready:
 	@sh tools/setup.sh any $(PYTHON)
 
-# make test-all   the tests under every Python from 3.9 to 3.13 that is installed
-test-all:
-	for version in 3.9 3.10 3.11 3.12 3.13; do $(MAKE) test PYTHON=python$$version || exit 1; done
+gpu:
+	@sh tools/setup.sh gpu $(PYTHON)
 
-# make lock   resolve the dependencies of pyproject.toml again (needs uv)
+demo: ready
+	@$(IN_VENV) sh recipes/digits.sh
+
+demo-long: ready
+	@$(IN_VENV) sh recipes/digits.sh --seeds 10 --output runs/digits-long
+
+test: ready
+	@$(IN_VENV) python -m pytest
+
+test-all:
+	@for version in 3.9 3.10 3.11 3.12 3.13; do $(MAKE) test PYTHON=python$$version || exit 1; done
+
+bench: ready
+	@$(IN_VENV) python benchmarks/heads.py
+
+COMPILE = uv pip compile --universal --python-version 3.9 --generate-hashes --no-emit-find-links --quiet
 lock:
-	uv pip compile pyproject.toml --extra cpu --extra test --universal --python-version 3.9 --generate-hashes -o requirements/cpu.txt
-	uv pip compile pyproject.toml --extra gpu --extra test --universal --python-version 3.9 --generate-hashes -o requirements/gpu.txt
+	$(COMPILE) pyproject.toml --extra cpu --extra test -o requirements/cpu.txt
+	$(COMPILE) pyproject.toml --extra gpu --extra test -o requirements/gpu.txt
+	sed -n 's/^opencv-python==\([^ ]*\).*/opencv-python-headless==\1/p' requirements/cpu.txt | \
+	    $(COMPILE) --no-deps - -o requirements/headless.txt

@@ -26,12 +26,12 @@ def answer():
     ask_numpy = np.__getattr__
 
     def getattr_for(name):
+        asking = sys._getframe(1).f_globals.get("__name__") or ""
+        if name in _REMOVED and asking.partition(".")[0] in ("mxnet", "gluoncv"):
+            return _REMOVED[name]
         try:
             return ask_numpy(name)
         except AttributeError:
-            asking = sys._getframe(1).f_globals.get("__name__") or ""
-            if name in _REMOVED and asking.partition(".")[0] in ("mxnet", "gluoncv"):
-                return _REMOVED[name]
             if asking in _TABLES:
                 return _gone(name)
             raise

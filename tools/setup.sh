@@ -17,7 +17,9 @@ fi
 lock=requirements/$build.txt
 
 if [ -z "$python" ]; then
-    [ -f .venv/build ] && supported .venv/bin/python && python=.venv/bin/python
+    # Stay with the Python that .venv was made with; the one inside goes when .venv is made anew.
+    [ -f .venv/build ] && supported .venv/bin/python &&
+        python=$(.venv/bin/python -c 'import sys; print(sys._base_executable)')
     for candidate in $python python3 python3.12 python3.13 python3.11 python3.10 python3.9; do
         supported "$candidate" && python=$candidate && break
     done
