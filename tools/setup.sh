@@ -16,6 +16,13 @@ if [ "$build" = any ]; then
 fi
 lock=requirements/$build.txt
 
+# A name such as python3.9 that only pyenv knows, and not as the version in use.
+case $python in
+    python3.*) if ! "$python" --version >/dev/null 2>&1 && command -v pyenv >/dev/null; then
+        for found in "$(pyenv root)/versions/${python#python}".*/bin/python; do [ -x "$found" ] && python=$found; done
+    fi ;;
+esac
+
 if [ -z "$python" ]; then
     # Stay with the Python that .venv was made with; the one inside goes when .venv is made anew.
     [ -f .venv/build ] && supported .venv/bin/python &&
