@@ -50,7 +50,8 @@ def run(model, epoch, val, gpu, layers, statistics, save_prefix, image_shape, ba
 
     adapted, before = adabn.adapt(checkpoint, batches, device, names, statistics)
     if save_prefix:
-        log.info("saved %s", write_checkpoint(save_prefix, epoch, adapted.symbol, adapted.arg_params, adapted.aux_params))
+        log.info("saved %s", write_checkpoint(save_prefix, epoch, adapted.symbol, adapted.arg_params,
+                                              adapted.aux_params))
     if not images.labelled.any():
         print(f"{val}: no image has a label, so there is no accuracy to tell.")
         return

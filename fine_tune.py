@@ -1,6 +1,5 @@
 #!/usr/bin/env python3
 """Train a classifier that carries over to another domain: stage 0 on the source, stage 1 on both."""
-import math
 import time
 from pathlib import Path
 
@@ -28,7 +27,8 @@ ON_OFF = click.IntRange(0, 1)
 @click.option("--train-stage", type=click.IntRange(0, 1), default=0,
               help="0: a new classifier on pretrained features, softmax on labelled images. "
                    "1: go on from stage 0 with a transfer loss between source and target.")
-@click.option("--num-classes", type=click.IntRange(min=1), required=True, help="Number of classes; labels count from 0.")
+@click.option("--num-classes", type=click.IntRange(min=1), required=True,
+              help="Number of classes; labels count from 0.")
 @click.option("--pretrained-model", default="model/resnet-152",
               help="Prefix of the checkpoint to start from: PREFIX-symbol.json, PREFIX-0000.params.")
 @click.option("--pretrained-epoch", type=click.IntRange(min=0), default=0, help="Its epoch number.")
@@ -50,13 +50,15 @@ ON_OFF = click.IntRange(0, 1)
 @click.option("--gpus", default=None, help="Numbers of the GPUs to train on, such as 0,2,5.  [default: the CPU]")
 @click.option("--cpus", type=click.IntRange(min=1), default=None,
               help="Number of CPU devices: a batch is divided among them as among GPUs.  [default: 1]")
-@click.option("--kv-store", default="device", help="How gradients of several devices are summed: device, local, dist_….")
+@click.option("--kv-store", default="device",
+              help="How gradients of several devices are summed: device, local, dist_….")
 @click.option("--num-epochs", type=click.IntRange(min=1), default=100, help="Epoch to stop after.")
 @click.option("--lr", type=click.FloatRange(min=0), default=0.1, help="Learning rate of the first update.")
 @click.option("--lr-factor", type=click.FloatRange(min=0), default=0.1, help="Factor of the rate at every step.")
 @click.option("--lr-step-epochs", default=None, help="Epochs after which the rate drops, such as 10,16.")
 @click.option("--lr-step-unit", type=click.Choice(["flag", "epoch"]), default="flag",
-              help="flag: as the original, which in stage 1 drops the rate at half the epochs named. epoch: true epochs.")
+              help="flag: as the original, which in stage 1 drops the rate at half the epochs named. "
+                   "epoch: true epochs.")
 @click.option("--optimizer", default="sgd", help="An optimizer of MXNet: sgd, nag, adam, ….")
 @click.option("--mom", type=click.FloatRange(0, 1), default=0.9, help="Momentum, for optimizers that have one.")
 @click.option("--wd", type=click.FloatRange(min=0), default=0.0, help="Weight decay, on *_weight and *_gamma only.")
@@ -77,10 +79,12 @@ ON_OFF = click.IntRange(0, 1)
 @click.option("--rgb-mean", default=None,
               help="Mean to subtract from red, green, blue, such as 123.68,116.779,103.939.  "
                    "[default: none, the network's bn_data normalises]")
-@click.option("--pad-size", type=click.IntRange(min=0), default=0, help="Border added around training images, in pixels.")
+@click.option("--pad-size", type=click.IntRange(min=0), default=0,
+              help="Border added around training images, in pixels.")
 @click.option("--fill-value", type=click.IntRange(0, 255), default=255,
               help="Grey value of borders and of what rotation, shearing and scaling uncover.")
-@click.option("--random-crop", type=ON_OFF, default=1, help="1: random resized crops. 0: centre crops, as in validation.")
+@click.option("--random-crop", type=ON_OFF, default=1,
+              help="1: random resized crops. 0: centre crops, as in validation.")
 @click.option("--random-mirror", type=ON_OFF, default=1, help="1: mirror every other image, by chance.")
 @click.option("--min-random-area", type=click.FloatRange(0, 1, min_open=True), default=0.08,
               help="Smallest part of the image's area in a random crop.")

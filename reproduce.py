@@ -109,7 +109,8 @@ def plan(output, data_dir, num_classes, gpus, seeds, stage0, stage1, common, ada
 
         cnn, epochs = train("cnn", f"--train-stage 0 {stage0}")
         first.append(cnn)
-        start = f"--train-stage 1 --pretrained-model {shlex.quote(str(cnn.prefix))} --pretrained-epoch {epochs} {stage1}"
+        start = shlex.join(["--train-stage", "1", "--pretrained-model", str(cnn.prefix), "--pretrained-epoch",
+                            str(epochs)]) + f" {stage1}"
         prefix = output / f"seed{seed}" / "adabn"
         command = ["adabn.py", "--model", cnn.prefix, "--epoch", epochs, "--val", Path(data_dir) / "val.lst",
                    *(["--gpu", gpu] if gpu else []), *shlex.split(adabn)]

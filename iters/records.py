@@ -84,7 +84,7 @@ class RecordIter(mx.io.DataIter):
             return self._reader.next()
         except mx.MXNetError as error:
             raise InputError(f"{self._arguments['path_imgrec']}: a record of batch {self._batches} cannot be "
-                             f"decoded: {_reason(error)}. Delete the file to have it packed and checked again.") from None
+                             f"decoded: {_reason(error)}. Delete the file to have it packed anew.") from None
 
 
 def _reason(error):

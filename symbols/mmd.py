@@ -1,6 +1,5 @@
 """Maximum mean discrepancy between two domains, marginal and joint, in linear time."""
 from base.framework import mx
-
 from symbols.kernels import GaussianKernel
 
 

@@ -50,7 +50,8 @@ def test_statistics_are_those_of_the_target(stage0, target, statistics):
 def test_default_layers_are_the_last_two(stage0, target):
     checkpoint = load_checkpoint(stage0, 1)
     adapted, _ = adabn.adapt(checkpoint, target, mx.cpu())
-    changed = {name for name, value in adapted.aux_params.items() if (value != checkpoint.aux_params[name]).asnumpy().any()}
+    changed = {name for name, value in adapted.aux_params.items()
+               if (value != checkpoint.aux_params[name]).asnumpy().any()}
     assert changed == {f"{layer}_moving_{kind}" for layer in ("stage3_unit1_bn2", "bn1") for kind in ("mean", "var")}
     from symbols import resnet
     assert adabn.batch_norm_layers(resnet(152, (3, 320, 320)))[-2:] == ["stage4_unit3_bn3", "bn1"]
@@ -72,7 +73,8 @@ def test_running_moments_of_blocks_are_those_of_all_rows():
 
 def test_command_prints_accuracies_and_writes_the_adapted_checkpoint(stage0, data, command, tmp_path):
     flags = ["--model", stage0, "--epoch", 1, "--val", data / "val.lst", "--image-shape", "3,16,16"]
-    done = command("adabn.py", *flags, "--layers", "all", "--statistics", "pixel", "--save-prefix", tmp_path / "a" / "m")
+    done = command("adabn.py", *flags, "--layers", "all", "--statistics", "pixel",
+                   "--save-prefix", tmp_path / "a" / "m")
     found = re.search(r"accuracy of 16 images: ([\d.]+)% before AdaBN, ([\d.]+)% after", done.stdout)
     adapted = load_checkpoint(tmp_path / "a" / "m", 1)
     net = adabn.classifier(adapted, mx.cpu())
@@ -93,7 +95,8 @@ def test_command_without_labels_tells_no_accuracy(stage0, data, command):
 
 @pytest.mark.parametrize("flags, problem", [
     (["--epoch", 7], "no such checkpoint"), (["--layers", "bn1,bn7"], "no batch normalisation layer bn7"),
-    (["--val", "none.lst"], "none.lst: no such file"), (["--gpu", "0"], "CPU build"), (["--image-shape", "3"], "--image-shape"),
+    (["--val", "none.lst"], "none.lst: no such file"), (["--gpu", "0"], "CPU build"),
+    (["--image-shape", "3"], "--image-shape"),
     (["--save-prefix", "/dev/null/x/m"], "--save-prefix")])
 def test_bad_input_is_refused(stage0, data, command, flags, problem):
     given = {"--model": stage0, "--epoch": 1, "--val": data / "val.lst", "--image-shape": "3,16,16",

@@ -44,8 +44,8 @@ def test_stage_1_loads_in_stock_mxnet_and_predicts_the_same(stage0, data, comman
     images = np.random.default_rng(0).uniform(0, 255, (5, 3, 16, 16)).astype(np.float32)
     np.save(tmp_path / "images.npy", images)
     (tmp_path / "stock.py").write_text(STOCK)
-    subprocess.run([sys.executable, tmp_path / "stock.py", prefix, "1", tmp_path / "images.npy", tmp_path / "p.npy", ROOT],
-                   check=True, cwd=tmp_path)
+    subprocess.run([sys.executable, tmp_path / "stock.py", prefix, "1", tmp_path / "images.npy", tmp_path / "p.npy",
+                    ROOT], check=True, cwd=tmp_path)
     net = load_checkpoint(prefix, 1).classifier("flatten0", 3)
     net.initialize()
     ours = mx.nd.softmax(net(mx.nd.array(images))[1]).asnumpy()
@@ -196,7 +196,8 @@ def test_resnet_152_has_the_published_names_and_shapes():
     assert {"pooling0", "relu0", "relu1", "pool1", "flatten0"} <= set(nodes)
 
 
-@pytest.mark.parametrize("depth, size, width", [(8, 28, 64), (20, 32, 64), (164, 32, 256), (18, 64, 512), (50, 64, 2048)])
+@pytest.mark.parametrize("depth, size, width", [(8, 28, 64), (20, 32, 64), (164, 32, 256), (18, 64, 512),
+                                                (50, 64, 2048)])
 def test_resnets_of_other_sizes_compute(depth, size, width):
     block = features_block(resnet(depth, (3, size, size)))
     block.initialize(mx.init.Xavier())

@@ -20,7 +20,8 @@ def tree(folder):
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
 
 
-@pytest.mark.parametrize("flags", [[], ["--use-dan"], ["--cpus", 2], ["--freeze", "--wd", 0.001], ["--optimizer", "adam"]])
+@pytest.mark.parametrize("flags", [[], ["--use-dan"], ["--cpus", 2], ["--freeze", "--wd", 0.001],
+                                   ["--optimizer", "adam"]])
 def test_stage_1_goes_on_from_stage_0(stage0, data, command, tmp_path, flags):
     prefix = tmp_path / "model" / "s1"
     done = command("fine_tune.py", "--train-stage", 1, *SMALL, "--data-dir", data, "--pretrained-model", stage0,
@@ -99,12 +100,13 @@ def test_start_up_says_when_the_rate_really_drops(stage0, data, command):
 
 def test_every_flag_of_the_original_is_there_with_help(command):
     said = command("fine_tune.py", "--help").stdout
-    for flag in ("train-stage pretrained-model pretrained-epoch layer-before-fullc num-classes null-label use-dan freeze "
-                 "no-checkpoint model-prefix load-epoch network num-layers gpus kv-store num-epochs lr lr-factor "
-                 "lr-step-epochs optimizer mom wd batch-size disp-batches monitor top-k test-io data-dir rgb-mean "
-                 "image-shape pad-size data-nthreads benchmark dtype random-crop random-mirror max-random-h max-random-s "
-                 "max-random-l max-random-aspect-ratio max-random-rotate-angle max-random-shear-ratio max-random-scale "
-                 "min-random-scale").split():
+    for flag in """
+                   train-stage pretrained-model pretrained-epoch layer-before-fullc num-classes null-label use-dan freeze
+                   no-checkpoint model-prefix load-epoch network num-layers gpus kv-store num-epochs lr lr-factor
+                   lr-step-epochs optimizer mom wd batch-size disp-batches monitor top-k test-io data-dir rgb-mean
+                   image-shape pad-size data-nthreads benchmark dtype random-crop random-mirror max-random-h
+                   max-random-s max-random-l max-random-aspect-ratio max-random-rotate-angle max-random-shear-ratio
+                   max-random-scale min-random-scale""".split():
         assert f"--{flag} " in said, flag
     defaults = {option.name: option.default for option in fine_tune.main.params}
     assert defaults["lr"] == 0.1 and defaults["batch_size"] == 128 and defaults["wd"] == 0 and defaults["mom"] == 0.9

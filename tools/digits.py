@@ -39,7 +39,8 @@ def fonts():
 def printed_digit(digit, font, rng):
     """A printed digit as an 8-bit image of `_SIDE` pixels: a random view of a glyph of `font`."""
     image = Image.new("L", (2 * _BOX, 2 * _BOX), 0)
-    ImageDraw.Draw(image).text((_BOX, _BOX), str(digit), fill=255, anchor="mm", font=ImageFont.truetype(str(font), _BOX))
+    glyphs = ImageFont.truetype(str(font), _BOX)
+    ImageDraw.Draw(image).text((_BOX, _BOX), str(digit), fill=255, anchor="mm", font=glyphs)
     ink = np.asarray(image)
     angle, shear = np.deg2rad(rng.uniform(-_ANGLE, _ANGLE)), rng.uniform(-_SHEAR, _SHEAR)
     scale = rng.uniform(*_SCALE, size=2)

@@ -141,7 +141,7 @@ def fit(net, objective, batches, devices, schedule, num_epochs, *, optimizer="sg
     for epoch in range(first_epoch + 1, num_epochs + 1):
         started = time.monotonic()
         batches.set_epoch(epoch - 1)
-        sums = _Sums(epoch, recent, lambda: checkpoint)
+        sums = _Sums(epoch, recent, checkpoint)
         with EpochProgress(epoch, batches.batches_per_epoch, batches.batch_size, disp_batches) as progress:
             for number, batch in enumerate(batches, start=1):
                 statistics = _forward_backward(net, objective, batch, devices)
@@ -200,8 +200,8 @@ class _Sums:
         softmax, transfer, correct, labelled = sum(part.asnumpy().astype("float64") for part in statistics)
         transfer /= len(statistics)
         if not math.isfinite(softmax + transfer):
-            checkpoint = self._checkpoint()
-            last = f"the last good checkpoint is {checkpoint}" if checkpoint else "no checkpoint was written in this run"
+            last = (f"the last good checkpoint is {self._checkpoint}" if self._checkpoint
+                    else "no checkpoint was written in this run")
             raise DivergedError(
                 f"the loss is {softmax + transfer} in epoch {self._epoch}, batch {number}; {last}. "
                 "A smaller --lr usually helps; so does looking at the images with --rgb-mean and the augmentation off.")
