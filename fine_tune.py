@@ -18,6 +18,7 @@ from training.devices import find_devices
 from training.loop import fit
 from training.progress import log, log_to_stderr
 from training.schedule import StepSchedule, step_updates
+from training.stores import STORES, open_store
 from training.summary import Summary
 
 ON_OFF = click.IntRange(0, 1)
@@ -50,8 +51,8 @@ ON_OFF = click.IntRange(0, 1)
 @click.option("--gpus", default=None, help="Numbers of the GPUs to train on, such as 0,2,5.  [default: the CPU]")
 @click.option("--cpus", type=click.IntRange(min=1), default=None,
               help="Number of CPU devices: a batch is divided among them as among GPUs.  [default: 1]")
-@click.option("--kv-store", default="device",
-              help="How gradients of several devices are summed: device, local, dist_….")
+@click.option("--kv-store", type=click.Choice(STORES), default="device",
+              help="How gradients of several devices are summed.")
 @click.option("--num-epochs", type=click.IntRange(min=1), default=100, help="Epoch to stop after.")
 @click.option("--lr", type=click.FloatRange(min=0), default=0.1, help="Learning rate of the first update.")
 @click.option("--lr-factor", type=click.FloatRange(min=0), default=0.1, help="Factor of the rate at every step.")
@@ -117,7 +118,7 @@ def run(*, train_stage, num_classes, image_shape, num_epochs, lr, lr_factor, lr_
         data_nthreads, pretrained_model, pretrained_epoch, layer_before_fullc, network, num_layers, **augmentation):
     """What the flags ask for, in the order in which things can go wrong."""
     log_to_stderr()
-    devices = find_devices(gpus, cpus)
+    devices, store = find_devices(gpus, cpus), open_store(kv_store)
     _check_batch_size(batch_size, len(devices), train_stage)
     image_shape = numbers("--image-shape", image_shape, 3, int)
     augmentation = _augmentation(**augmentation)
@@ -147,8 +148,8 @@ def run(*, train_stage, num_classes, image_shape, num_epochs, lr, lr_factor, lr_
         for images in [*training, *([val] if val else [])]:
             if not is_packed(images):
                 pack(images, data_nthreads)
-        domains = [RecordIter(images, domain_batch, image_shape, augmentation.training(crop), True, data_nthreads, seed)
-                   for images in training]
+        domains = [RecordIter(images, domain_batch, image_shape, augmentation.training(crop), True, data_nthreads, seed,
+                              store.num_workers, store.rank) for images in training]
         validation = val and RecordIter(val, batch_size, image_shape, augmentation.validation(crop), False,
                                         data_nthreads, seed)
     batches = DualIter(*domains, num_devices=len(devices)) if train_stage else domains[0]
@@ -156,14 +157,16 @@ def run(*, train_stage, num_classes, image_shape, num_epochs, lr, lr_factor, lr_
         _measure_reading(batches)
         return
 
-    steps = step_updates(lr_step_epochs, num_examples, batch_size, batches.batches_per_epoch, lr_step_unit)
+    steps = step_updates(lr_step_epochs, num_examples, batch_size, batches.batches_per_epoch, lr_step_unit,
+                         store.num_workers)
     _log_schedule(lr, lr_factor, steps, batches.batches_per_epoch)
     objective = _objective(train_stage, use_dan, transfer_weight, null_label)
-    summary = Summary(model_prefix, load_epoch or 0) if model_prefix else None
+    writes = model_prefix and store.rank == 0
+    summary = Summary(model_prefix, load_epoch or 0) if writes else None
     fit(net, objective, batches, devices, StepSchedule(lr, lr_factor, steps), num_epochs, optimizer=optimizer,
-        momentum=mom, wd=wd, kvstore=kv_store, freeze=freeze, first_epoch=load_epoch or 0, validation=validation,
+        momentum=mom, wd=wd, kvstore=store, freeze=freeze, first_epoch=load_epoch or 0, validation=validation,
         top_k=max(top_k, 1), null_label=null_label, disp_batches=disp_batches, monitor=monitor,
-        save=(lambda epoch: save_checkpoint(model_prefix, epoch, net)) if model_prefix and not no_checkpoint else None,
+        save=(lambda epoch: save_checkpoint(model_prefix, epoch, net)) if writes and not no_checkpoint else None,
         on_epoch=summary.add if summary else None)
 
 

@@ -100,9 +100,8 @@ def test_start_up_says_when_the_rate_really_drops(stage0, data, command):
 
 def test_every_flag_of_the_original_is_there_with_help(command):
     said = command("fine_tune.py", "--help").stdout
-    for flag in """
-                   train-stage pretrained-model pretrained-epoch layer-before-fullc num-classes null-label use-dan freeze
-                   no-checkpoint model-prefix load-epoch network num-layers gpus kv-store num-epochs lr lr-factor
+    for flag in """train-stage pretrained-model pretrained-epoch layer-before-fullc num-classes null-label use-dan
+                   freeze no-checkpoint model-prefix load-epoch network num-layers gpus kv-store num-epochs lr lr-factor
                    lr-step-epochs optimizer mom wd batch-size disp-batches monitor top-k test-io data-dir rgb-mean
                    image-shape pad-size data-nthreads benchmark dtype random-crop random-mirror max-random-h
                    max-random-s max-random-l max-random-aspect-ratio max-random-rotate-angle max-random-shear-ratio
@@ -157,6 +156,8 @@ def test_unusable_images_are_refused_and_nothing_is_half_packed(data, command):
     (["--batch-size", 32], "source.lst: 24 images; a batch takes 32"),
     (["--gpus", "0"], "--gpus was given, and this MXNet is the CPU build"),
     (["--gpus", "x"], "--gpus is 'x'"),
+    (["--kv-store", "disk"], "--kv-store"),
+    (["--kv-store", "dist_sync"], "this process is no worker of a distributed run"),
     (["--gpus", "0", "--cpus", 1], "both"),
     (["--lr", "fast"], "--lr"),
     (["--lr-step-epochs", "3,2"], "--lr-step-epochs is '3,2'"),

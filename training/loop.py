@@ -9,6 +9,7 @@ from base.errors import DivergedError, InputError
 from base.framework import mx
 from training.evaluate import evaluate
 from training.progress import EpochProgress, log
+from training.stores import open_store
 
 # What the original trains with --freeze, in its residual networks.
 FREEZE_KEEPS = ("bn1", "fc", "stage3", "stage4")
@@ -104,8 +105,8 @@ def fit(net, objective, batches, devices, schedule, num_epochs, *, optimizer="sg
         Epoch to stop after, counted from 1.
     optimizer, momentum, wd
         As MXNet has them. Which parameters decay: see `prepare`.
-    kvstore : str
-        How gradients of several devices are summed: ``device``, ``local`` or ``dist_…``.
+    kvstore : str or Store
+        How gradients of several devices are summed: ``device``, ``local`` or ``dist_…``; see `open_store`.
     freeze : bool
         See `prepare`.
     first_epoch : int
@@ -130,11 +131,12 @@ def fit(net, objective, batches, devices, schedule, num_epochs, *, optimizer="sg
     learning = prepare(net, devices, freeze)
     objective.hybridize(static_alloc=True, static_shape=True)
     updates = first_epoch * batches.batches_per_epoch
-    store = mx.kv.create(kvstore) if "dist" in kvstore else kvstore
+    store = open_store(kvstore) if isinstance(kvstore, str) else kvstore
     trainer = mx.gluon.Trainer(
-        learning, create_optimizer(optimizer, schedule, momentum, wd, updates), kvstore=store)
-    # An asynchronous update is applied alone, and divides by the worker's own batch.
-    whole_batch = batches.batch_size * (store.num_workers if "dist" in kvstore and "async" not in kvstore else 1)
+        learning, create_optimizer(optimizer, schedule, momentum, wd, updates), kvstore=store.store,
+        # Gradients are summed in the store and applied here: a parameter server would have to unpickle our schedule.
+        update_on_kvstore=False)
+    whole_batch = batches.batch_size * store.num_workers
     recent = collections.deque(maxlen=100)
     results, checkpoint = [], None
 
