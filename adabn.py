@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """Adapt a trained network to the target domain by its batch normalisation statistics, without training."""
+from base import installed  # noqa: F401, I001
 import click
 
 from base.errors import exit_codes

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """Train a classifier that carries over to another domain: stage 0 on the source, stage 1 on both."""
+from base import installed  # noqa: F401, I001
 import time
 from pathlib import Path
 

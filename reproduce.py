@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """The table of the original, CNN, AdaBN, DAN and JAN, on any data: every number by the project's own commands."""
+from base import installed  # noqa: F401, I001
 import csv
 import re
 import shlex

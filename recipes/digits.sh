@@ -4,8 +4,7 @@
 set -e
 python tools/digits.py --data-dir data/digits
 python reproduce.py --data-dir data/digits --num-classes 10 --jobs 2 \
-    --common "--image-shape 3,20,20 --random-crop 0 --random-mirror 0 --max-random-rotate-angle 10
-              --min-random-scale 0.9 --max-random-scale 1.1 --data-nthreads 1 --lr-step-unit epoch" \
+    --common "--image-shape 3,20,20 --random-crop 0 --random-mirror 0 --data-nthreads 1 --lr-step-unit epoch" \
     --stage0 "--network resnet --num-layers 8 --lr 0.05 --lr-step-epochs 4,5 --num-epochs 6 --batch-size 64" \
-    --stage1 "--lr 0.1 --lr-step-epochs 9,12 --num-epochs 15 --batch-size 256 --transfer-weight 64" \
+    --stage1 "--lr 0.1 --lr-step-epochs 14,17 --num-epochs 20 --batch-size 256 --transfer-weight 64" \
     --adabn "--image-shape 3,20,20 --statistics pixel --data-nthreads 2" "$@"

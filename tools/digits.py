@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Make the digits benchmark: printed digits as source, real handwritten ones as target, as files and lists.
 
-Source: digits rendered from the fonts that matplotlib ships, turned, sheared, scaled, thickened and blurred by
-chance. Target: the 1797 handwritten digits of scikit-learn (UCI *Optical Recognition of Handwritten Digits*,
+Source: digits rendered from the regular and italic fonts that matplotlib ships, turned, sheared, scaled, thinned and
+slightly blurred by chance. Target: the 1797 handwritten digits of scikit-learn (UCI *Optical Recognition of Handwritten Digits*,
 8 × 8 pixels). Both are dark ink on white paper, in the same box.
 """
 import sys
@@ -10,6 +10,7 @@ from pathlib import Path
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+    from base import installed  # noqa: F401
 
 import click  # noqa: E402
 import cv2  # noqa: E402
@@ -25,15 +26,18 @@ from iters.lists import NULL_LABEL, write_list  # noqa: E402
 _BOX = 64           # pixels of the canvas that a digit is drawn on
 _SIDE = 32          # pixels of the files
 _MARGIN = 2         # pixels of paper around a digit
-_ANGLE, _SHEAR, _SCALE, _STROKE, _BLUR = 15, 0.3, (0.8, 1.2), (-2, 4), (0.3, 2.5)
-_FONTS = ("DejaVuSans", "DejaVuSerif", "STIXGeneral", "cmb", "cmr", "cmss", "cmti", "cmtt")
+# Of printed digits, each drawn evenly from ± the number, or from the range: degrees; shear; scale of width and height;
+# pixels taken from a stroke on the canvas; standard deviation of the blur, in pixels of the file.
+_ANGLE, _SHEAR, _SCALE, _THINNING, _BLUR = 15, 0.3, (0.8, 1.2), (0, 2), (0.3, 0.8)
+_FONTS = ("DejaVuSans", "DejaVuSerif", "STIXGeneral", "cmr", "cmss", "cmti", "cmtt")
+_NOT = ("Bol", "Display")
 
 
 def fonts():
-    """The TrueType fonts of matplotlib that have the ten digits: 23 of them."""
+    """The twelve TrueType fonts of matplotlib that have the ten digits in regular weight."""
     folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
     return [font for font in sorted(folder.glob("*.ttf"))
-            if font.name.startswith(_FONTS) and "Display" not in font.name]
+            if font.name.startswith(_FONTS) and not any(part in font.name for part in _NOT)]
 
 
 def printed_digit(digit, font, rng):
@@ -48,10 +52,9 @@ def printed_digit(digit, font, rng):
     matrix = turn @ np.array([[1, shear], [0, 1]]) @ np.diag(scale)
     offset = _BOX - matrix @ (_BOX, _BOX)
     ink = cv2.warpAffine(ink, np.column_stack([matrix, offset]), ink.shape, flags=cv2.INTER_LINEAR)
-    width = int(rng.integers(_STROKE[0], _STROKE[1] + 1))
-    brush = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (abs(width) + 1,) * 2)
-    thinned = cv2.erode(ink, brush) if width < 0 else cv2.dilate(ink, brush)
-    ink = thinned if thinned.max() > 128 else ink
+    brush = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (int(rng.integers(_THINNING[0], _THINNING[1] + 1)) + 1,) * 2)
+    thinned = cv2.erode(ink, brush)
+    ink = thinned if thinned.max() > 128 else ink       # a hairline may vanish
     return _paper(cv2.GaussianBlur(_boxed(ink), (0, 0), rng.uniform(*_BLUR)))
 
 

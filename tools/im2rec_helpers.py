@@ -7,6 +7,7 @@ from pathlib import Path
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+    from base import installed  # noqa: F401
 
 import click  # noqa: E402
 import cv2  # noqa: E402

@@ -1,0 +1,9 @@
+"""Says in one sentence that a command was called by a Python without the project's packages. Imported first."""
+import importlib.util
+import sys
+
+_missing = [name for name in ("click", "cv2", "mxnet", "tqdm") if importlib.util.find_spec(name) is None]
+if _missing:
+    print(f"{sys.argv[0]}: {sys.executable} has no {', '.join(_missing)}. Run `make demo` or `make test` once, which "
+          "install what is needed, and call the commands by .venv/bin/python.", file=sys.stderr)
+    sys.exit(2)
