@@ -121,6 +121,9 @@ def run(*, train_stage, num_classes, image_shape, num_epochs, lr, lr_factor, lr_
     log_to_stderr()
     devices, store = find_devices(gpus, cpus), open_store(kv_store)
     _check_batch_size(batch_size, len(devices), train_stage)
+    if null_label < num_classes:
+        raise InputError(f"--null-label is {null_label}, which is also one of the {num_classes} classes; "
+                         f"choose a number from {num_classes} up, and use it in target.lst.")
     image_shape = numbers("--image-shape", image_shape, 3, int)
     augmentation = _augmentation(**augmentation)
     if load_epoch and not model_prefix:
@@ -141,7 +144,7 @@ def run(*, train_stage, num_classes, image_shape, num_epochs, lr, lr_factor, lr_
         net = TransferNet(load_checkpoint(pretrained_model, pretrained_epoch).features(layer_before_fullc), num_classes)
 
     domain_batch = batch_size // 2 if train_stage else batch_size
-    crop = image_shape[1]
+    crop = max(image_shape[1:])
     if benchmark:
         domains = [SyntheticIter(domain_batch, image_shape, num_classes) for _ in range(1 + train_stage)]
         validation, num_examples = None, domains[0].num_images

@@ -37,9 +37,11 @@ class RecordIter(mx.io.DataIter):
 
     def __init__(self, images, batch_size, image_shape, augmentation, training, threads=4, seed=0,
                  num_parts=1, part_index=0):
+        self.num_images = len(images) // num_parts
+        if not training:
+            batch_size = min(batch_size, self.num_images)       # MXNet fills up a batch from one more epoch, not two
         super().__init__(batch_size)
         self.images = images
-        self.num_images = len(images) // num_parts
         if training and self.num_images < batch_size:
             raise InputError(
                 f"{images.path}: {self.num_images} images{' a worker' * (num_parts > 1)}; a batch takes "

@@ -60,6 +60,14 @@ def test_stage_0_takes_labelled_target_images_along(data, command):
     assert (data / "stage0.lst").stat().st_mtime_ns == written
 
 
+def test_images_need_not_be_square_and_may_be_fewer_than_a_batch_to_validate(data, command):
+    val = read_list(data / "val.lst")
+    write_list(data / "val.lst", val.labels[:3], val.files[:3])
+    flags = ["3,16,32" if flag == "3,16,16" else flag for flag in STAGE0]
+    done = command("fine_tune.py", *flags, "--data-dir", data)
+    assert re.search(r"validation accuracy (0.00|33.33|66.67|100.00)%", done.stderr)
+
+
 def test_plain_fine_tuning_needs_no_target(data, command):
     (data / "target.lst").unlink()
     (data / "val.lst").unlink()
@@ -167,6 +175,7 @@ def test_unusable_images_are_refused_and_nothing_is_half_packed(data, command):
     (["--optimizer", "sdg"], "--optimizer is 'sdg'"),
     (["--min-random-scale", 2], "--min-random-scale"),
     (["--load-epoch", 1], "--load-epoch"),
+    (["--null-label", 2], "--null-label is 2, which is also one of the 3 classes"),
     (["--freeze", "--network", "vgg"], "--network"),
 ])
 def test_flags_that_cannot_be_are_refused(data, command, flags, problem, stage0):

@@ -2,8 +2,8 @@
 """Make the digits benchmark: printed digits as source, real handwritten ones as target, as files and lists.
 
 Source: digits rendered from the regular and italic fonts that matplotlib ships, turned, sheared, scaled, thinned and
-slightly blurred by chance. Target: the 1797 handwritten digits of scikit-learn (UCI *Optical Recognition of Handwritten Digits*,
-8 × 8 pixels). Both are dark ink on white paper, in the same box.
+slightly blurred by chance. Target: the 1797 handwritten digits of scikit-learn, 8 × 8 pixels (UCI *Optical
+Recognition of Handwritten Digits*). Both are dark ink on white paper, cut to the ink and enlarged to the same box.
 """
 import sys
 from pathlib import Path
@@ -65,7 +65,7 @@ def handwritten_digit(pixels):
 
 def _boxed(ink):
     """Cut to the digit and enlarge to the box: height for height, as the handwriting was when it was scanned."""
-    rows, columns = np.where(ink > 64)
+    rows, columns = np.where(ink > 16)
     ink = ink[rows.min():rows.max() + 1, columns.min():columns.max() + 1]
     side = _SIDE - 2 * _MARGIN
     factor = side / max(ink.shape)
