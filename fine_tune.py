@@ -13,7 +13,7 @@ from base.framework import mx
 from iters import Augmentation, DualIter, RecordIter, SyntheticIter, read_list, write_list
 from iters.lists import NULL_LABEL, list_text
 from symbols import JMMDLoss, MMDLoss, TransferNet, TransferObjective, features_block, resnet
-from tools.im2rec_helpers import is_packed, pack
+from tools.im2rec_helpers import ensure_packed
 from training.checkpoint import load_checkpoint, save_checkpoint
 from training.devices import find_devices
 from training.loop import fit
@@ -150,8 +150,7 @@ def run(*, train_stage, num_classes, image_shape, num_epochs, lr, lr_factor, lr_
         validation, num_examples = None, domains[0].num_images
     else:
         for images in [*training, *([val] if val else [])]:
-            if not is_packed(images):
-                pack(images, data_nthreads)
+            ensure_packed(images, data_nthreads)
         domains = [RecordIter(images, domain_batch, image_shape, augmentation.training(crop), True, data_nthreads, seed,
                               store.num_workers, store.rank) for images in training]
         validation = val and RecordIter(val, batch_size, image_shape, augmentation.validation(crop), False,

@@ -1,8 +1,12 @@
 """Lists, records and batches."""
+import os
+import subprocess
+import sys
+
 import cv2
 import numpy as np
 import pytest
-from conftest import make_domain
+from conftest import ROOT, make_domain
 
 from base.errors import InputError
 from base.framework import mx
@@ -249,11 +253,22 @@ def test_packing_is_asked_for_again_when_the_list_has_changed(images):
     record = pack(images, progress=False)
     assert is_packed(images)
     fewer = read_list(write_list(images.path, images.labels[:5], images.files[:5]))
-    import os
     os.utime(fewer.path, (1, 1))
     assert not is_packed(fewer), "a record of other indices"
     os.utime(images.path, (record.stat().st_mtime + 1,) * 2)
     assert not is_packed(images), "a list newer than the record"
+
+
+def test_processes_that_pack_at_once_wait_for_each_other(tmp_path):
+    images = read_list(make_domain(tmp_path, "x", [0] * 200))
+    code = ("import sys; from iters import read_list; from tools.im2rec_helpers import ensure_packed\n"
+            "ensure_packed(read_list(sys.argv[1]))\n"
+            "print(open(sys.argv[1][:-3] + 'rec', 'rb').read().__len__(), "
+            "__import__('os').stat(sys.argv[1][:-3] + 'rec').st_ino)")
+    running = [subprocess.Popen([sys.executable, "-c", code, images.path], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+               for _ in range(4)]
+    said = {process.communicate()[0] for process in running}
+    assert len(said) == 1 and [process.returncode for process in running] == [0] * 4
 
 
 def test_all_unusable_images_are_listed_and_the_first_ten_shown(tmp_path):

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Pack the images of an MXNet list into RecordIO: ``data/source.lst`` → ``data/source.rec`` and ``.idx``."""
 import collections
+import fcntl
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -35,6 +36,14 @@ def is_packed(images):
     except ValueError:
         return False
     return sorted(keys) == sorted(images.indices.tolist())
+
+
+def ensure_packed(images, threads=4):
+    """Pack a list unless that has been done. Several processes may ask at once: one packs, the others wait."""
+    with open(images.path, "rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not is_packed(images):
+            pack(images, threads)
 
 
 def pack(images, threads=4, resize=0, quality=95, progress=True):
