@@ -8,7 +8,7 @@ from base.framework import mx
 class RecordIter(mx.io.DataIter):
     """Batches of one domain.
 
-    Every epoch opens a reader of its own, seeded by (`seed`, `domain`, epoch), so that what an epoch
+    Every epoch opens a reader of its own, seeded by (`seed`, name of the list, epoch), so that what an epoch
     holds depends on nothing that came before it. Within an epoch MXNet seeds the augmentation by the
     place in the batch, so the number of threads does not matter either.
 
@@ -47,7 +47,7 @@ class RecordIter(mx.io.DataIter):
                 f"{images.path}: {self.num_images} images{' a worker' * (num_parts > 1)}; a batch takes "
                 f"{batch_size} of them. Give more images or a smaller --batch-size.")
         self._training = training
-        self._seed = (seed, str(images.path))
+        self._seed = (seed, images.path.name)
         self._arguments = dict(
             augmentation, path_imgrec=str(images.record), path_imgidx=str(images.record.with_suffix(".idx")),
             path_imglist=str(images.path), data_shape=image_shape, batch_size=batch_size,

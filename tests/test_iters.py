@@ -96,6 +96,13 @@ def test_an_epoch_is_the_same_again_and_independent_of_threads_and_of_what_came_
     assert (other[1] != epochs[0][1]).any()
 
 
+def test_an_epoch_does_not_depend_on_the_folder(tmp_path):
+    folders = [tmp_path / name for name in "ab"]
+    read = [contents(reader(read_list(make_domain(folder, "source", list(range(18)))))) for folder in folders]
+    for first, second in zip(*read):
+        np.testing.assert_array_equal(first, second)
+
+
 def test_training_leaves_incomplete_batches_out_and_others_every_epoch(images):
     batches = reader(images)
     seen = []
