@@ -5,7 +5,7 @@ import shutil
 import cv2
 import numpy as np
 import pytest
-from conftest import NEW_NETWORK, SMALL, make_domain
+from conftest import NEW_NETWORK, ROOT, SMALL, make_domain
 
 import fine_tune
 from base.errors import InputError
@@ -277,6 +277,17 @@ def test_digits_are_reproducible_files_and_lists(command, tmp_path):
     target, val = (read_list(tmp_path / "a" / name, 10) for name in ("target.lst", "val.lst"))
     assert len(target) == 1797 and not target.labelled.any() and val.labelled.all() and target.files == val.files
     assert cv2.imread(val.files[0]).shape == (32, 32, 3)
+
+
+def test_the_python_of_the_readme_runs(stage0, data, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    for ours, small in (("263", "3"), ("320", "16"), (" 32,", " 8,"), ('"model/mmd", 18', f'"{stage0}", 1'),
+                        ("num_epochs=14", "num_epochs=1")):
+        assert ours in code
+        code = code.replace(ours, small)
+    exec(code, {})
+    assert (tmp_path / "model" / "mmd1-0001.params").exists()
 
 
 def test_make_domain_labels_are_learnable(tmp_path):
