@@ -5,7 +5,7 @@ from symbols.kernels import GaussianKernel
 
 class _PairedDiscrepancy(mx.gluon.HybridBlock):
     r"""The linear-time unbiased estimate that MMD and JMMD share (Gretton et al. 2012, *A Kernel
-    Two-Sample Test*, lemma 14; Long et al. 2015, equation 4).
+    Two-Sample Test*, section 6, the linear-time statistic; Long et al. 2015, section 3).
 
     The b rows of a batch are n = b/2 source images, then n target images. Quadruple j of m = n/2 takes
     source images 2j, 2j+1 and target images 2j, 2j+1:
@@ -53,7 +53,7 @@ class MMDLoss(_PairedDiscrepancy):
     .. math:: \frac{1}{m} \sum_j k(s_1, s_2) + k(t_1, t_2) - k(s_1, t_2) - k(t_1, s_2)
 
     k is a `GaussianKernel` whose bandwidth is the batch's own mean squared distance. Long et al. 2015,
-    *Learning Transferable Features with Deep Adaptation Networks*, equations 3 and 4. The estimate is
+    *Learning Transferable Features with Deep Adaptation Networks*, section 3. The estimate is
     unbiased: it scatters around 0, negative values included, where the domains do not differ.
 
     Parameters
@@ -86,8 +86,8 @@ class JMMDLoss(_PairedDiscrepancy):
 
     .. math:: l(p, q) = \exp\left(-\frac{|p - q|^2}{1.3 \cdot 2^{-1/2}}\right)
 
-    Long et al. 2017, *Deep Transfer Learning with Joint Adaptation Networks*, equations 7 and 9 (there
-    with the kernels of the original Caffe code, which are these). The gradient flows into both inputs.
+    Long et al. 2017, *Deep Transfer Learning with Joint Adaptation Networks*, section 4, with the
+    kernels of its authors' Caffe code. The gradient flows into both inputs.
 
     Parameters
     ----------

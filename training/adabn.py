@@ -25,7 +25,7 @@ class _BatchNorm:
 
 class RunningMoments:
     """Mean and variance of rows that arrive in blocks, in float64 (Chan et al. 1979, *Updating Formulae
-    and a Pairwise Algorithm for Computing Sample Variances*, equation 1.5): memory for one row.
+    and a Pairwise Algorithm for Computing Sample Variances*): memory for one row.
 
     >>> moments = RunningMoments()
     >>> moments.add(np.array([[1.0], [2.0]])); moments.add(np.array([[6.0]]))
