@@ -128,6 +128,9 @@ def run(*, train_stage, num_classes, image_shape, num_epochs, lr, lr_factor, lr_
     augmentation = _augmentation(**augmentation)
     if load_epoch and not model_prefix:
         raise InputError("--load-epoch was given without --model-prefix; name the checkpoints to go on from.")
+    if load_epoch and load_epoch >= num_epochs:
+        raise InputError(f"--load-epoch is {load_epoch} and --num-epochs is {num_epochs}: nothing is left to train. "
+                         "--num-epochs counts from the beginning.")
     if model_prefix:
         writable_folder(model_prefix, "--model-prefix")
     if not benchmark:

@@ -175,6 +175,7 @@ def test_unusable_images_are_refused_and_nothing_is_half_packed(data, command):
     (["--optimizer", "sdg"], "--optimizer is 'sdg'"),
     (["--min-random-scale", 2], "--min-random-scale"),
     (["--load-epoch", 1], "--load-epoch"),
+    (["--load-epoch", 1, "--model-prefix", "m"], "nothing is left to train"),
     (["--null-label", 2], "--null-label is 2, which is also one of the 3 classes"),
     (["--freeze", "--network", "vgg"], "--network"),
 ])
