@@ -1,5 +1,5 @@
 """What several test files use."""
-import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from base.framework import mx
-from iters import write_list
+from iters import read_list, write_list
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -20,18 +20,19 @@ def doctest_names(doctest_namespace):
     doctest_namespace.update(mx=mx, np=np, Path=Path)
 
 
+def call(script, *flags, cwd=ROOT, expect=0):
+    """Call a command of ours as a user would, and get its CompletedProcess."""
+    done = subprocess.run([sys.executable, str(ROOT / script), *map(str, flags)], cwd=cwd, text=True,
+                          capture_output=True, stdin=subprocess.DEVNULL)
+    assert done.returncode == expect, f"{script} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
+    if expect == 2:
+        assert "Traceback" not in done.stderr, done.stderr
+    return done
+
+
 @pytest.fixture
 def command():
-    """Call a command of ours as a user would, and get its CompletedProcess."""
-
-    def call(script, *flags, cwd=ROOT, expect=0, env=None):
-        done = subprocess.run([sys.executable, str(ROOT / script), *map(str, flags)], cwd=cwd, text=True,
-                              capture_output=True, stdin=subprocess.DEVNULL, env={**os.environ, **(env or {})})
-        assert done.returncode == expect, f"{script} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
-        if expect == 2:
-            assert "Traceback" not in done.stderr, done.stderr
-        return done
-
+    """`call`, under the name that reads well in a test."""
     return call
 
 
@@ -48,17 +49,19 @@ def make_domain(folder, name, labels, seed=0, side=24, suffix=".jpg"):
     return write_list(folder / f"{name}.lst", labels, files)
 
 
-@pytest.fixture
-def data(tmp_path):
-    """A data folder: 24 source, 16 null-labelled target and 16 validation images of 3 classes."""
-    folder = tmp_path / "data"
+def make_data(folder):
+    """24 source, 16 null-labelled target and 16 validation images of 3 classes."""
     folder.mkdir()
     make_domain(folder, "source", [i % 3 for i in range(24)], seed=1)
-    labels = [i % 3 for i in range(16)]
-    val = make_domain(folder, "val", labels, seed=2)
-    files = [line.split("\t")[2] for line in val.read_text().splitlines()]
-    write_list(folder / "target.lst", [9999] * 16, files)
+    val = make_domain(folder, "val", [i % 3 for i in range(16)], seed=2)
+    write_list(folder / "target.lst", [9999] * 16, read_list(val).files)
     return folder
+
+
+@pytest.fixture
+def data(tmp_path):
+    """A data folder of one's own: see `make_data`."""
+    return make_data(tmp_path / "data")
 
 
 SMALL = ["--num-classes", 3, "--image-shape", "3,16,16", "--data-nthreads", 2, "--batch-size", 8, "--num-epochs", 1,
@@ -66,9 +69,16 @@ SMALL = ["--num-classes", 3, "--image-shape", "3,16,16", "--data-nthreads", 2, "
 NEW_NETWORK = ["--train-stage", 0, "--network", "resnet", "--num-layers", 8]
 
 
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory):
+    """A folder with the checkpoint s0 of stage 0, epoch 1, trained once for all tests."""
+    folder = tmp_path_factory.mktemp("trained")
+    call("fine_tune.py", *NEW_NETWORK, *SMALL, "--data-dir", make_data(folder / "data"),
+         "--model-prefix", folder / "model" / "s0")
+    return folder / "model"
+
+
 @pytest.fixture
-def stage0(data, command, tmp_path):
-    """The prefix of a checkpoint of stage 0, epoch 1, on `data`."""
-    prefix = tmp_path / "model" / "s0"
-    command("fine_tune.py", *NEW_NETWORK, *SMALL, "--data-dir", data, "--model-prefix", prefix)
-    return prefix
+def stage0(trained, tmp_path):
+    """The prefix of a copy of `trained`."""
+    return shutil.copytree(trained, tmp_path / "model") / "s0"
