@@ -7,12 +7,13 @@ import numpy as np
 
 from base.errors import InputError
 from base.framework import mx
+from iters.augmentation import validation_size
 
 
 def square_centre_crop(crop):
     """The original's preparation for AdaBN: resized to a square of 1.125 × `crop` pixels (360 for 320)
     without keeping the aspect ratio, cubic, then the centre of `crop` pixels."""
-    side = round(1.125 * crop)
+    side = validation_size(crop)
     margin = (side - crop) // 2
 
     def prepare(image):
