@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from base.errors import DivergedError, InputError
 from base.framework import mx
+from training.devices import to_devices
 from training.evaluate import evaluate
 from training.progress import EpochProgress, log
 from training.stores import open_store
@@ -170,8 +171,7 @@ def fit(net, objective, batches, devices, schedule, num_epochs, *, optimizer="sg
 
 
 def _forward_backward(net, objective, batch, devices):
-    images = mx.gluon.utils.split_and_load(batch.data[0], devices)
-    labels = mx.gluon.utils.split_and_load(batch.label[0], devices)
+    images, labels = to_devices(batch.data[0], devices), to_devices(batch.label[0], devices)
     with mx.autograd.record():
         outputs = [objective(*net(x), y) for x, y in zip(images, labels)]
     mx.autograd.backward([loss for loss, _ in outputs])
