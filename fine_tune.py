@@ -13,7 +13,7 @@ from base.framework import mx
 from iters import Augmentation, DualIter, RecordIter, SyntheticIter, read_list, write_list
 from iters.lists import NULL_LABEL, list_text
 from symbols import JMMDLoss, MMDLoss, TransferNet, TransferObjective, features_block, resnet
-from tools.im2rec_helpers import ensure_packed
+from records import ensure_packed
 from training.checkpoint import load_checkpoint, save_checkpoint
 from training.devices import find_devices
 from training.loop import fit
