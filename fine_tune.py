@@ -13,8 +13,8 @@ from base.framework import mx
 from iters import Augmentation, DualIter, ListedIter, RecordIter, SyntheticIter, read_list, write_list
 from iters.listed import centre_crop
 from iters.lists import NULL_LABEL, list_text
+from records import ensure_packed
 from symbols import JMMDLoss, MMDLoss, TransferNet, TransferObjective, resnet
-from tools.im2rec_helpers import ensure_packed
 from training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from training.devices import find_devices
 from training.loop import fit

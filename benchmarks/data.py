@@ -20,7 +20,7 @@ from PIL import Image, ImageEnhance  # noqa: E402
 from base.framework import mx  # noqa: E402
 from iters import Augmentation, ListedIter, RecordIter, read_list, write_list  # noqa: E402
 from iters.listed import centre_crop  # noqa: E402
-from tools.im2rec_helpers import ensure_packed  # noqa: E402
+from records import ensure_packed  # noqa: E402
 
 try:
     import torch

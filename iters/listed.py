@@ -1,7 +1,6 @@
 """Batches of a list in its order, from a record or straight from image files, decoded by OpenCV in threads."""
 import collections
 import math
-import struct
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,6 +13,7 @@ from base.errors import InputError, first_ten
 from base.framework import mx
 from iters.augmentation import validation_size
 from iters.images import decode, decode_plain
+from iters.recordio import read_at, read_index
 
 
 def centre_crop(height, width):
@@ -148,22 +148,19 @@ class _Files:
 class _Records:
     def __init__(self, images):
         self._images = images
-        self._lock = threading.Lock()       # a reader has one place in its file
-        record, index = images.record, images.record.with_suffix(".idx")
-        try:
-            self._reader = mx.recordio.MXIndexedRecordIO(str(index), str(record), "r")
-        except (OSError, ValueError, IndexError, mx.MXNetError) as error:
-            raise InputError(f"{record}: cannot be read with its index {index.name}: {error}.") from None
-        missing = [key for key in images.indices.tolist() if key not in self._reader.idx]
+        self._offsets = dict(read_index(images.record.with_suffix(".idx")))
+        missing = [index for index in images.indices.tolist() if index not in self._offsets]
         if missing:
-            raise InputError(f"{record}: {len(missing)} of {len(images)} images of {images.path} are not in it, by "
-                             f"their index:{first_ten(missing)}")
+            raise InputError(f"{images.record}: {len(missing)} of {len(images)} images of {images.path} are not in it, "
+                             f"by their index:{first_ten(missing)}")
+        self._thread = threading.local()
 
     def image(self, place):
         index = int(self._images.indices[place])
         try:
-            with self._lock:
-                packed = self._reader.read_idx(index)
-            return decode_plain(mx.recordio.unpack(packed)[1])
-        except (InputError, mx.MXNetError, struct.error, TypeError) as error:
-            raise InputError(f"{self._images.record}: index {index}: {str(error).splitlines()[0]}.") from None
+            if not hasattr(self._thread, "file"):
+                self._thread.file = open(self._images.record, "rb", buffering=0)
+            return decode_plain(read_at(self._thread.file, self._offsets[index])[0].image)
+        except (OSError, EOFError, InputError) as error:
+            reason = getattr(error, "strerror", None) or str(error) or "behind the end of the file"
+            raise InputError(f"{self._images.record}: index {index}: {reason}.") from None

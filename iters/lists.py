@@ -128,20 +128,21 @@ def _whole_number(text, name):
     return int(number)
 
 
-def write_list(path, labels, files):
-    """Write a ``.lst`` file, whole or not at all, and return its path.
+def write_list(path, labels, files, indices=None):
+    """Write a ``.lst`` file, whole or not at all, and return its path. `indices` count from 0 if not given.
 
     Raises: InputError when the folder cannot be written.
     """
     with replacing(path) as temporary:
-        temporary.write_text(list_text(labels, files), encoding="utf-8")
+        temporary.write_text(list_text(labels, files, indices), encoding="utf-8")
     return Path(path)
 
 
-def list_text(labels, files):
-    """The content of a ``.lst`` file whose indices count from 0.
+def list_text(labels, files, indices=None):
+    """The content of a ``.lst`` file; `indices` count from 0 if not given.
 
     >>> list_text([3, 9999], ["photos/a.jpg", "photos/b.jpg"])
     '0\\t3\\tphotos/a.jpg\\n1\\t9999\\tphotos/b.jpg\\n'
     """
-    return "".join(f"{index}\t{label}\t{file}\n" for index, (label, file) in enumerate(zip(labels, files)))
+    lines = zip(range(len(files)) if indices is None else indices, labels, files)
+    return "".join(f"{index}\t{label}\t{file}\n" for index, label, file in lines)

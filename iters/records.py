@@ -3,10 +3,10 @@ import itertools
 import tempfile
 import zlib
 
-import numpy as np
-
 from base.errors import InputError
 from base.framework import mx
+from iters.lists import list_text
+from iters.recordio import read_index
 
 
 class RecordIter(mx.io.DataIter):
@@ -44,8 +44,7 @@ class RecordIter(mx.io.DataIter):
         check_indices(images)
         self.batches_per_epoch = self.num_images // batch_size
         self._seed = (seed, images.path.name)
-        self._labels = "".join(f"{index}\t{label}\t\n"
-                               for index, label in zip(images.indices.tolist(), images.labels.tolist()))
+        self._labels = list_text(images.labels, images.files, images.indices)
         self._arguments = dict(
             augmentation, path_imgrec=str(images.record), path_imgidx=str(images.record.with_suffix(".idx")),
             data_shape=image_shape, dtype="uint8", batch_size=batch_size, preprocess_threads=threads,
@@ -113,12 +112,8 @@ def check_batch_size(images, batch_size, num_parts=1):
 
 def check_indices(images):
     """Raise InputError when the record of a list lacks some of its indices, or holds others, without a label."""
-    index = images.record.with_suffix(".idx")
-    try:
-        held = np.loadtxt(index, np.int64, usecols=0, ndmin=1)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{index}: cannot be read: {getattr(error, 'strerror', None) or error}.") from None
-    both = np.intersect1d(held, images.indices).size
+    held = [index for index, _ in read_index(images.record.with_suffix(".idx"))]
+    both = len(set(held).intersection(images.indices.tolist()))
     if not both == len(held) == len(images):
         raise InputError(f"{images.record} holds {len(held)} images, of which {both} have an index that stands in "
                          f"{images.path}, a list of {len(images)}; expected the same indices in both. Have the list "
