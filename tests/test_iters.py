@@ -48,6 +48,8 @@ def images(tmp_path):
     ("7\tcar\tx.jpg", "line 2: label 'car' is not a number"),
     ("seven\t1\tx.jpg", "line 2: index 'seven' is not a number"),
     ("7\t-1\tx.jpg", "line 2: label -1 is negative"),
+    ("7\t16777217\tx.jpg", "line 2: label 16777217 is too large"),
+    ("1e300\t0\tx.jpg", "line 2: index 1e300 is too large"),
     ("7\t1.5\tx.jpg", "line 2: label 1.5 is not a whole number"),
     ("7\tnan\tx.jpg", "line 2: label nan is not a whole number"),
     ("7\t3\tx.jpg", r"line 2: label 3; expected 0 to 2 \(--num-classes 3\), or the null label 9999"),
