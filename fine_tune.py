@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
 """Train a classifier that carries over to another domain: stage 0 on the source, stage 1 on both."""
 from base import installed  # noqa: F401, I001
-import time
 from pathlib import Path
 
 import click
@@ -13,7 +12,9 @@ from base.framework import mx
 from iters import Augmentation, DualIter, ListedIter, RecordIter, SyntheticIter, read_list, write_list
 from iters.listed import centre_crop
 from iters.lists import NULL_LABEL, list_text
-from records import ensure_packed
+from iters.records import check_batch_size
+from iters.sources import decoder_speed
+from records import ensure_ready
 from symbols import JMMDLoss, MMDLoss, TransferNet, TransferObjective, resnet
 from training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from training.devices import find_devices
@@ -22,6 +23,7 @@ from training.progress import log, log_to_stderr
 from training.schedule import StepSchedule, step_updates
 from training.stores import STORES, open_store
 from training.summary import Summary
+from training.throughput import computing_speed, reading_speed
 
 ON_OFF = click.IntRange(0, 1)
 
@@ -71,11 +73,14 @@ ON_OFF = click.IntRange(0, 1)
 @click.option("--monitor", type=click.IntRange(min=0), default=0,
               help="Log statistics of all parameters every so many batches; 0: never.")
 @click.option("--top-k", type=click.IntRange(min=0), default=0, help="Validate top-k accuracy too; 0: top-1 only.")
-@click.option("--test-io", type=ON_OFF, default=0, help="1: measure reading speed and train nothing.")
+@click.option("--test-io", type=ON_OFF, default=0, help="1: measure what reading and computing allow, train nothing.")
 @click.option("--benchmark", type=ON_OFF, default=0, help="1: random images instead of --data-dir.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of weights, order and augmentation.")
 @click.option("--dtype", type=click.Choice(["float32"]), default="float32", help="Type of parameters and images.")
 @click.option("--data-dir", default="./data", help="Folder with source.lst, target.lst and val.lst.")
+@click.option("--read", type=click.Choice(["records", "files"]), default="records",
+              help="records: lists are packed to RecordIO beside them, once. files: nothing is written beside the "
+                   "lists; their images are gathered below $TMPDIR for this run, so for small sets.")
 @click.option("--no-validation", is_flag=True, help="Train without val.lst: the target has no labels at all.")
 @click.option("--image-shape", default="3,320,320", help="Channels, height, width of the network's input, in pixels.")
 @click.option("--data-nthreads", type=click.IntRange(min=1), default=15, help="Threads that decode images.")
@@ -117,9 +122,9 @@ def main(**flags):
 
 def run(*, train_stage, num_classes, image_shape, num_epochs, lr, lr_factor, lr_step_epochs, lr_step_unit, batch_size,
         gpus, cpus, kv_store, model_prefix, no_checkpoint, load_epoch, use_dan, transfer_weight, null_label, freeze,
-        optimizer, mom, wd, disp_batches, monitor, top_k, test_io, seed, dtype, benchmark, data_dir, no_validation,
-        data_nthreads, pretrained_model, pretrained_epoch, layer_before_fullc, network, num_layers, rgb_mean, rgb_std,
-        **augmentation):
+        optimizer, mom, wd, disp_batches, monitor, top_k, test_io, seed, dtype, benchmark, data_dir, read,
+        no_validation, data_nthreads, pretrained_model, pretrained_epoch, layer_before_fullc, network, num_layers,
+        rgb_mean, rgb_std, **augmentation):
     """What the flags ask for, in the order in which things can go wrong."""
     log_to_stderr()
     devices, store = find_devices(gpus, cpus), open_store(kv_store)
@@ -139,8 +144,11 @@ def run(*, train_stage, num_classes, image_shape, num_epochs, lr, lr_factor, lr_
                          "--num-epochs counts from the beginning.")
     if model_prefix:
         writable_folder(model_prefix, "--model-prefix")
+    domain_batch = batch_size // 2 if train_stage else batch_size
     if not benchmark:
         training, val, num_examples = _lists(Path(data_dir), train_stage, num_classes, null_label, no_validation)
+        for images in training:
+            check_batch_size(images, domain_batch, store.num_workers)
 
     mx.random.seed(seed)
     if load_epoch:
@@ -154,27 +162,31 @@ def run(*, train_stage, num_classes, image_shape, num_epochs, lr, lr_factor, lr_
     net = start.classifier(layer_before_fullc, num_classes) if load_epoch or train_stage else \
         TransferNet(start.features(layer_before_fullc), num_classes)
 
-    domain_batch = batch_size // 2 if train_stage else batch_size
     crop = max(image_shape[1:])
+    synthetic = [SyntheticIter(domain_batch, image_shape, num_classes) for _ in range(1 + train_stage)]
     if benchmark:
-        domains = [SyntheticIter(domain_batch, image_shape, num_classes) for _ in range(1 + train_stage)]
-        validation, num_examples = None, domains[0].num_images
+        domains, validation, num_examples = synthetic, None, synthetic[0].num_images
     else:
-        for images in [*training, *([val] if val else [])]:
-            ensure_packed(images, data_nthreads)
+        lists = ensure_ready([*training, *([val] if val else [])], data_nthreads, temporary=read == "files")
+        training, val = lists[:len(training)], lists[-1] if val else None
         domains = [RecordIter(images, domain_batch, image_shape, augmentation.training(crop), data_nthreads, seed,
                               store.num_workers, store.rank) for images in training]
         validation = val and ListedIter(val, batch_size, centre_crop(*image_shape[1:]), data_nthreads, packed=True,
                                         num_parts=store.num_workers, part_index=store.rank)
-    batches = DualIter(*domains, num_devices=len(devices)) if train_stage else domains[0]
-    if test_io:
-        _measure_reading(batches)
-        return
-
+    batches, synthetic = (DualIter(*parts, num_devices=len(devices)) if train_stage else parts[0]
+                          for parts in (domains, synthetic))
     steps = step_updates(lr_step_epochs, num_examples, batch_size, batches.batches_per_epoch, lr_step_unit,
                          store.num_workers)
     _log_schedule(lr, lr_factor, steps, batches.batches_per_epoch)
     objective = _objective(train_stage, use_dan, transfer_weight, null_label)
+    if test_io:
+        def train(batches):
+            fit(net, objective, batches, devices, StepSchedule(0.0), 1, optimizer=optimizer, momentum=mom, wd=wd,
+                kvstore=store, freeze=freeze)
+
+        decoders = [] if benchmark else [decoder_speed(images, data_nthreads, packed=True) for images in training]
+        _say_what_limits(reading_speed(batches), computing_speed(train, synthetic), decoders)
+        return
     writes = model_prefix and store.rank == 0
     summary = Summary(model_prefix, load_epoch or 0) if writes else None
     fit(net, objective, batches, devices, StepSchedule(lr, lr_factor, steps), num_epochs, optimizer=optimizer,
@@ -250,15 +262,11 @@ def _log_schedule(lr, factor, steps, batches_per_epoch):
     log.info("%d updates an epoch; learning rate %g%s", batches_per_epoch, lr, f", then {drops}" if drops else "")
 
 
-def _measure_reading(batches):
-    batches.set_epoch(0)
-    images, started = 0, time.monotonic()
-    for batch in batches:
-        for array in batch.data:
-            array.wait_to_read()
-        images += batches.batch_size
-    seconds = time.monotonic() - started
-    print(f"{images} images in {seconds:.2f} s: {images / max(seconds, 1e-9):.1f} images/s")
+def _say_what_limits(reading, computing, decoders):
+    """Speeds in images/s; `decoders` has one of each domain, of which a batch takes equal parts."""
+    decoder = f", raw decoder {len(decoders) / sum(1 / speed for speed in decoders):.1f}" if decoders else ""
+    print(f"reading {reading:.1f} images/s{decoder}, computing {computing:.1f}: "
+          f"{'reading' if reading < computing else 'computing'} limits this run")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,9 @@
 """Which record each list of a run is read from."""
+import atexit
 import dataclasses
 import logging
+import shutil
+import tempfile
 from pathlib import Path
 
 from records.check import ensure_checked
@@ -9,7 +12,7 @@ from records.packing import ensure_packed, is_packed
 log = logging.getLogger("transfer-gluon")
 
 
-def ensure_ready(lists, threads=4, folder=None):
+def ensure_ready(lists, threads=4, temporary=False):
     """Lists with records that are packed and checked.
 
     A list without an up-to-date record of its own is read from that of another list which names the same images under
@@ -19,13 +22,16 @@ def ensure_ready(lists, threads=4, folder=None):
     ----------
     lists : list of ImageList
     threads : int
-    folder : str, Path or None
-        Make all records anew in this folder instead of beside the lists; for a small set, and a temporary folder.
+    temporary : bool
+        Write nothing beside the lists: the records are made anew in a folder below ``$TMPDIR``, as large as the image
+        files together, and deleted when the program ends. For small sets.
 
     Returns: list of `ImageList`, whose `record` can be read. Raises: InputError as `ensure_packed`, `ensure_checked`.
     """
-    if folder is not None:
-        lists = [dataclasses.replace(images, record=Path(folder) / images.record.name) for images in lists]
+    if temporary:
+        folder = Path(tempfile.mkdtemp(prefix="transfer-gluon-"))
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        lists = [dataclasses.replace(images, record=folder / images.record.name) for images in lists]
     packed = [images for images in lists if is_packed(images)]
     ready = []
     for images in lists:
