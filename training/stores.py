@@ -2,6 +2,8 @@
 import os
 from dataclasses import dataclass
 
+import numpy as np
+
 from base.errors import InputError
 from base.framework import mx
 
@@ -21,6 +23,10 @@ class Store:
     store: object
     num_workers: int = 1
     rank: int = 0
+
+    def sum(self, values):
+        """Numbers summed over workers, as a float64 array."""
+        return np.asarray(values, np.float64)
 
 
 def open_store(name):
