@@ -1,4 +1,5 @@
 """Batches from a ``.rec`` file, decoded and augmented by MXNet's threads."""
+import itertools
 import zlib
 
 from base.errors import InputError
@@ -73,6 +74,11 @@ class RecordIter(mx.io.DataIter):
         except mx.MXNetError as error:
             raise InputError(f"{self._arguments['path_imgrec']}: cannot be read: {_reason(error)}. "
                              "Delete it to have it packed again.") from None
+
+    def skip(self, count):
+        """Be `count` batches further on in this epoch. They are read and dropped: MXNet's reader cannot jump."""
+        for _ in itertools.islice(self, count):
+            pass
 
     def reset(self):
         """Go on to the next epoch."""

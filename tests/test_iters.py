@@ -96,6 +96,45 @@ def test_an_epoch_is_the_same_again_and_independent_of_threads_and_of_what_came_
     assert (other[1] != epochs[0][1]).any()
 
 
+@pytest.mark.parametrize("kind", ["record", "dual"])
+@pytest.mark.parametrize("skipped", [1, 3, 4])
+def test_what_follows_skipped_batches_is_the_undisturbed_rest(images, tmp_path, kind, skipped):
+    target = read_list(make_domain(tmp_path, "target", list(range(100, 123)), seed=1))
+
+    def batches(threads):
+        source = reader(images, threads=threads)
+        return source if kind == "record" else DualIter(source, reader(target, threads=threads), 2)
+
+    undisturbed = batches(threads=1)
+    undisturbed.set_epoch(2)
+    wanted = [[array.asnumpy() for array in (batch.data[0], batch.label[0])] for batch in undisturbed]
+    assert len(wanted) == 4
+    resumed, validation = batches(threads=3), reader(target, training=False)
+    resumed.next()
+    contents(validation)
+    resumed.set_epoch(2)
+    validation.reset()
+    validation.next()
+    resumed.skip(skipped)
+    mx.nd.random.uniform(shape=(5,)).wait_to_read()
+    for images_and_labels in wanted[skipped:]:
+        batch = resumed.next()
+        validation.next()
+        for found, before in zip((batch.data[0], batch.label[0]), images_and_labels):
+            np.testing.assert_array_equal(found.asnumpy(), before)
+    with pytest.raises(StopIteration):
+        resumed.next()
+
+
+def test_synthetic_batches_are_skipped_too():
+    batches = SyntheticIter(4, SHAPE, 3, num_images=20)
+    batches.skip(3)
+    assert len(list(batches)) == 2
+    batches.set_epoch(1)
+    batches.skip(9)
+    assert not list(batches)
+
+
 def test_an_epoch_does_not_depend_on_the_folder(tmp_path):
     folders = [tmp_path / name for name in "ab"]
     read = [contents(reader(read_list(make_domain(folder, "source", list(range(18)))))) for folder in folders]
