@@ -149,10 +149,13 @@ def fit(net, objective, batches, devices, schedule, num_epochs, *, optimizer="sg
                     asked = stop and stop.name and store.rank == 0      # the others end with the first worker
                     if asked or run.save_batches and number % run.save_batches == 0:
                         position.sums = sums.state()
+                        mx.nd.waitall()
                         run.save_batch(net, trainer, position)
                     if asked:
                         raise _stopped(stop, run)
                 sums.flush()
+            # MXNet does not note that a backward pass writes moving statistics: whoever reads them would not wait.
+            mx.nd.waitall()
             accuracies = (float("nan"),) * 2
             if validation is not None:
                 accuracies = evaluate(lambda images: net(images)[1], validation, devices, top_k, null_label)

@@ -4,8 +4,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-import numpy as np
-
 from base.errors import InputError
 from base.framework import mx
 
@@ -77,10 +75,6 @@ class Store:
         if self.num_workers > 1:
             mx.nd.waitall()
             self.store._barrier()
-
-    def sum(self, values):
-        """Numbers summed over workers, as a float64 array."""
-        return np.asarray(values, np.float64)
 
 
 def open_store(name):
