@@ -6,6 +6,7 @@ import numpy as np
 
 from base.errors import InputError
 from base.framework import mx
+from training.heartbeat import SCHEDULER, end_with
 
 STORES = ("device", "local", "dist_sync", "dist_device_sync", "dist_async")
 
@@ -70,6 +71,14 @@ class Store:
             self.store.pull(key, answer)
         return answer.asnumpy().astype(np.uint16).view(np.float64).sum(axis=0).reshape(values.shape)
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, error, *_):
+        """Workers that are done wait for each other; one that failed must not, or nobody would hear of it."""
+        if error is not None and self.num_workers > 1:
+            mx.base.check_call(mx.base._LIB.MXKVStoreSetBarrierBeforeExit(self.store.handle, 0))
+
     def barrier(self):
         """Wait until every worker is here."""
         if self.num_workers > 1:
@@ -94,4 +103,5 @@ def open_store(name):
                          f"{os.environ.get('DMLC_ROLE', 'not set')}). Start the command by tools/launch.py, or use "
                          "--kv-store device on one machine.")
     store = mx.kv.create(name)
+    end_with(SCHEDULER, store, f"worker {store.rank}")
     return Store(store, store.num_workers, store.rank)
