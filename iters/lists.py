@@ -1,4 +1,5 @@
 """MXNet's ``.lst`` files: a line an image, with index, label and path, tab-separated."""
+import hashlib
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,12 @@ class ImageList:
     def record(self):
         """Path of the ``.rec`` file that the list is packed to; ``.idx`` stands beside it."""
         return self.path.with_suffix(".rec")
+
+    @property
+    def digest(self):
+        """A short hash of indices, labels and paths."""
+        lines = zip(self.indices.tolist(), self.labels.tolist(), self.files)
+        return hashlib.sha256(repr(list(lines)).encode()).hexdigest()[:16]
 
     @property
     def labelled(self):

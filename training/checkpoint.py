@@ -61,7 +61,7 @@ def load_checkpoint(prefix, epoch):
     """
     symbol_file, parameters = Path(f"{prefix}-symbol.json"), parameter_file(prefix, epoch)
     if not parameters.exists():
-        there = _epochs(prefix)
+        there = saved_epochs(prefix)
         known = f"there are the epochs {', '.join(map(str, there))}" if there else "there is no epoch at all"
         raise InputError(f"{parameters}: no such checkpoint; of the prefix {prefix} {known}.")
     if not symbol_file.exists():
@@ -70,23 +70,36 @@ def load_checkpoint(prefix, epoch):
         symbol = mx.sym.load(str(symbol_file))
     except (mx.MXNetError, UnicodeDecodeError):
         raise InputError(f"{symbol_file}: not an MXNet symbol, or damaged. Fetch or write it again.") from None
-    try:
-        saved = mx.nd.load(str(parameters))
-    except (mx.MXNetError, UnicodeDecodeError):
-        saved = None
-    if not isinstance(saved, dict) or not all(name.startswith(("arg:", "aux:")) for name in saved):
-        raise InputError(f"{parameters}: not an MXNet parameter file, or cut off ({parameters.stat().st_size} bytes). "
-                         "Fetch or write it again.")
+    saved = read_parameters(parameters)
     kinds = {kind: {name[4:]: value for name, value in saved.items() if name.startswith(kind)}
              for kind in ("arg:", "aux:")}
     return Checkpoint(str(parameters), symbol, kinds["arg:"], kinds["aux:"])
 
 
-def _epochs(prefix):
+def read_parameters(path):
+    """The arrays of a ``.params`` file, under their names. Raises: InputError for any other file."""
+    try:
+        saved = mx.nd.load(str(path))
+    except (mx.MXNetError, UnicodeDecodeError):
+        saved = None
+    if not isinstance(saved, dict) or not any(name.startswith(("arg:", "aux:")) for name in saved):
+        raise InputError(f"{path}: not an MXNet parameter file, or cut off ({path.stat().st_size} bytes). "
+                         "Fetch or write it again.")
+    return saved
+
+
+def saved_epochs(prefix):
+    """The epochs that there are of a prefix, rising."""
     prefix = Path(prefix)
     pattern = re.compile(re.escape(prefix.name) + r"-(\d{4,})\.params")
     matches = map(pattern.fullmatch, (path.name for path in prefix.parent.glob("*.params")))
     return sorted(int(match[1]) for match in matches if match)
+
+
+def inference_symbol(net):
+    """The graph of a `TransferNet` from ``data`` to ``softmax``."""
+    _, logits = net(mx.sym.var("data"))
+    return mx.sym.SoftmaxOutput(logits, name="softmax")
 
 
 def save_checkpoint(prefix, epoch, net):
@@ -97,8 +110,7 @@ def save_checkpoint(prefix, epoch, net):
 
     Raises: InputError when the folder cannot be written; the previous checkpoint stays whole.
     """
-    _, logits = net(mx.sym.var("data"))
-    symbol = mx.sym.SoftmaxOutput(logits, name="softmax")
+    symbol = inference_symbol(net)
     values = {parameter.name: mean_over_devices(parameter) for parameter in net.collect_params().values()}
     auxiliary = symbol.list_auxiliary_states()
     return write_checkpoint(prefix, epoch, symbol, {name: values[name] for name in values if name not in auxiliary},

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+import numpy as np
+
 from base.errors import InputError
 from base.framework import mx
 from training.heartbeat import SCHEDULER, end_with
@@ -84,6 +86,10 @@ class Store:
         if self.num_workers > 1:
             mx.nd.waitall()
             self.store._barrier()
+
+    def sum(self, values):
+        """Numbers summed over workers, as a float64 array."""
+        return np.asarray(values, np.float64)
 
 
 def open_store(name):
