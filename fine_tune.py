@@ -13,7 +13,7 @@ from base.framework import mx
 from iters import Augmentation, DualIter, RecordIter, SyntheticIter, read_list, write_list
 from iters.lists import NULL_LABEL, list_text
 from symbols import JMMDLoss, MMDLoss, TransferNet, TransferObjective, resnet
-from tools.im2rec_helpers import ensure_packed
+from tools.im2rec_helpers import ensure_dealt, ensure_packed
 from training.checkpoint import Checkpoint, load_checkpoint
 from training.devices import find_devices
 from training.loop import fit
@@ -122,17 +122,19 @@ def main(**flags):
     separated by tabs. Target images whose label is unknown have the null label. Lists are packed to
     RecordIO when that has not been done yet.
     """
-    run(settings={name: value for name, value in flags.items() if name not in CHANGES_NO_NUMBER}, **flags)
+    log_to_stderr()
+    settings = {name: value for name, value in flags.items() if name not in CHANGES_NO_NUMBER}
+    with open_store(flags.pop("kv_store")) as store:
+        run(store=store, settings=settings, **flags)
 
 
-def run(*, settings, train_stage, num_classes, image_shape, num_epochs, lr, lr_factor, lr_step_epochs, lr_step_unit,
-        batch_size, gpus, cpus, kv_store, model_prefix, no_checkpoint, resume, load_epoch, overwrite, keep,
+def run(*, store, settings, train_stage, num_classes, image_shape, num_epochs, lr, lr_factor, lr_step_epochs,
+        lr_step_unit, batch_size, gpus, cpus, model_prefix, no_checkpoint, resume, load_epoch, overwrite, keep,
         save_batches, use_dan, transfer_weight, null_label, freeze, optimizer, mom, wd, disp_batches, monitor, top_k,
         test_io, seed, dtype, benchmark, data_dir, no_validation, data_nthreads, pretrained_model, pretrained_epoch,
         layer_before_fullc, network, num_layers, rgb_mean, rgb_std, **augmentation):
     """What the flags ask for, in the order in which things can go wrong."""
-    log_to_stderr()
-    devices, store = find_devices(gpus, cpus), open_store(kv_store)
+    devices = find_devices(gpus, cpus)
     _check_batch_size(batch_size, len(devices), train_stage)
     if null_label < num_classes:
         raise InputError(f"--null-label is {null_label}, which is also one of the {num_classes} classes; "
@@ -158,6 +160,7 @@ def run(*, settings, train_stage, num_classes, image_shape, num_epochs, lr, lr_f
     settings.update(devices=len(devices), workers=store.num_workers)
     record = Run(model_prefix, settings, resume=resume, load_epoch=load_epoch or 0, overwrite=overwrite, keep=keep,
                  save_batches=save_batches, checkpoints=not no_checkpoint, writes=store.rank == 0)
+    store.barrier()     # all workers have seen what there is before the first one writes
     if record.position.epoch >= num_epochs:
         log.info("%s has %d epochs: nothing is left to train", model_prefix, record.position.epoch)
         return
@@ -182,10 +185,11 @@ def run(*, settings, train_stage, num_classes, image_shape, num_epochs, lr, lr_f
     else:
         for images in [*training, *([val] if val else [])]:
             ensure_packed(images, data_nthreads)
+        training = [ensure_dealt(images, store.num_workers) for images in training]
         domains = [RecordIter(images, domain_batch, image_shape, augmentation.training(crop), True, data_nthreads, seed,
                               store.num_workers, store.rank) for images in training]
         validation = val and RecordIter(val, batch_size, image_shape, augmentation.validation(crop), False,
-                                        data_nthreads, seed)
+                                        data_nthreads, seed, store.num_workers, store.rank)
     batches = DualIter(*domains, num_devices=len(devices)) if train_stage else domains[0]
     if test_io:
         _measure_reading(batches)

@@ -141,10 +141,11 @@ def write_list(path, labels, files):
     return Path(path)
 
 
-def list_text(labels, files):
-    """The content of a ``.lst`` file whose indices count from 0.
+def list_text(labels, files, indices=None):
+    """The content of a ``.lst`` file; `indices` count from 0 unless they are given.
 
     >>> list_text([3, 9999], ["photos/a.jpg", "photos/b.jpg"])
     '0\\t3\\tphotos/a.jpg\\n1\\t9999\\tphotos/b.jpg\\n'
     """
-    return "".join(f"{index}\t{label}\t{file}\n" for index, (label, file) in enumerate(zip(labels, files)))
+    indices = range(len(files)) if indices is None else indices
+    return "".join(f"{index}\t{label}\t{file}\n" for index, label, file in zip(indices, labels, files))

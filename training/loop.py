@@ -122,11 +122,8 @@ def fit(net, objective, batches, devices, schedule, num_epochs, *, optimizer="sg
     objective.hybridize(static_alloc=True, static_shape=True)
     position = run.position
     position.updates = position.updates or position.epoch * batches.batches_per_epoch
-    trainer = mx.gluon.Trainer(
-        learning, create_optimizer(optimizer, schedule, momentum, wd, position.updates), kvstore=store.store,
-        # Gradients are summed in the store and applied here: a parameter server would have to unpickle our schedule.
-        update_on_kvstore=False)
-    whole_batch = batches.batch_size * store.num_workers
+    trainer = store.trainer(learning, create_optimizer(optimizer, schedule, momentum, wd, position.updates))
+    whole_batch = batches.batch_size * store.workers_an_update
     sums, results = Sums(**position.sums), []
 
     with run:
@@ -156,9 +153,10 @@ def fit(net, objective, batches, devices, schedule, num_epochs, *, optimizer="sg
                 sums.flush()
             # MXNet does not note that a backward pass writes moving statistics: whoever reads them would not wait.
             mx.nd.waitall()
+            store.agree(net, trainer)
             accuracies = (float("nan"),) * 2
             if validation is not None:
-                accuracies = evaluate(lambda images: net(images)[1], validation, devices, top_k, null_label)
+                accuracies = evaluate(lambda images: net(images)[1], validation, devices, top_k, null_label, store)
             everywhere = sums.over_workers(store)
             result = EpochResult(epoch, position.updates, schedule(max(position.updates, 1)), everywhere.loss,
                                  everywhere.transfer_loss, everywhere.accuracy, *accuracies)

@@ -10,13 +10,15 @@ import pickle
 role = os.environ.pop("DMLC_ROLE", None)
 
 from base.framework import mx  # noqa: E402
+from training.heartbeat import SCHEDULER, end_with, everybody  # noqa: E402
 from training.stores import FIGURES  # noqa: E402
 
 
 def serve():
     """Be what the environment says until all workers have finished."""
-    server = _Server(mx.kv.create("dist"))
-    server.run()
+    store = mx.kv.create("dist")
+    end_with(everybody() if role == "scheduler" else SCHEDULER, store, role)
+    _Server(store).run()
 
 
 class _Server(mx.kvstore.kvstore_server.KVStoreServer):

@@ -6,6 +6,8 @@ import numpy as np
 
 from base.errors import InputError
 from base.framework import mx
+from training.heartbeat import SCHEDULER, end_with
+from training.schedule import Shared
 
 STORES = ("device", "local", "dist_sync", "dist_device_sync", "dist_async")
 
@@ -31,7 +33,48 @@ class Store:
     @property
     def asynchronous(self):
         """Whether workers go on without waiting for each other, and the servers update the parameters."""
-        return self.num_workers > 1 and "async" in self.store.type
+        return "async" in getattr(self.store, "type", "")
+
+    @property
+    def workers_an_update(self):
+        """How many workers' gradients one update takes."""
+        return 1 if self.asynchronous else self.num_workers
+
+    def trainer(self, parameters, optimizer):
+        """A `gluon.Trainer` that sums gradients in this store, or in an asynchronous one has them applied there.
+
+        Parameters
+        ----------
+        parameters : dict of str to Parameter
+        optimizer : Optimizer
+        """
+        if self.asynchronous:
+            # It leaves without the parameters, which know how fast they learn and decay, and counts the updates
+            # of all workers.
+            ordered = list(enumerate(parameters[name] for name in sorted(parameters)))
+            optimizer.set_lr_mult({index: parameter.lr_mult for index, parameter in ordered})
+            optimizer.set_wd_mult({index: parameter.wd_mult for index, parameter in ordered})
+            optimizer.lr_scheduler = Shared(optimizer.lr_scheduler, self.num_workers)
+            optimizer.begin_num_update = optimizer.num_update = optimizer.begin_num_update * self.num_workers
+        return mx.gluon.Trainer(parameters, optimizer, kvstore=self.store, update_on_kvstore=self.asynchronous)
+
+    def agree(self, net, trainer):
+        """Make the network the same on all workers: the parameters of asynchronous servers, and the mean of the
+        moving statistics of batch normalisation, of which every device of every worker has its own."""
+        if self.num_workers == 1:
+            return
+        self.barrier()
+        if self.asynchronous:
+            for index, parameter in enumerate(trainer._params):
+                self.store.pull(index, parameter.list_data())
+            self.barrier()
+        moving = [parameter for name, parameter in net.collect_params().items()
+                  if name.endswith(("moving_mean", "moving_var", "running_mean", "running_var"))]
+        own = [np.mean([copy.asnumpy() for copy in parameter.list_data()], axis=0) for parameter in moving]
+        means = self.sum(np.concatenate([np.zeros(0), *own])) / self.num_workers
+        ends = np.cumsum([value.size for value in own])
+        for parameter, mean in zip(moving, np.split(means, ends)):
+            parameter.set_data(mx.nd.array(mean.reshape(parameter.shape)))
 
     def sum(self, values):
         """The sum over all workers, the same to the last bit on each; every worker must call it, and waits.
@@ -70,11 +113,23 @@ class Store:
             self.store.pull(key, answer)
         return answer.asnumpy().astype(np.uint16).view(np.float64).sum(axis=0).reshape(values.shape)
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, error, *_):
+        """Workers that are done wait for each other; one that failed must not, or nobody would hear of it."""
+        if error is not None and self.num_workers > 1:
+            mx.base.check_call(mx.base._LIB.MXKVStoreSetBarrierBeforeExit(self.store.handle, 0))
+
     def barrier(self):
         """Wait until every worker is here."""
         if self.num_workers > 1:
             mx.nd.waitall()
             self.store._barrier()
+
+
+# A process that shares with nobody.
+ALONE = Store("device")
 
 
 def open_store(name):
@@ -94,4 +149,5 @@ def open_store(name):
                          f"{os.environ.get('DMLC_ROLE', 'not set')}). Start the command by tools/launch.py, or use "
                          "--kv-store device on one machine.")
     store = mx.kv.create(name)
+    end_with(SCHEDULER, store, f"worker {store.rank}")
     return Store(store, store.num_workers, store.rank)
