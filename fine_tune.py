@@ -12,8 +12,9 @@ from base.flags import numbers
 from base.framework import mx
 from iters import Augmentation, DualIter, RecordIter, SyntheticIter, read_list, write_list
 from iters.lists import NULL_LABEL, list_text
+from records import ensure_packed
+from records.dealing import ensure_dealt
 from symbols import JMMDLoss, MMDLoss, TransferNet, TransferObjective, resnet, zoo_symbol
-from tools.im2rec_helpers import ensure_dealt, ensure_packed
 from training.checkpoint import Checkpoint, load_checkpoint
 from training.devices import find_devices
 from training.loop import fit

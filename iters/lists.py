@@ -131,13 +131,13 @@ def _whole_number(text, name):
     return int(number)
 
 
-def write_list(path, labels, files):
-    """Write a ``.lst`` file, whole or not at all, and return its path.
+def write_list(path, labels, files, indices=None):
+    """Write a ``.lst`` file, whole or not at all, and return its path. `indices` count from 0 if not given.
 
     Raises: InputError when the folder cannot be written.
     """
     with replacing(path) as temporary:
-        temporary.write_text(list_text(labels, files), encoding="utf-8")
+        temporary.write_text(list_text(labels, files, indices), encoding="utf-8")
     return Path(path)
 
 

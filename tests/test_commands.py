@@ -240,14 +240,6 @@ def test_gpus_are_checked_against_what_mxnet_can_drive(monkeypatch):
         devices.find_devices("0")
 
 
-def test_im2rec_packs_lists_that_mxnet_reads(data, command):
-    done = command("tools/im2rec_helpers.py", "pack", data / "source.lst", data / "val.lst", "--resize", 20)
-    assert done.stdout.split() == [str(data / "source.rec"), str(data / "val.rec")]
-    batch = mx.io.ImageRecordIter(path_imgrec=str(data / "source.rec"), data_shape=(3, 20, 20), batch_size=24).next()
-    assert batch.label[0].asnumpy().tolist() == [i % 3 for i in range(24)]
-    assert "no such file" in fails(command, "pack", data / "none.lst", script="tools/im2rec_helpers.py")
-
-
 def test_reproduce_makes_table_csv_and_picture_and_does_not_repeat_itself(data, command, tmp_path):
     epochs = "--num-epochs 1 --batch-size 8 --lr 0.01"
     flags = ["--data-dir", data, "--num-classes", 3, "--seeds", 2, "--jobs", 2, "--output", tmp_path / "out",
