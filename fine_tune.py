@@ -15,7 +15,7 @@ from iters.lists import NULL_LABEL, list_text
 from symbols import JMMDLoss, MMDLoss, TransferNet, TransferObjective, features_block, resnet
 from tools.im2rec_helpers import ensure_dealt, ensure_packed
 from training.checkpoint import load_checkpoint
-from training.devices import find_devices
+from training.devices import check_memory, find_devices, memory_needed
 from training.loop import fit
 from training.progress import log, log_to_stderr
 from training.run import Run
@@ -170,6 +170,8 @@ def run(*, store, settings, train_stage, num_classes, image_shape, num_epochs, l
         net = TransferNet(_new_features(network, num_layers, image_shape), num_classes)
     else:
         net = TransferNet(load_checkpoint(pretrained_model, pretrained_epoch).features(layer_before_fullc), num_classes)
+    if gpus:
+        check_memory(devices, memory_needed(net, (batch_size // len(devices), *image_shape)))
 
     domain_batch = batch_size // 2 if train_stage else batch_size
     crop = max(image_shape[1:])
