@@ -12,9 +12,9 @@ from base.flags import numbers
 from base.framework import mx
 from iters import Augmentation, DualIter, RecordIter, SyntheticIter, read_list, write_list
 from iters.lists import NULL_LABEL, list_text
-from symbols import JMMDLoss, MMDLoss, TransferNet, TransferObjective, features_block, resnet
+from symbols import JMMDLoss, MMDLoss, TransferNet, TransferObjective, resnet
 from tools.im2rec_helpers import ensure_dealt, ensure_packed
-from training.checkpoint import load_checkpoint
+from training.checkpoint import Checkpoint, load_checkpoint
 from training.devices import check_memory, find_devices, memory_needed
 from training.loop import fit
 from training.progress import log, log_to_stderr
@@ -90,8 +90,9 @@ CHANGES_NO_NUMBER = {"num_epochs", "model_prefix", "no_checkpoint", "resume", "l
 @click.option("--image-shape", default="3,320,320", help="Channels, height, width of the network's input, in pixels.")
 @click.option("--data-nthreads", type=click.IntRange(min=1), default=15, help="Threads that decode images.")
 @click.option("--rgb-mean", default=None,
-              help="Mean to subtract from red, green, blue, such as 123.68,116.779,103.939.  "
-                   "[default: none, the network's bn_data normalises]")
+              help="Mean to subtract from red, green, blue, in a layer put in front of the network, such as "
+                   "123.68,116.779,103.939.  [default: none; the published networks normalise in bn_data]")
+@click.option("--rgb-std", default=None, help="Standard deviations to divide by, in the same layer.  [default: 1,1,1]")
 @click.option("--pad-size", type=click.IntRange(min=0), default=0,
               help="Border added around training images, in pixels.")
 @click.option("--fill-value", type=click.IntRange(0, 255), default=255,
@@ -131,7 +132,7 @@ def run(*, store, settings, train_stage, num_classes, image_shape, num_epochs, l
         lr_step_unit, batch_size, gpus, cpus, model_prefix, no_checkpoint, resume, load_epoch, overwrite, keep,
         save_batches, use_dan, transfer_weight, null_label, freeze, optimizer, mom, wd, disp_batches, monitor, top_k,
         test_io, seed, dtype, benchmark, data_dir, no_validation, data_nthreads, pretrained_model, pretrained_epoch,
-        layer_before_fullc, network, num_layers, **augmentation):
+        layer_before_fullc, network, num_layers, rgb_mean, rgb_std, **augmentation):
     """What the flags ask for, in the order in which things can go wrong."""
     devices = find_devices(gpus, cpus)
     _check_batch_size(batch_size, len(devices), train_stage)
@@ -145,6 +146,9 @@ def run(*, store, settings, train_stage, num_classes, image_shape, num_epochs, l
             raise InputError(f"{flag} was given without --model-prefix, which says which run is meant.")
     if (resume, bool(load_epoch), overwrite).count(True) > 1:
         raise InputError("more than one of --resume, --load-epoch and --overwrite was given; expected one of them.")
+    normalization = None
+    if rgb_mean or rgb_std:
+        normalization = numbers("--rgb-mean", rgb_mean or "0,0,0", 3), numbers("--rgb-std", rgb_std or "1,1,1", 3)
     if load_epoch and load_epoch >= num_epochs:
         raise InputError(f"--load-epoch is {load_epoch} and --num-epochs is {num_epochs}: nothing is left to train. "
                          "--num-epochs counts from the beginning.")
@@ -163,13 +167,15 @@ def run(*, store, settings, train_stage, num_classes, image_shape, num_epochs, l
 
     mx.random.seed(seed)
     if record.checkpoint:
-        net = record.checkpoint.classifier(layer_before_fullc, num_classes)
-    elif train_stage:
-        net = load_checkpoint(pretrained_model, pretrained_epoch).classifier(layer_before_fullc, num_classes)
-    elif network:
-        net = TransferNet(_new_features(network, num_layers, image_shape), num_classes)
+        start = record.checkpoint
+    elif network and not train_stage:
+        start = _new_network(network, num_layers, image_shape)
     else:
-        net = TransferNet(load_checkpoint(pretrained_model, pretrained_epoch).features(layer_before_fullc), num_classes)
+        start = load_checkpoint(pretrained_model, pretrained_epoch)
+    if normalization:
+        start = start.normalized(*normalization)
+    net = start.classifier(layer_before_fullc, num_classes) if record.checkpoint or train_stage else \
+        TransferNet(start.features(layer_before_fullc), num_classes)
     if gpus:
         check_memory(devices, memory_needed(net, (batch_size // len(devices), *image_shape)))
 
@@ -240,18 +246,17 @@ def _with_labelled_target(source, target):
     return read_list(path, null_label=source.null_label)
 
 
-def _new_features(network, num_layers, image_shape):
+def _new_network(network, num_layers, image_shape):
     if num_layers is None:
         raise InputError(f"--network {network} was given without --num-layers; 50 is a usual depth.")
-    return features_block(resnet(num_layers, image_shape))
+    return Checkpoint(f"--network {network}", resnet(num_layers, image_shape))
 
 
-def _augmentation(*, rgb_mean, color_jitter, random_crop, random_mirror, **others):
+def _augmentation(*, color_jitter, random_crop, random_mirror, **others):
     if others["min_random_scale"] > others["max_random_scale"]:
         raise InputError(f"--min-random-scale is {others['min_random_scale']} and --max-random-scale is "
                          f"{others['max_random_scale']}; the smallest must not exceed the largest.")
-    return Augmentation(bool(random_crop), bool(random_mirror), jitter=color_jitter,
-                        rgb_mean=numbers("--rgb-mean", rgb_mean, 3) if rgb_mean else (0.0, 0.0, 0.0), **others)
+    return Augmentation(bool(random_crop), bool(random_mirror), jitter=color_jitter, **others)
 
 
 def _objective(train_stage, use_dan, transfer_weight, null_label):

@@ -83,7 +83,8 @@ def test_a_stopped_run_goes_on_bit_for_bit(tmp_path, optimizer, devices):
         with pytest.raises(Stopped, match="SIGTERM: .*saved.*--resume"):
             train(Run(prefix, resume=True), devices, optimizer, StopAfter(batches))
     train(Run(prefix, resume=True), devices, optimizer)
-    assert content(prefix) == content(tmp_path / "whole" / "m")
+    one, other = content(prefix), content(tmp_path / "whole" / "m")
+    assert [name for name in one if one[name] != other[name]] == []
     assert len(content(prefix)) == 4
 
 

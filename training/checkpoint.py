@@ -1,30 +1,36 @@
 """MXNet checkpoints: ``PREFIX-symbol.json`` and ``PREFIX-%04d.params``, as stock MXNet reads them."""
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Optional
 
 from base.errors import InputError
 from base.files import replacing
 from base.framework import mx
-from symbols import TransferNet, cut, features_block
+from symbols import TransferNet, cut, features_block, normalized
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A network in a file: its graph and its parameters.
+    """A network to start from: its graph and its parameters.
 
     Attributes
     ----------
     name : str
         The parameter file, for messages.
     symbol : Symbol
-    arg_params, aux_params : dict of str to NDArray
+    arg_params, aux_params : dict of str to NDArray, or None
+        None: a new network, whose parameters get random values.
     """
 
     name: str
     symbol: mx.sym.Symbol
-    arg_params: dict
-    aux_params: dict
+    arg_params: Optional[dict] = None
+    aux_params: Optional[dict] = None
+
+    def normalized(self, mean, std):
+        """The same behind a layer that normalises the images. Raises: see `symbols.normalized`."""
+        return replace(self, symbol=normalized(self.symbol, mean, std, self.name))
 
     def features(self, layer):
         """The network up to `layer`, as a HybridBlock. Raises: InputError when there is no such layer."""

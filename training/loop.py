@@ -147,12 +147,15 @@ def fit(net, objective, batches, devices, schedule, num_epochs, *, optimizer="sg
                     # All workers must end with the same batch. Asynchronous ones meet only where they save.
                     asked = (due or not store.asynchronous) and store.anybody(stop and stop.name)
                     if asked or due:
+                        mx.nd.waitall()
                         store.agree(net, trainer)
                         position.sums = sums.over_workers(store).state()
                         run.save_batch(net, trainer, position)
                     if asked:
                         raise _stopped(stop, run, store)
                 sums.flush()
+            # MXNet does not note that a backward pass writes moving statistics: whoever reads them would not wait.
+            mx.nd.waitall()
             store.agree(net, trainer)
             accuracies = (float("nan"),) * 2
             if validation is not None:
