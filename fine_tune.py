@@ -16,7 +16,7 @@ from records import ensure_packed
 from records.dealing import ensure_dealt
 from symbols import JMMDLoss, MMDLoss, TransferNet, TransferObjective, resnet, zoo_symbol
 from training.checkpoint import Checkpoint, load_checkpoint
-from training.devices import find_devices
+from training.devices import check_memory, find_devices, memory_needed
 from training.loop import fit
 from training.progress import log, log_to_stderr
 from training.run import Run
@@ -178,6 +178,8 @@ def run(*, store, settings, train_stage, num_classes, image_shape, num_epochs, l
         start = start.normalized(*normalization)
     net = start.classifier(layer_before_fullc, num_classes, image_shape) if record.checkpoint or train_stage else \
         TransferNet(start.features(layer_before_fullc, image_shape), num_classes)
+    if gpus:
+        check_memory(devices, memory_needed(net, (batch_size // len(devices), *image_shape)))
 
     domain_batch = batch_size // 2 if train_stage else batch_size
     crop = max(image_shape[1:])

@@ -1,11 +1,11 @@
 """Lists, records and batches."""
-
 import cv2
 import numpy as np
 import pytest
 from conftest import make_domain
 
 from base.errors import InputError
+from base.framework import mx
 from iters import Augmentation, DualIter, ListedIter, RecordIter, SyntheticIter, read_list, write_list
 from iters.listed import square_centre_crop
 from records import is_packed, pack

@@ -192,8 +192,10 @@ def run(processes):
         while any(worker.running for worker in workers):
             dead = _dead(processes)
             if dead is not None:
-                _say(f"{dead} {dead.how_it_ended}; stopping the others")
                 code = dead.process.returncode
+                if code == 3:       # it has stopped, as asked, and so will the other workers
+                    _wait(workers, _LEAVING)
+                _say(f"{dead} {dead.how_it_ended}; stopping the others")
                 return code if dead.role == "worker" and code in (2, 3) else 1
             if len(asked) > 1:
                 _say("stopping everything")
@@ -207,9 +209,8 @@ def run(processes):
         failed = [worker for worker in workers if worker.process.returncode]
         for worker in failed:
             _say(f"{worker} {worker.how_it_ended}")
-        leaving = time.monotonic() + _LEAVING
-        while not failed and any(member.running for member in processes) and time.monotonic() < leaving:
-            time.sleep(0.1)
+        if not failed:
+            _wait(processes, _LEAVING)
         codes = {worker.process.returncode for worker in failed}
         return next((code for code in (2, 3) if codes == {code}), 1 if failed else 0)
     finally:
@@ -226,11 +227,15 @@ def _dead(processes):
 def _stop(processes):
     for member in processes:
         member.send("TERM")
-    deadline = time.monotonic() + _GRACE
-    while any(member.running for member in processes) and time.monotonic() < deadline:
-        time.sleep(0.1)
+    _wait(processes, _GRACE)
     for member in processes:
         member.kill()
+
+
+def _wait(processes, seconds):
+    deadline = time.monotonic() + seconds
+    while any(member.running for member in processes) and time.monotonic() < deadline:
+        time.sleep(0.1)
 
 
 def _say(text):

@@ -11,7 +11,7 @@ from base.framework import mx
 # Before a kvstore is created: seconds between signs of life; MXNet sends none by itself. A process that ends
 # waits for its next one, so it is short.
 os.environ.setdefault("PS_HEARTBEAT_INTERVAL", "1")
-TIMEOUT = 30        # seconds without a sign of life
+TIMEOUT = 20        # seconds without a sign of life
 
 
 def end_with(peers, store, me):

@@ -124,7 +124,7 @@ def fit(net, objective, batches, devices, schedule, num_epochs, *, optimizer="sg
     position.updates = position.updates or position.epoch * batches.batches_per_epoch
     trainer = store.trainer(learning, create_optimizer(optimizer, schedule, momentum, wd, position.updates))
     whole_batch = batches.batch_size * store.workers_an_update
-    sums, results = Sums(**position.sums), []
+    sums, results = Sums(**position.sums) if store.rank == 0 else Sums(), []
 
     with run:
         run.restore(net, trainer)
@@ -143,13 +143,16 @@ def fit(net, objective, batches, devices, schedule, num_epochs, *, optimizer="sg
                     progress.update(str(sums))
                     if monitor and number % monitor == 0:
                         _log_parameters(net)
-                    asked = stop and stop.name and store.rank == 0      # the others end with the first worker
-                    if asked or run.save_batches and number % run.save_batches == 0:
-                        position.sums = sums.state()
+                    due = run.save_batches and number % run.save_batches == 0
+                    # All workers must end with the same batch. Asynchronous ones meet only where they save.
+                    asked = (due or not store.asynchronous) and store.anybody(stop and stop.name)
+                    if asked or due:
                         mx.nd.waitall()
+                        store.agree(net, trainer)
+                        position.sums = sums.over_workers(store).state()
                         run.save_batch(net, trainer, position)
                     if asked:
-                        raise _stopped(stop, run)
+                        raise _stopped(stop, run, store)
                 sums.flush()
             # MXNet does not note that a backward pass writes moving statistics: whoever reads them would not wait.
             mx.nd.waitall()
@@ -165,13 +168,15 @@ def fit(net, objective, batches, devices, schedule, num_epochs, *, optimizer="sg
             sums = sums.next_epoch()
             position.epoch, position.batch, position.sums = epoch, 0, sums.state()
             run.save_epoch(net, trainer, position, result)
-            if stop and stop.name and store.rank == 0:
-                raise _stopped(stop, run)
+            if store.anybody(stop and stop.name):
+                raise _stopped(stop, run, store)
     return results
 
 
-def _stopped(stop, run):
-    return Stopped(f"{stop.name}: {run.last}. The same command with --resume goes on.")
+def _stopped(stop, run, store):
+    store.barrier()     # until the first worker has saved
+    reason = stop and stop.name or "another worker was stopped"
+    return Stopped(f"{reason}: {run.last}. The same command with --resume goes on.")
 
 
 def _forward_backward(net, objective, batch, devices):

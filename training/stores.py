@@ -113,6 +113,10 @@ class Store:
             self.store.pull(key, answer)
         return answer.asnumpy().astype(np.uint16).view(np.float64).sum(axis=0).reshape(values.shape)
 
+    def anybody(self, asks):
+        """Whether any worker asks."""
+        return bool(self.sum([bool(asks)])[0])
+
     def __enter__(self):
         return self
 

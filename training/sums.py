@@ -66,6 +66,7 @@ class Sums:
 
     def over_workers(self, store):
         """The sums of all workers of a distributed run together; the worker's own where it is alone."""
+        self.flush()
         totals = store.sum([self.softmax, self.transfer, self.correct, self.labelled, self.batches])
         return Sums(*map(float, totals), recent=self.recent)
 
