@@ -16,6 +16,7 @@ from symbols import JMMDLoss, MMDLoss, TransferNet, TransferObjective, resnet, z
 from tools.im2rec_helpers import ensure_packed
 from training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from training.devices import find_devices
+from training.frozen import trainable_prefixes
 from training.loop import fit
 from training.progress import log, log_to_stderr
 from training.schedule import StepSchedule, step_updates
@@ -45,7 +46,10 @@ ON_OFF = click.IntRange(0, 1)
 @click.option("--transfer-weight", type=click.FloatRange(min=0), default=None,
               help="Weight of the transfer loss against the summed softmax loss.  [default: 1 for MMD, 2 for JMMD]")
 @click.option("--freeze", is_flag=True,
-              help="Train only parameters whose names start with bn1, fc, stage3 or stage4.")
+              help="Train only a part of the network: the parameters that --trainable names.")
+@click.option("--trainable", default=None,
+              help="Prefixes of the names of the parameters that train with --freeze, such as stage4,fc.  "
+                   "[default: bn1,fc,stage3,stage4, in networks that have these names]")
 @click.option("--model-prefix", default=None, help="Prefix of the checkpoints to write, one an epoch.")
 @click.option("--no-checkpoint", is_flag=True, help="Write no checkpoints.")
 @click.option("--load-epoch", type=click.IntRange(min=1), default=None,
@@ -117,9 +121,9 @@ def main(**flags):
 
 def run(*, train_stage, num_classes, image_shape, num_epochs, lr, lr_factor, lr_step_epochs, lr_step_unit, batch_size,
         gpus, cpus, kv_store, model_prefix, no_checkpoint, load_epoch, use_dan, transfer_weight, null_label, freeze,
-        optimizer, mom, wd, disp_batches, monitor, top_k, test_io, seed, dtype, benchmark, data_dir, no_validation,
-        data_nthreads, pretrained_model, pretrained_epoch, layer_before_fullc, network, num_layers, rgb_mean, rgb_std,
-        **augmentation):
+        trainable, optimizer, mom, wd, disp_batches, monitor, top_k, test_io, seed, dtype, benchmark, data_dir,
+        no_validation, data_nthreads, pretrained_model, pretrained_epoch, layer_before_fullc, network, num_layers,
+        rgb_mean, rgb_std, **augmentation):
     """What the flags ask for, in the order in which things can go wrong."""
     log_to_stderr()
     devices, store = find_devices(gpus, cpus), open_store(kv_store)
@@ -132,6 +136,8 @@ def run(*, train_stage, num_classes, image_shape, num_epochs, lr, lr_factor, lr_
     normalization = None
     if rgb_mean or rgb_std:
         normalization = numbers("--rgb-mean", rgb_mean or "0,0,0", 3), numbers("--rgb-std", rgb_std or "1,1,1", 3)
+    if trainable and not freeze:
+        raise InputError("--trainable was given without --freeze; it says what --freeze leaves to train.")
     if load_epoch and not model_prefix:
         raise InputError("--load-epoch was given without --model-prefix; name the checkpoints to go on from.")
     if load_epoch and load_epoch >= num_epochs:
@@ -153,6 +159,7 @@ def run(*, train_stage, num_classes, image_shape, num_epochs, lr, lr_factor, lr_
         start = start.normalized(*normalization)
     net = start.classifier(layer_before_fullc, num_classes, image_shape) if load_epoch or train_stage else \
         TransferNet(start.features(layer_before_fullc, image_shape), num_classes)
+    trainable = trainable_prefixes(net, trainable) if freeze else None
 
     domain_batch = batch_size // 2 if train_stage else batch_size
     crop = max(image_shape[1:])
@@ -178,7 +185,7 @@ def run(*, train_stage, num_classes, image_shape, num_epochs, lr, lr_factor, lr_
     writes = model_prefix and store.rank == 0
     summary = Summary(model_prefix, load_epoch or 0) if writes else None
     fit(net, objective, batches, devices, StepSchedule(lr, lr_factor, steps), num_epochs, optimizer=optimizer,
-        momentum=mom, wd=wd, kvstore=store, freeze=freeze, first_epoch=load_epoch or 0, validation=validation,
+        momentum=mom, wd=wd, kvstore=store, trainable=trainable, first_epoch=load_epoch or 0, validation=validation,
         top_k=max(top_k, 1), null_label=null_label, disp_batches=disp_batches, monitor=monitor,
         save=(lambda epoch: save_checkpoint(model_prefix, epoch, net)) if writes and not no_checkpoint else None,
         on_epoch=summary.add if summary else None)
