@@ -17,6 +17,7 @@ from records.dealing import ensure_dealt
 from symbols import JMMDLoss, MMDLoss, TransferNet, TransferObjective, resnet, zoo_symbol
 from training.checkpoint import Checkpoint, load_checkpoint
 from training.devices import check_memory, find_devices, memory_needed
+from training.frozen import trainable_prefixes
 from training.loop import fit
 from training.progress import log, log_to_stderr
 from training.run import Run
@@ -50,7 +51,10 @@ CHANGES_NO_NUMBER = {"num_epochs", "model_prefix", "no_checkpoint", "resume", "l
 @click.option("--transfer-weight", type=click.FloatRange(min=0), default=None,
               help="Weight of the transfer loss against the summed softmax loss.  [default: 1 for MMD, 2 for JMMD]")
 @click.option("--freeze", is_flag=True,
-              help="Train only parameters whose names start with bn1, fc, stage3 or stage4.")
+              help="Train only a part of the network: the parameters that --trainable names.")
+@click.option("--trainable", default=None,
+              help="Prefixes of the names of the parameters that train with --freeze, such as stage4,fc.  "
+                   "[default: bn1,fc,stage3,stage4, in networks that have these names]")
 @click.option("--model-prefix", default=None, help="Prefix of the checkpoints to write, one an epoch.")
 @click.option("--no-checkpoint", is_flag=True, help="Write no checkpoints.")
 @click.option("--resume", is_flag=True,
@@ -132,9 +136,10 @@ def main(**flags):
 
 def run(*, store, settings, train_stage, num_classes, image_shape, num_epochs, lr, lr_factor, lr_step_epochs,
         lr_step_unit, batch_size, gpus, cpus, model_prefix, no_checkpoint, resume, load_epoch, overwrite, keep,
-        save_batches, use_dan, transfer_weight, null_label, freeze, optimizer, mom, wd, disp_batches, monitor, top_k,
-        test_io, seed, dtype, benchmark, data_dir, no_validation, data_nthreads, pretrained_model, pretrained_epoch,
-        layer_before_fullc, network, num_layers, rgb_mean, rgb_std, **augmentation):
+        save_batches, use_dan, transfer_weight, null_label, freeze, trainable, optimizer, mom, wd, disp_batches,
+        monitor, top_k, test_io, seed, dtype, benchmark, data_dir, no_validation, data_nthreads,
+        pretrained_model, pretrained_epoch, layer_before_fullc, network, num_layers, rgb_mean, rgb_std,
+        **augmentation):
     """What the flags ask for, in the order in which things can go wrong."""
     devices = find_devices(gpus, cpus)
     _check_batch_size(batch_size, len(devices), train_stage)
@@ -151,6 +156,8 @@ def run(*, store, settings, train_stage, num_classes, image_shape, num_epochs, l
     normalization = None
     if rgb_mean or rgb_std:
         normalization = numbers("--rgb-mean", rgb_mean or "0,0,0", 3), numbers("--rgb-std", rgb_std or "1,1,1", 3)
+    if trainable and not freeze:
+        raise InputError("--trainable was given without --freeze; it says what --freeze leaves to train.")
     if load_epoch and load_epoch >= num_epochs:
         raise InputError(f"--load-epoch is {load_epoch} and --num-epochs is {num_epochs}: nothing is left to train. "
                          "--num-epochs counts from the beginning.")
@@ -180,6 +187,7 @@ def run(*, store, settings, train_stage, num_classes, image_shape, num_epochs, l
         TransferNet(start.features(layer_before_fullc, image_shape), num_classes)
     if gpus:
         check_memory(devices, memory_needed(net, (batch_size // len(devices), *image_shape)))
+    trainable = trainable_prefixes(net, trainable) if freeze else None
 
     domain_batch = batch_size // 2 if train_stage else batch_size
     crop = max(image_shape[1:])
@@ -205,7 +213,7 @@ def run(*, store, settings, train_stage, num_classes, image_shape, num_epochs, l
     objective = _objective(train_stage, use_dan, transfer_weight, null_label)
     with StopSignals() as stop:
         fit(net, objective, batches, devices, StepSchedule(lr, lr_factor, steps), num_epochs, optimizer=optimizer,
-            momentum=mom, wd=wd, kvstore=store, freeze=freeze, validation=validation, top_k=max(top_k, 1),
+            momentum=mom, wd=wd, kvstore=store, trainable=trainable, validation=validation, top_k=max(top_k, 1),
             null_label=null_label, run=record, stop=stop, seed=seed, disp_batches=disp_batches, monitor=monitor)
 
 
