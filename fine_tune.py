@@ -12,7 +12,7 @@ from base.flags import numbers
 from base.framework import mx
 from iters import Augmentation, DualIter, RecordIter, SyntheticIter, read_list, write_list
 from iters.lists import NULL_LABEL, list_text
-from symbols import JMMDLoss, MMDLoss, TransferNet, TransferObjective, resnet
+from symbols import JMMDLoss, MMDLoss, TransferNet, TransferObjective, resnet, zoo_symbol
 from tools.im2rec_helpers import ensure_packed
 from training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from training.devices import find_devices
@@ -35,10 +35,11 @@ ON_OFF = click.IntRange(0, 1)
               help="Prefix of the checkpoint to start from: PREFIX-symbol.json, PREFIX-0000.params.")
 @click.option("--pretrained-epoch", type=click.IntRange(min=0), default=0, help="Its epoch number.")
 @click.option("--layer-before-fullc", default="flatten0", help="The layer whose output feeds the classifier fc.")
-@click.option("--network", type=click.Choice(["resnet"]), default=None,
-              help="A new network with random weights instead of a checkpoint (stage 0).")
+@click.option("--network", default=None,
+              help="A new network with random weights instead of a checkpoint (stage 0): resnet, or a name of "
+                   "gluoncv's model zoo, such as resnet50_v1d, vgg16, mobilenetv2_1.0.")
 @click.option("--num-layers", type=click.IntRange(min=1), default=None,
-              help="Depth of --network: 18, 34, 50, 101, 152, 200, 269; 8, 14, 20, … for images up to 32 pixels.")
+              help="Depth of --network resnet: 18, 34, 50, 101, 152, 200, 269; up to 32 pixels 8, 14, 20, ….")
 @click.option("--null-label", type=click.IntRange(min=0), default=NULL_LABEL, help="The label that means 'unknown'.")
 @click.option("--use-dan", is_flag=True, help="Transfer loss MMD (DAN). Default: JMMD (JAN).")
 @click.option("--transfer-weight", type=click.FloatRange(min=0), default=None,
@@ -150,8 +151,8 @@ def run(*, train_stage, num_classes, image_shape, num_epochs, lr, lr_factor, lr_
         start = load_checkpoint(pretrained_model, pretrained_epoch)
     if normalization:
         start = start.normalized(*normalization)
-    net = start.classifier(layer_before_fullc, num_classes) if load_epoch or train_stage else \
-        TransferNet(start.features(layer_before_fullc), num_classes)
+    net = start.classifier(layer_before_fullc, num_classes, image_shape) if load_epoch or train_stage else \
+        TransferNet(start.features(layer_before_fullc, image_shape), num_classes)
 
     domain_batch = batch_size // 2 if train_stage else batch_size
     crop = max(image_shape[1:])
@@ -223,9 +224,15 @@ def _with_labelled_target(source, target):
 
 
 def _new_network(network, num_layers, image_shape):
-    if num_layers is None:
-        raise InputError(f"--network {network} was given without --num-layers; 50 is a usual depth.")
-    return Checkpoint(f"--network {network}", resnet(num_layers, image_shape))
+    if network == "resnet":
+        if num_layers is None:
+            raise InputError("--network resnet was given without --num-layers; 50 is a usual depth.")
+        symbol = resnet(num_layers, image_shape)
+    else:
+        symbol = zoo_symbol(network)
+        if num_layers:
+            raise InputError(f"--num-layers was given with --network {network}; only resnet takes it.")
+    return Checkpoint(f"--network {network}", symbol)
 
 
 def _augmentation(*, color_jitter, random_crop, random_mirror, **others):

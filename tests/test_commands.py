@@ -177,7 +177,8 @@ def test_unusable_images_are_refused_and_nothing_is_half_packed(data, command):
     (["--load-epoch", 1], "--load-epoch"),
     (["--load-epoch", 1, "--model-prefix", "m"], "nothing is left to train"),
     (["--null-label", 2], "--null-label is 2, which is also one of the 3 classes"),
-    (["--freeze", "--network", "vgg"], "--network"),
+    (["--network", "vgg"], "no image classifier of this name. Did you mean vgg"),
+    (["--network", "vgg16"], "--num-layers was given with --network vgg16"),
 ])
 def test_flags_that_cannot_be_are_refused(data, command, flags, problem, stage0):
     merged = {**dict(zip(STAGE0[::2], STAGE0[1::2])), "--data-dir": data}
