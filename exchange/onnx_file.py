@@ -1,8 +1,8 @@
 """A checkpoint as an ONNX file, compared with MXNet where onnxruntime is installed.
 
 The graph is translated by ``mxnet.onnx``, of 2022. Said here is what that lacks: today's onnx package, weights as bytes
-(it writes them as lists of Python numbers, 2.5 GB for a ResNet-152), ``fix_gamma``, the softmax of training,
-``normalize``, and average pooling to a given size.
+(it writes them as lists of Python numbers, 2.5 GB for a ResNet-152), ``fix_gamma``, the flattening of a fully connected
+layer that does not mention it, ``normalize``, and average pooling to a given size.
 """
 import ast
 import json
@@ -13,6 +13,7 @@ import numpy as np
 from base.errors import InputError
 from base.files import replacing
 from base.framework import mx
+from symbols import features_block
 
 _OPSET = 13         # the newest that mxnet.onnx knows; every later runtime reads it
 _IR_VERSION = 8
@@ -40,10 +41,13 @@ def export(checkpoint, path, image_shape):
     except ImportError:
         raise InputError("exporting takes the package onnx, and onnxruntime to check the result: "
                          "pip install onnx onnxruntime.") from None
-    model = _model(onnx, checkpoint, image_shape)
+    symbol = _probabilities(checkpoint)
+    network = features_block(symbol, checkpoint.arg_params, checkpoint.aux_params, checkpoint.name, image_shape)
+    network.initialize()
+    model = _model(onnx, checkpoint, symbol, image_shape)
     content = model.SerializeToString()
     onnx.checker.check_model(content, full_check=True)
-    difference = _difference(checkpoint, content, image_shape)
+    difference = _difference(content, network, image_shape)
     if difference is not None and not difference <= _TOLERANCE:
         raise ArithmeticError(f"{path}: not written: its probabilities differ from MXNet's by {difference:.2g}.")
     with replacing(path) as temporary:
@@ -51,63 +55,57 @@ def export(checkpoint, path, image_shape):
     return difference
 
 
-def _model(onnx, checkpoint, image_shape):
+def _model(onnx, checkpoint, symbol, image_shape):
     from mxnet.onnx.mx2onnx._export_onnx import MXNetGraph
 
-    symbol = _probabilities(checkpoint)
-    shapes = _shapes(symbol, image_shape, checkpoint)
-    classes = shapes[symbol.list_outputs()[0]][1]
+    internals = symbol.get_internals()
+    shapes = dict(zip(internals.list_outputs(), internals.infer_shape(data=(1, *image_shape))[1]))
     _fit(onnx, MXNetGraph, shapes)
     try:
         graph = MXNetGraph().create_onnx_graph_proto(
-            symbol, _parameters(checkpoint, symbol), [(1, *image_shape)], [onnx.TensorProto.FLOAT], opset_version=_OPSET, dynamic=True,
-            dynamic_input_shapes=[("batch", *image_shape)])
+            symbol, _parameters(checkpoint, symbol), [(1, *image_shape)], [onnx.TensorProto.FLOAT],
+            opset_version=_OPSET, dynamic=True, dynamic_input_shapes=[("batch", *image_shape)])
     except (AttributeError, NotImplementedError) as error:
-        raise InputError(f"{checkpoint.name}: ONNX export does not know a layer of this network: {error}") from error
-    weights = {tensor.name for tensor in graph.initializer}
-    inputs = [value for value in graph.input if value.name not in weights]
-    del graph.input[:], graph.output[1:]
-    graph.input.extend(inputs)
+        raise InputError(f"{checkpoint.name}: mxnet.onnx cannot express a layer of this network: {error}") from error
+    classes = shapes[symbol.list_outputs()[0]][1]
     graph.output[0].CopyFrom(onnx.helper.make_tensor_value_info(
         graph.output[0].name, onnx.TensorProto.FLOAT, ("batch", classes)))
+    _keep(graph.input, {"data"})
+    _keep(graph.initializer, {name for node in graph.node for name in node.input})
     model = onnx.helper.make_model(
         graph, ir_version=_IR_VERSION, opset_imports=[onnx.helper.make_opsetid("", _OPSET)],
         producer_name="transfer-gluon", doc_string=f"{checkpoint.name}: images to probabilities of {classes} classes")
-    onnx.helper.set_model_props(model, {"classes": str(classes), "input": "RGB images of 0 to 255, NCHW, not normalised"})
+    onnx.helper.set_model_props(model, {"classes": str(classes), "input": "RGB images, 0 to 255, NCHW, not normalised"})
     return model
 
 
+def _keep(entries, names):
+    for i in reversed(range(len(entries))):
+        if entries[i].name not in names:
+            del entries[i]
+
+
 def _probabilities(checkpoint):
-    """The output ``softmax``; the transfer loss that stage 1 of the original wrote beside it is left out."""
-    outputs = checkpoint.symbol.list_outputs()
-    if "softmax_output" in outputs:
-        return checkpoint.symbol["softmax_output"]
-    if len(outputs) > 1:
-        raise InputError(f"{checkpoint.name}: has the outputs {', '.join(outputs)}, and none is softmax_output.")
-    return checkpoint.symbol
-
-
-def _shapes(symbol, image_shape, checkpoint):
-    """Shapes of all layers' outputs for one image. Raises: InputError when the network cannot take such images."""
-    internals = symbol.get_internals()
-    known = {name: value.shape for name, value in {**checkpoint.arg_params, **checkpoint.aux_params}.items()
-             if name in symbol.list_inputs()}
-    try:
-        _, found, _ = internals.infer_shape(data=(1, *image_shape), **known)
-    except mx.MXNetError as error:
-        raise InputError(f"{checkpoint.name}: does not take images of --image-shape {','.join(map(str, image_shape))}: "
-                         f"{str(error).strip().splitlines()[-1]}") from None
-    return dict(zip(internals.list_outputs(), found))
+    """The output ``softmax`` of images alone: no labels, and no transfer loss beside it, as the original wrote."""
+    symbol = checkpoint.symbol
+    if "softmax_output" in symbol.list_outputs():
+        symbol = symbol["softmax_output"]
+    graph = json.loads(symbol.tojson())
+    operators = [graph["nodes"][head[0]]["op"] for head in graph["heads"]]
+    if operators not in (["SoftmaxOutput"], ["softmax"]):
+        raise InputError(f"{checkpoint.name}: ends in {', '.join(operators)}; expected a classifier that ends in "
+                         "softmax, such as fine_tune.py writes.")
+    return mx.sym.softmax(symbol.get_children()[0], name="softmax")
 
 
 def _parameters(checkpoint, symbol):
-    """The values that the symbol takes, and 1 for each gamma that MXNet holds at 1, whatever the file says."""
+    """The values that the symbol takes. A gamma that MXNet holds at 1 is 1, whatever the file says."""
     nodes = json.loads(symbol.tojson())["nodes"]
     held = {nodes[node["inputs"][1][0]]["name"] for node in nodes
             if node["op"] == "BatchNorm" and node["attrs"].get("fix_gamma", "True") in ("True", "1")}
     values = {**checkpoint.arg_params, **checkpoint.aux_params}
     return {name: mx.nd.ones_like(values[name]) if name in held else values[name]
-            for name in symbol.list_inputs() if name in values}
+            for name in symbol.list_inputs() if name != "data"}
 
 
 def _fit(onnx, converter, shapes):
@@ -125,7 +123,8 @@ def _fit(onnx, converter, shapes):
     def entering(node, kwargs):
         return kwargs["outputs_lookup"][node["inputs"][0][0]][node["inputs"][0][1]].name
 
-    images_and_weights, register = converter.registry_[12]["null"], converter.register
+    register = converter.register
+    images_and_weights, fully_connected_of_mxnet = (converter.registry_[12][op] for op in ("null", "FullyConnected"))
 
     @register("null", _OPSET)
     def weights(node, **kwargs):
@@ -135,9 +134,10 @@ def _fit(onnx, converter, shapes):
         constant(kwargs, node["name"], values)
         return [helper.make_tensor_value_info(node["name"], onnx.TensorProto.FLOAT, values.shape)], (values.dtype,)
 
-    @register("SoftmaxOutput", _OPSET)
-    def softmax(node, **kwargs):
-        return [helper.make_node("Softmax", [entering(node, kwargs)], [node["name"]], axis=1, name=node["name"])]
+    @register("FullyConnected", _OPSET)
+    def fully_connected(node, **kwargs):
+        node["attrs"].setdefault("flatten", "True")     # as MXNet does
+        return fully_connected_of_mxnet(node, **kwargs)
 
     @register("_image_normalize", _OPSET)
     def normalize(node, **kwargs):
@@ -172,15 +172,11 @@ def _averages(parts, length):
     return matrix
 
 
-def _difference(checkpoint, content, image_shape):
+def _difference(content, network, image_shape):
     try:
         import onnxruntime
     except ImportError:
         return None
     images = np.random.default_rng(0).uniform(0, 255, (2, *image_shape)).astype(np.float32)
-    symbol = _probabilities(checkpoint)
-    executor = symbol.simple_bind(mx.cpu(), grad_req="null", data=images.shape)
-    executor.copy_params_from(checkpoint.arg_params, checkpoint.aux_params, allow_extra_params=True)
-    wanted = executor.forward(is_train=False, data=mx.nd.array(images))[0].asnumpy()
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-    return float(np.abs(session.run(None, {"data": images})[0] - wanted).max())
+    return float(np.abs(session.run(None, {"data": images})[0] - network(mx.nd.array(images)).asnumpy()).max())

@@ -30,8 +30,10 @@ def main(model, epoch, output, image_shape):
     output = output or f"{model}-{epoch:04d}.onnx"
     writable_folder(output, "--output")
     difference = export(load_checkpoint(model, epoch), output, image_shape)
-    print(f"{output}: " + ("written; onnxruntime is not installed, so it was not compared with MXNet" if difference is None
-                           else f"probabilities as MXNet's to {difference:.1g}"))
+    compared = "not compared with MXNet, since onnxruntime is not installed"
+    if difference is not None:
+        compared = f"its probabilities differ from MXNet's by {difference:.1g} at most"
+    print(f"{output}: {compared}")
 
 
 if __name__ == "__main__":
