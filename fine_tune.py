@@ -10,7 +10,8 @@ from base.errors import InputError, exit_codes
 from base.files import writable_folder
 from base.flags import numbers
 from base.framework import mx
-from iters import Augmentation, DualIter, RecordIter, SyntheticIter, read_list, write_list
+from iters import Augmentation, DualIter, ListedIter, RecordIter, SyntheticIter, read_list, write_list
+from iters.listed import centre_crop
 from iters.lists import NULL_LABEL, list_text
 from records import ensure_packed
 from records.dealing import ensure_dealt
@@ -198,10 +199,10 @@ def run(*, store, settings, train_stage, num_classes, image_shape, num_epochs, l
         for images in [*training, *([val] if val else [])]:
             ensure_packed(images, data_nthreads)
         training = [ensure_dealt(images, store.num_workers) for images in training]
-        domains = [RecordIter(images, domain_batch, image_shape, augmentation.training(crop), True, data_nthreads, seed,
+        domains = [RecordIter(images, domain_batch, image_shape, augmentation.training(crop), data_nthreads, seed,
                               store.num_workers, store.rank) for images in training]
-        validation = val and RecordIter(val, batch_size, image_shape, augmentation.validation(crop), False,
-                                        data_nthreads, seed, store.num_workers, store.rank)
+        validation = val and ListedIter(val, batch_size, centre_crop(*image_shape[1:]), data_nthreads, packed=True,
+                                        num_parts=store.num_workers, part_index=store.rank)
     batches = DualIter(*domains, num_devices=len(devices)) if train_stage else domains[0]
     if test_io:
         _measure_reading(batches)

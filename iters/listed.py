@@ -1,13 +1,55 @@
-"""Batches straight from image files, decoded by OpenCV in threads."""
+"""Batches of a list in its order, from a record or straight from image files, decoded by OpenCV in threads."""
 import collections
+import math
+import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 
-from base.errors import InputError
+from base.errors import InputError, first_ten
 from base.framework import mx
 from iters.augmentation import validation_size
+from iters.images import decode, decode_plain
+from iters.recordio import read_at, read_index
+
+
+def centre_crop(height, width):
+    """The preparation for validation: shorter side 1.125 × the crop (360 for 320), cubic, then the centre.
+
+    Sides are rounded down, as MXNet's reader does, whose pixels these are up to rounding.
+    """
+    side = validation_size(max(height, width))
+
+    def prepare(image):
+        shorter = min(image.shape[:2])
+        rows, top = _cut(image.shape[0], side * image.shape[0] // shorter, height)
+        columns, left = _cut(image.shape[1], side * image.shape[1] // shorter, width)
+        resized = cv2.resize(image[rows.source, columns.source], (columns.size, rows.size),
+                             interpolation=cv2.INTER_CUBIC)
+        return resized[top:top + height, left:left + width]
+
+    return prepare
+
+
+def _cut(length, resized, crop):
+    """Along one axis, the part of an image that must be resized for its centre to come out as if all of it had been.
+
+    Pixel i of the resized image lies at i · length / resized; it can be cut where that is a whole number.
+    """
+    start = (resized - crop) // 2
+    step = resized // math.gcd(length, resized)
+    reach = 2 * resized // length + 2       # cubic interpolation looks at two pixels of the image on both sides
+    first = max(0, (start - reach) // step * step)
+    last = min(resized, -(-(start + crop + reach) // step) * step)
+    return _Part(slice(first * length // resized, last * length // resized), last - first), start - first
+
+
+class _Part(NamedTuple):
+    source: slice
+    size: int
 
 
 def square_centre_crop(crop):
@@ -24,26 +66,36 @@ def square_centre_crop(crop):
 
 
 class ListedIter(mx.io.DataIter):
-    """Batches of the images of a list, in its order, as raw RGB 0–255. The last batch may be smaller.
+    """Batches of the images of a list, in its order, as bytes: raw RGB 0–255. The last batch may be smaller.
+
+    Two to three times as fast as MXNet's reader, whose JPEG decoder was built without vector instructions.
 
     Parameters
     ----------
     images : ImageList
     batch_size : int
     prepare : callable
-        From an image (height, width, 3) of bytes to the network's size.
+        From an image (height, width, 3) of bytes to the network's size: `centre_crop`, `square_centre_crop`.
     threads : int
+    packed : bool
+        Read the record of the list instead of the image files; it may hold more images than the list.
+    num_parts, part_index : int
+        Read the given one of this many parts of the list: workers of a distributed run. Their sizes differ by one
+        image at most.
 
     Raises: InputError that names an image which is missing or cannot be decoded.
     """
 
-    def __init__(self, images, batch_size, prepare, threads=4):
+    def __init__(self, images, batch_size, prepare, threads=4, packed=False, num_parts=1, part_index=0):
         super().__init__(batch_size)
         self.images = images
-        self.num_images = len(images)
-        self.batches_per_epoch = -(-len(images) // batch_size)
+        self._part = range(*(len(images) * (part_index + end) // num_parts for end in (0, 1)))
+        self.num_images = len(self._part)
+        self.batches_per_epoch = -(-self.num_images // batch_size)
         self._prepare = prepare
+        self._size = prepare(np.zeros((2, 2, 3), np.uint8)).shape[:2]
         self._threads = threads
+        self._source = _Records(images) if packed else _Files(images)
         self.reset()
 
     def reset(self):
@@ -57,21 +109,58 @@ class ListedIter(mx.io.DataIter):
         # OpenCV gives up Python's lock while it decodes; two batches ahead keep the threads busy.
         with ThreadPoolExecutor(self._threads) as pool:
             waiting = collections.deque()
-            for start in range(0, len(self.images), self.batch_size):
-                files = self.images.files[start:start + self.batch_size]
-                waiting.append((start, [pool.submit(self._load, file) for file in files]))
+            for start in range(0, self.num_images, self.batch_size):
+                places = self._part[start:start + self.batch_size]
+                pixels = np.empty((len(places), 3, *self._size), np.uint8)
+                shares = [slice(thread, None, self._threads) for thread in range(min(self._threads, len(places)))]
+                waiting.append((places, pixels, [pool.submit(self._load, places[s], pixels[s]) for s in shares]))
                 if len(waiting) > 2:
                     yield self._batch(*waiting.popleft())
             while waiting:
                 yield self._batch(*waiting.popleft())
 
-    def _batch(self, start, futures):
-        pixels = np.stack([future.result() for future in futures])
-        labels = self.images.labels[start:start + len(futures)]
-        return mx.io.DataBatch(data=[mx.nd.array(pixels, dtype="float32")], label=[mx.nd.array(labels)], pad=0)
+    def _batch(self, places, pixels, futures):
+        for future in futures:
+            future.result()
+        labels = self.images.labels[places.start:places.stop]
+        return mx.io.DataBatch(data=[mx.nd.from_numpy(pixels)], label=[mx.nd.array(labels)], pad=0)
 
-    def _load(self, file):
-        image = cv2.imread(file, cv2.IMREAD_COLOR)
-        if image is None:
-            raise InputError(f"{self.images.path}: the image {file} is missing or cannot be decoded.")
-        return self._prepare(image)[:, :, ::-1].transpose(2, 0, 1)
+    def _load(self, places, pixels):
+        for place, channels in zip(places, pixels):
+            image = self._prepare(self._source.image(place))
+            for i, channel in enumerate(channels):
+                cv2.extractChannel(image, i, channel)
+
+
+class _Files:
+    def __init__(self, images):
+        self._images = images
+
+    def image(self, place):
+        file = self._images.files[place]
+        try:
+            return decode(Path(file).read_bytes())
+        except (OSError, InputError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise InputError(f"{self._images.path}: the image {file} cannot be used: {reason}.") from None
+
+
+class _Records:
+    def __init__(self, images):
+        self._images = images
+        self._offsets = dict(read_index(images.record.with_suffix(".idx")))
+        missing = [index for index in images.indices.tolist() if index not in self._offsets]
+        if missing:
+            raise InputError(f"{images.record}: {len(missing)} of {len(images)} images of {images.path} are not in it, "
+                             f"by their index:{first_ten(missing)}")
+        self._thread = threading.local()
+
+    def image(self, place):
+        index = int(self._images.indices[place])
+        try:
+            if not hasattr(self._thread, "file"):
+                self._thread.file = open(self._images.record, "rb", buffering=0)
+            return decode_plain(read_at(self._thread.file, self._offsets[index])[0].image)
+        except (OSError, EOFError, InputError) as error:
+            reason = getattr(error, "strerror", None) or str(error) or "behind the end of the file"
+            raise InputError(f"{self._images.record}: index {index}: {reason}.") from None

@@ -3,6 +3,7 @@ import hashlib
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Optional
 
 import numpy as np
 
@@ -24,6 +25,9 @@ class ImageList:
     files : list of str
         Image paths as they stand in the list.
     null_label : int
+    record : Path
+        The ``.rec`` file that holds the images under these indices; ``.idx`` stands beside it. Default: that beside
+        the list. Its labels do not matter.
     """
 
     path: Path
@@ -31,14 +35,14 @@ class ImageList:
     labels: np.ndarray
     files: list
     null_label: int = NULL_LABEL
+    record: Optional[Path] = None
+
+    def __post_init__(self):
+        if self.record is None:
+            object.__setattr__(self, "record", self.path.with_suffix(".rec"))
 
     def __len__(self):
         return len(self.files)
-
-    @property
-    def record(self):
-        """Path of the ``.rec`` file that the list is packed to; ``.idx`` stands beside it."""
-        return self.path.with_suffix(".rec")
 
     @property
     def digest(self):

@@ -32,7 +32,8 @@ def ensure_dealt(images, num_workers):
     if not each:
         raise InputError(f"{images.path}: {len(images)} images for {num_workers} workers; expected one for each.")
     order = np.arange(each * num_workers).reshape(each, num_workers).T.ravel()
-    dealt = dataclasses.replace(images, path=images.path.with_name(f"{images.path.stem}-{num_workers}workers.lst"),
+    path = images.path.with_name(f"{images.path.stem}-{num_workers}workers.lst")
+    dealt = dataclasses.replace(images, path=path, record=path.with_suffix(".rec"),
                                 indices=images.indices[order], labels=images.labels[order],
                                 files=[images.files[i] for i in order])
     with locked(images):
