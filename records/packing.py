@@ -18,6 +18,7 @@ from tqdm import tqdm
 from base.errors import InputError, first_ten
 from base.files import replacing
 from iters.images import decode, decode_plain, is_plain
+from iters.recordio import read_index, to_bytes, write_index
 from records.manifest import (
     digest,
     digest_of_files,
@@ -28,7 +29,6 @@ from records.manifest import (
     write_manifest,
 )
 from records.parallel import in_order
-from records.recordio import read_index, to_bytes, write_index
 
 log = logging.getLogger("transfer-gluon")
 

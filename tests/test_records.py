@@ -22,13 +22,13 @@ from base.errors import InputError
 from base.framework import mx
 from iters import read_list, write_list
 from iters.images import MOST_PIXELS, decode, is_plain, load_image
+from iters.recordio import read_at, read_index, to_bytes
 from records import Options, ensure_checked, ensure_packed, is_packed, pack
 from records.check import check, examine
 from records.contact_sheet import contact_sheet
 from records.describe import repeated
 from records.listing import list_folder, mask_list, read_classes, split_list
 from records.manifest import manifest_path, read_manifest
-from records.recordio import read_at, read_index, to_bytes
 from records.unpack import unpack
 from tools import im2rec_helpers
 
