@@ -483,6 +483,7 @@ def test_an_index_of_another_record_is_noticed(tmp_path):
         ensure_checked(record)
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 def test_damaged_records_are_reported_or_read(tmp_path):
     """300 records with some bytes changed, taken away or put in. MXNet reads all that are found good, and lives."""
     rng = random.Random(1)
