@@ -16,7 +16,7 @@ def validation_size(crop):
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Random changes of a training image. The defaults are the original's.
+    """Random changes of a training image, whose pixels stay raw RGB 0–255. The defaults are the original's.
 
     With `random_crop`, the shorter side is resized to 1.6 × the crop and a part of random area and aspect
     is resized to the crop. Without it, the image is prepared as for validation: shorter side 1.125 × the
@@ -43,8 +43,6 @@ class Augmentation:
         Pixels of border added on every side.
     fill_value : int
         Grey value, 0 to 255, of what rotation, shearing, scaling and padding uncover.
-    rgb_mean : (float, float, float)
-        Subtracted from the channels; (0, 0, 0) leaves raw RGB.
     """
 
     random_crop: bool = True
@@ -62,7 +60,6 @@ class Augmentation:
     min_random_scale: float = 1.0
     pad_size: int = 0
     fill_value: int = 255
-    rgb_mean: tuple = (0.0, 0.0, 0.0)
 
     def training(self, crop):
         """Arguments of `ImageRecordIter` for training images of `crop` pixels."""
@@ -80,11 +77,8 @@ class Augmentation:
             random_h=self.max_random_h, random_s=self.max_random_s, random_l=self.max_random_l,
             max_rotate_angle=self.max_random_rotate_angle, max_shear_ratio=self.max_random_shear_ratio,
             max_random_scale=self.max_random_scale, min_random_scale=self.min_random_scale,
-            pad=self.pad_size, fill_value=self.fill_value, **self._mean())
+            pad=self.pad_size, fill_value=self.fill_value)
 
     def validation(self, crop):
         """Arguments of `ImageRecordIter` for validation images of `crop` pixels."""
-        return dict(resize=validation_size(crop), inter_method=_CUBIC, **self._mean())
-
-    def _mean(self):
-        return dict(zip(("mean_r", "mean_g", "mean_b"), self.rgb_mean))
+        return dict(resize=validation_size(crop), inter_method=_CUBIC)

@@ -100,7 +100,7 @@ def ensure_packed(images, threads=4):
 
     Raises: InputError as `pack`.
     """
-    with _locked(images):
+    with locked(images):
         if not is_packed(images):
             _pack(images, threads, _options_before(images), progress=True, resume=True)
 
@@ -137,12 +137,13 @@ def pack(images, threads=4, options=None, progress=True, resume=False, overwrite
     Raises: InputError that counts the images which cannot be used, shows ten, and names the file ``LIST.bad.txt``
     that has all of them; for a full disk; for a record from elsewhere. No record is written then.
     """
-    with _locked(images):
+    with locked(images):
         return _pack(images, threads, options or Options(), progress, resume, overwrite)
 
 
 @contextlib.contextmanager
-def _locked(images):
+def locked(images):
+    """Wait until no other process packs this list, and keep them out within the block."""
     with open(images.path, "rb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -2,10 +2,13 @@
 from symbols.backbone import cut, features_block
 from symbols.kernels import GaussianKernel
 from symbols.mmd import JMMDLoss, MMDLoss
+from symbols.normalize import normalization, normalized
 from symbols.objective import TransferObjective
 from symbols.resnet import resnet
 from symbols.transfer_net import TransferNet
+from symbols.zoo import zoo_symbol
 
 __all__ = [
-    "GaussianKernel", "JMMDLoss", "MMDLoss", "TransferNet", "TransferObjective", "cut", "features_block", "resnet",
+    "GaussianKernel", "JMMDLoss", "MMDLoss", "TransferNet", "TransferObjective", "cut", "features_block",
+    "normalization", "normalized", "resnet", "zoo_symbol",
 ]

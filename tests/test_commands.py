@@ -31,7 +31,7 @@ def test_stage_1_goes_on_from_stage_0(stage0, data, command, tmp_path, flags):
     changed = {name for name in after if (after[name] != before[name]).sum().asscalar()}
     assert "fc_weight" in changed
     assert ("conv0_weight" in changed) == ("--freeze" not in flags)
-    row, = read_summary(f"{prefix}-summary.csv")
+    row, = read_summary(f"{prefix}-run/summary.csv")
     assert row["epoch"] == "1" and row["updates"] == "4" and float(row["transfer_loss"]) != 0
 
 
@@ -80,21 +80,22 @@ def test_a_run_goes_on_at_a_saved_epoch(data, command, tmp_path):
     flags[flags.index("--num-epochs") + 1] = 3
     command("fine_tune.py", *flags)
     whole = {n: v.asnumpy() for n, v in load_checkpoint(prefix, 3).arg_params.items()}
-    rows = read_summary(f"{prefix}-summary.csv")
+    rows = read_summary(f"{prefix}-run/summary.csv")
     for epoch in (2, 3):
         (tmp_path / "model" / f"m-{epoch:04d}.params").unlink()
     command("fine_tune.py", *flags, "--load-epoch", 1)
     for name, value in load_checkpoint(prefix, 3).arg_params.items():
         np.testing.assert_array_equal(value.asnumpy(), whole[name])
-    again = read_summary(f"{prefix}-summary.csv")
-    assert [{**row, "seconds": 0} for row in again] == [{**row, "seconds": 0} for row in rows]
+    again = read_summary(f"{prefix}-run/summary.csv")
+    assert again == rows
 
 
 def test_monitor_test_io_benchmark_and_no_checkpoint(data, command, tmp_path):
     done = command("fine_tune.py", *NEW_NETWORK, *SMALL, "--benchmark", 1, "--monitor", 100, "--disp-batches", 50,
                    "--model-prefix", tmp_path / "m" / "x", "--no-checkpoint", cwd=tmp_path)
     assert "monitor fc_weight: norm" in done.stderr and "batch 50 of 125" in done.stderr and "s left" in done.stderr
-    assert tree(tmp_path / "m") == ["x-summary.csv"]
+    assert tree(tmp_path / "m") == ["x-run", *(f"x-run/{name}" for name in ("lock", "log.txt", "settings.json",
+                                                                            "summary.csv"))]
     done = command("fine_tune.py", *NEW_NETWORK, *SMALL, "--data-dir", data, "--test-io", 1)
     assert "images/s" in done.stdout
 
@@ -177,7 +178,8 @@ def test_unusable_images_are_refused_and_nothing_is_half_packed(data, command):
     (["--load-epoch", 1], "--load-epoch"),
     (["--load-epoch", 1, "--model-prefix", "m"], "nothing is left to train"),
     (["--null-label", 2], "--null-label is 2, which is also one of the 3 classes"),
-    (["--freeze", "--network", "vgg"], "--network"),
+    (["--network", "vgg"], "no image classifier of this name. Did you mean vgg"),
+    (["--network", "vgg16"], "--num-layers was given with --network vgg16"),
 ])
 def test_flags_that_cannot_be_are_refused(data, command, flags, problem, stage0):
     merged = {**dict(zip(STAGE0[::2], STAGE0[1::2])), "--data-dir": data}

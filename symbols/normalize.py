@@ -1,0 +1,54 @@
+"""Input normalisation as the first layer of a network, so that a checkpoint always takes raw RGB 0–255."""
+import ast
+import json
+
+from base.errors import InputError
+from base.framework import mx
+
+_OPERATOR = "_image_normalize"
+
+
+def normalized(symbol, mean, std=(1.0, 1.0, 1.0), source="the network"):
+    r"""Put a layer ``normalize`` between the images and a network.
+
+    .. math:: x_c \mapsto (x_c - \text{mean}_c) / \text{std}_c
+
+    Its numbers stand in the symbol's JSON, not among the parameters: nothing trains or decays them.
+
+    Parameters
+    ----------
+    symbol : Symbol
+        With the input ``data``. One that begins with this very layer already is returned as it is.
+    mean, std : (float, float, float)
+        Of red, green, blue, in units of 0–255.
+    source : str
+        What the network is, for messages.
+
+    Raises: InputError when the network has other numbers already, or a standard deviation is 0.
+
+    >>> network = normalized(mx.sym.Flatten(mx.sym.var("data")), mean=(123.68, 116.779, 103.939))
+    >>> normalization(network)
+    ((123.68, 116.779, 103.939), (1.0, 1.0, 1.0))
+    """
+    wanted, found = (tuple(map(float, mean)), tuple(map(float, std))), normalization(symbol)
+    if 0 in wanted[1]:
+        raise InputError(f"--rgb-std is {_text(std)}; expected numbers above 0.")
+    if found == wanted:
+        return symbol
+    if found:
+        raise InputError(f"{source}: begins with the normalisation mean {_text(found[0])}, std {_text(found[1])}, and "
+                         f"--rgb-mean, --rgb-std ask for {_text(mean)}, {_text(std)}. Leave these flags out.")
+    data = symbol.get_internals()["data"]
+    return symbol(data=mx.sym.image.normalize(data, mean=wanted[0], std=wanted[1], name="normalize"))
+
+
+def normalization(symbol):
+    """(mean, std) of the layer that `normalized` puts in front, in units of 0–255; None where there is none."""
+    for node in json.loads(symbol.tojson())["nodes"]:
+        if node["op"] == _OPERATOR:
+            return tuple(tuple(map(float, ast.literal_eval(node["attrs"][key]))) for key in ("mean", "std"))
+    return None
+
+
+def _text(values):
+    return ",".join(f"{value:g}" for value in values)
