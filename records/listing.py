@@ -60,8 +60,8 @@ def list_folder(folder, path, classes=None, null_label=None):
 
     Returns: the labels and the paths.
 
-    Raises: InputError when there are no images, images lie beside the class folders, a folder is no class, a
-    name does not fit in a list, or ``classes.txt`` would change.
+    Raises: InputError when there are no images, images lie beside the class folders, a folder is no class or links to
+    one above it, a name does not fit in a list, or ``classes.txt`` would change.
     """
     files = _files_below(folder)
     if null_label is not None:
@@ -86,7 +86,11 @@ def _files_below(folder):
 
     files = []
     for place, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        here = Path(place).resolve()
+        circles = [name for name in folders if (here / name).resolve() in (here, *here.parents)]
+        if circles:
+            raise InputError(f"{os.path.join(place, circles[0])}: links to a folder that it lies in.")
         files += [os.path.join(place, name) for name in names
                   if Path(name).suffix.lower() in EXTENSIONS and not name.startswith(".")]
     files.sort(key=lambda file: Path(file).parts)

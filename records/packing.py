@@ -236,7 +236,10 @@ def _encoded(data, options):
     elif keep:
         return data
     kind = {"jpg": ".jpg", "png": ".png", "as-is": ".jpg" if data.startswith(b"\xff\xd8") else ".png"}[options.encoding]
-    return cv2.imencode(kind, image, [cv2.IMWRITE_JPEG_QUALITY, options.quality])[1].tobytes()
+    success, encoded = cv2.imencode(kind, image, [cv2.IMWRITE_JPEG_QUALITY, options.quality])
+    if not success:
+        raise InputError(f"{width} × {height} pixels cannot be encoded as {kind}")     # a JPEG holds 65500 a side
+    return encoded.tobytes()
 
 
 def _journal(record):

@@ -225,6 +225,15 @@ def test_packed_files_keep_their_bytes_labels_and_order(images):
     assert names(record.parent) == ["source", "source.idx", "source.lst", "source.manifest.json", "source.rec"]
 
 
+def test_images_that_cannot_be_encoded_are_named(tmp_path):
+    cv2.imwrite(str(tmp_path / "long.png"), np.zeros((1, 70000), np.uint8))
+    os.mkfifo(tmp_path / "pipe.png")
+    images = read_list(write_list(tmp_path / "x.lst", [0] * 3, [str(tmp_path / name) for name in
+                                                                ("long.png", "pipe.png", "")]))
+    with pytest.raises(InputError, match="(?s)3 of 3.*long.png: 70000 × 1 pixels cannot be encoded as .jpg.*pipe.png: not a file.*: not a"):
+        pack(images, options=Options(encoding="jpg"), progress=False)
+
+
 @pytest.mark.parametrize("options, start, size", [
     (Options(resize=64), b"\xff\xd8", (96, 64)), (Options(encoding="png"), b"\x89PNG", (192, 128)),
     (Options(resize=200), b"\xff\xd8", (192, 128)), (Options(64, "png"), b"\x89PNG", (96, 64)),
@@ -548,6 +557,9 @@ def test_names_that_do_not_fit_in_a_list_are_refused(tmp_path):
     for name in ("tab\t.png", "line\n.png", "\udcff.png"):
         shutil.copy(folder / "a" / "00.png", folder / "a" / name)
     with pytest.raises(InputError, match="3 names do not fit in a list"):
+        list_folder(folder, tmp_path / "s.lst")
+    (folder / "a" / "up").symlink_to(folder)
+    with pytest.raises(InputError, match="a/up: links to a folder that it lies in"):
         list_folder(folder, tmp_path / "s.lst")
     (tmp_path / "none").mkdir()
     with pytest.raises(InputError, match="no images in it"):
