@@ -20,8 +20,8 @@ from PIL import Image, ImageOps
 
 from base.errors import InputError
 
-# Pillow warns from MAX_IMAGE_PIXELS on and refuses twice as many; refusing is enough.
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+# Pillow warns of odd tags, and from MAX_IMAGE_PIXELS on; it refuses twice as many, and that is enough.
+warnings.filterwarnings("ignore", module="PIL")
 MOST_PIXELS = 2 * Image.MAX_IMAGE_PIXELS
 
 _JPEG, _PNG = b"\xff\xd8", b"\x89PNG\r\n\x1a\n"

@@ -1,4 +1,5 @@
 """MXNet's ``.lst`` files: a line an image, with index, label and path, tab-separated."""
+import hashlib
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +43,12 @@ class ImageList:
 
     def __len__(self):
         return len(self.files)
+
+    @property
+    def digest(self):
+        """A short hash of indices, labels and paths."""
+        lines = zip(self.indices.tolist(), self.labels.tolist(), self.files)
+        return hashlib.sha256(repr(list(lines)).encode()).hexdigest()[:16]
 
     @property
     def labelled(self):
@@ -141,10 +148,10 @@ def write_list(path, labels, files, indices=None):
 
 
 def list_text(labels, files, indices=None):
-    """The content of a ``.lst`` file; `indices` count from 0 if not given.
+    """The content of a ``.lst`` file; `indices` count from 0 unless they are given.
 
     >>> list_text([3, 9999], ["photos/a.jpg", "photos/b.jpg"])
     '0\\t3\\tphotos/a.jpg\\n1\\t9999\\tphotos/b.jpg\\n'
     """
-    lines = zip(range(len(files)) if indices is None else indices, labels, files)
-    return "".join(f"{index}\t{label}\t{file}\n" for index, label, file in lines)
+    indices = range(len(files)) if indices is None else indices
+    return "".join(f"{index}\t{label}\t{file}\n" for index, label, file in zip(indices, labels, files))

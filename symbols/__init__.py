@@ -6,8 +6,9 @@ from symbols.normalize import normalization, normalized
 from symbols.objective import TransferObjective
 from symbols.resnet import resnet
 from symbols.transfer_net import TransferNet
+from symbols.zoo import zoo_symbol
 
 __all__ = [
     "GaussianKernel", "JMMDLoss", "MMDLoss", "TransferNet", "TransferObjective", "cut", "features_block",
-    "normalization", "normalized", "resnet",
+    "normalization", "normalized", "resnet", "zoo_symbol",
 ]

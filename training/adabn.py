@@ -136,6 +136,7 @@ def logits(symbol):
 
 def _network(symbol, checkpoint, device):
     net = features_block(symbol, checkpoint.arg_params, checkpoint.aux_params, checkpoint.name)
+    net.collect_params().setattr("grad_req", "null")        # or gradients would take as much memory as the values
     net.initialize(ctx=device)
     net.hybridize(static_alloc=True)
     return net

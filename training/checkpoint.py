@@ -8,6 +8,8 @@ from base.errors import InputError
 from base.files import replacing
 from base.framework import mx
 from symbols import TransferNet, cut, features_block, normalized
+from symbols.backbone import check_fit, loaded_parameters
+from training.checkpoint_files import read_parameters, read_symbol
 
 
 @dataclass(frozen=True)
@@ -32,27 +34,30 @@ class Checkpoint:
         """The same behind a layer that normalises the images. Raises: see `symbols.normalized`."""
         return replace(self, symbol=normalized(self.symbol, mean, std, self.name))
 
-    def features(self, layer):
-        """The network up to `layer`, as a HybridBlock. Raises: InputError when there is no such layer."""
-        return features_block(cut(self.symbol, layer), self.arg_params, self.aux_params, self.name)
+    def features(self, layer, image_shape=None):
+        """The network up to `layer`, as a HybridBlock.
 
-    def classifier(self, layer, num_classes):
+        Raises: InputError when there is no such layer, and as `features_block` does.
+        """
+        return features_block(cut(self.symbol, layer), self.arg_params, self.aux_params, self.name, image_shape)
+
+    def classifier(self, layer, num_classes, image_shape=None):
         """The network up to `layer` with the checkpoint's ``fc`` behind it: a `TransferNet` to go on with.
 
-        Raises: InputError when ``fc`` is missing or has another number of classes.
+        Raises: InputError when ``fc`` is missing or has another number of classes, and as `features` does.
         """
-        for name in ("fc_weight", "fc_bias"):
+        names = "fc_weight", "fc_bias"
+        for name in names:
             if name not in self.arg_params:
                 raise InputError(f"{self.name}: has no {name}; stage 1 goes on from a checkpoint that stage 0 wrote. "
                                  "Run `fine_tune.py --train-stage 0` first and name its --model-prefix here.")
         found = self.arg_params["fc_weight"].shape[0]
         if found != num_classes:
             raise InputError(f"{self.name}: fc has {found} classes, and --num-classes is {num_classes}.")
-        net = TransferNet(self.features(layer), num_classes)
-        for parameter in (net.fc_weight, net.fc_bias):
-            parameter.shape = self.arg_params[parameter.name].shape
-            parameter.init = mx.init.Constant(self.arg_params[parameter.name])
-        return net
+        whole = mx.sym.FullyConnected(cut(self.symbol, layer), num_hidden=num_classes, name="fc")
+        check_fit(whole, self.arg_params, self.aux_params, self.name, image_shape)
+        return TransferNet(self.features(layer), num_classes,
+                           params=loaded_parameters({name: self.arg_params[name] for name in names}))
 
 
 def parameter_file(prefix, epoch):
@@ -67,32 +72,26 @@ def load_checkpoint(prefix, epoch):
     """
     symbol_file, parameters = Path(f"{prefix}-symbol.json"), parameter_file(prefix, epoch)
     if not parameters.exists():
-        there = _epochs(prefix)
+        there = saved_epochs(prefix)
         known = f"there are the epochs {', '.join(map(str, there))}" if there else "there is no epoch at all"
         raise InputError(f"{parameters}: no such checkpoint; of the prefix {prefix} {known}.")
     if not symbol_file.exists():
         raise InputError(f"{symbol_file}: no such file; it holds the network of {parameters}.")
-    try:
-        symbol = mx.sym.load(str(symbol_file))
-    except (mx.MXNetError, UnicodeDecodeError):
-        raise InputError(f"{symbol_file}: not an MXNet symbol, or damaged. Fetch or write it again.") from None
-    try:
-        saved = mx.nd.load(str(parameters))
-    except (mx.MXNetError, UnicodeDecodeError):
-        saved = None
-    if not isinstance(saved, dict) or not all(name.startswith(("arg:", "aux:")) for name in saved):
-        raise InputError(f"{parameters}: not an MXNet parameter file, or cut off ({parameters.stat().st_size} bytes). "
-                         "Fetch or write it again.")
-    kinds = {kind: {name[4:]: value for name, value in saved.items() if name.startswith(kind)}
-             for kind in ("arg:", "aux:")}
-    return Checkpoint(str(parameters), symbol, kinds["arg:"], kinds["aux:"])
+    return Checkpoint(str(parameters), read_symbol(symbol_file), *read_parameters(parameters))
 
 
-def _epochs(prefix):
+def saved_epochs(prefix):
+    """The epochs that there are of a prefix, rising."""
     prefix = Path(prefix)
     pattern = re.compile(re.escape(prefix.name) + r"-(\d{4,})\.params")
     matches = map(pattern.fullmatch, (path.name for path in prefix.parent.glob("*.params")))
     return sorted(int(match[1]) for match in matches if match)
+
+
+def inference_symbol(net):
+    """The graph of a `TransferNet` from ``data`` to ``softmax``."""
+    _, logits = net(mx.sym.var("data"))
+    return mx.sym.SoftmaxOutput(logits, name="softmax")
 
 
 def save_checkpoint(prefix, epoch, net):
@@ -103,8 +102,7 @@ def save_checkpoint(prefix, epoch, net):
 
     Raises: InputError when the folder cannot be written; the previous checkpoint stays whole.
     """
-    _, logits = net(mx.sym.var("data"))
-    symbol = mx.sym.SoftmaxOutput(logits, name="softmax")
+    symbol = inference_symbol(net)
     values = {parameter.name: mean_over_devices(parameter) for parameter in net.collect_params().values()}
     auxiliary = symbol.list_auxiliary_states()
     return write_checkpoint(prefix, epoch, symbol, {name: values[name] for name in values if name not in auxiliary},

@@ -3,7 +3,7 @@ import time
 
 from base.framework import mx
 
-SECONDS = 20
+SECONDS = 10
 
 
 def reading_speed(batches):
