@@ -131,6 +131,8 @@ def run(*, train_stage, num_classes, image_shape, num_epochs, lr, lr_factor, lr_
     if null_label < num_classes:
         raise InputError(f"--null-label is {null_label}, which is also one of the {num_classes} classes; "
                          f"choose a number from {num_classes} up, and use it in target.lst.")
+    if top_k > num_classes:
+        raise InputError(f"--top-k is {top_k}, and there are {num_classes} classes; choose at most that many.")
     image_shape = numbers("--image-shape", image_shape, 3, int)
     augmentation = _augmentation(**augmentation)
     normalization = None
@@ -158,7 +160,7 @@ def run(*, train_stage, num_classes, image_shape, num_epochs, lr, lr_factor, lr_
     if normalization:
         start = start.normalized(*normalization)
     net = start.classifier(layer_before_fullc, num_classes, image_shape) if load_epoch or train_stage else \
-        TransferNet(start.features(layer_before_fullc, image_shape), num_classes)
+        TransferNet(start.features(layer_before_fullc, image_shape), num_classes, image_shape=image_shape)
     trainable = trainable_prefixes(net, trainable) if freeze else None
 
     domain_batch = batch_size // 2 if train_stage else batch_size
