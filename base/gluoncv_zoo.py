@@ -10,9 +10,9 @@ from base.framework import mx  # noqa: F401
 _torch = {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] == "torch"}
 sys.modules["torch"] = None     # `import torch` raises ImportError
 try:
-    from gluoncv.model_zoo import get_model, get_model_list
+    from gluoncv.model_zoo import get_model, get_model_list, model_store
 finally:
     del sys.modules["torch"]
     sys.modules.update(_torch)
 
-__all__ = ["get_model", "get_model_list"]
+__all__ = ["get_model", "get_model_list", "model_store"]

@@ -1,4 +1,5 @@
 """What several test files use."""
+import os
 import shutil
 import subprocess
 import sys
@@ -20,10 +21,10 @@ def doctest_names(doctest_namespace):
     doctest_namespace.update(mx=mx, np=np, Path=Path)
 
 
-def call(script, *flags, cwd=ROOT, expect=0):
-    """Call a command of ours as a user would, and get its CompletedProcess."""
+def call(script, *flags, cwd=ROOT, expect=0, env=None):
+    """Call a command of ours as a user would, with `env` added to the environment, and get its CompletedProcess."""
     done = subprocess.run([sys.executable, str(ROOT / script), *map(str, flags)], cwd=cwd, text=True,
-                          capture_output=True, stdin=subprocess.DEVNULL)
+                          capture_output=True, stdin=subprocess.DEVNULL, env={**os.environ, **(env or {})})
     assert done.returncode == expect, f"{script} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
     if expect == 2:
         assert "Traceback" not in done.stderr, done.stderr

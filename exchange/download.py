@@ -1,0 +1,188 @@
+"""A file from an address, fetched by libcurl: goes on where it broke off, is checked, is there whole or not at all."""
+import fcntl
+import hashlib
+import os
+from collections import namedtuple
+from contextlib import contextmanager
+from pathlib import Path
+
+import certifi
+import pycurl
+from tqdm import tqdm
+
+from base.errors import InputError
+from base.files import replacing, writable_folder
+
+_PATIENCE = 30      # seconds to wait for a connection, and at less than 1 kB/s before a transfer is given up
+_MISSING = (pycurl.E_FILE_COULDNT_READ_FILE, pycurl.E_REMOTE_FILE_NOT_FOUND)
+
+
+class Unavailable(InputError):
+    """The site or the file is not there, or the transfer broke off."""
+
+
+# What a server tells of a file without sending it: bytes, and seconds since 1970 of the last change; -1: nothing.
+_Remote = namedtuple("_Remote", "size changed")
+
+
+def base_address(place):
+    """The address, ending in a slash, of a site or of a folder on this machine.
+
+    >>> base_address("http://localhost/models"), base_address("/tmp")
+    ('http://localhost/models/', 'file:///tmp/')
+    """
+    if "://" not in str(place):
+        place = Path(place).resolve().as_uri()
+    return str(place).rstrip("/") + "/"
+
+
+def fetch(address, path, digest=None, progress=True):
+    """Fetch a file, or the rest of it.
+
+    What has come stays beside `path`, hidden, under a name that tells size and time of the remote file: a later
+    call goes on from there, and never with a part of another file. A server that cannot send the rest of a
+    file sends it anew.
+
+    Parameters
+    ----------
+    address : str
+        ``http://``, ``https://`` or ``file://``.
+    path : str or Path
+    digest : str, optional
+        What the file's content must give, in hexadecimal: SHA-1 (40 digits) or SHA-256 (64).
+    progress : bool
+        Show a bar on a terminal.
+
+    Returns: the SHA-256 of the file.
+
+    Raises: Unavailable when the file cannot be had; InputError when `path` cannot be written or the content
+    is not what `digest` says, in which case it is removed.
+    """
+    path = Path(path)
+    writable_folder(path, str(path))
+    remote = _ask(address)
+    part = path.with_name(f".{path.name}.{remote.changed}-{remote.size}.part")
+    for old in path.parent.glob(f".{path.name}.*.part"):
+        if old != part or remote.changed < 0 or old.stat().st_size > remote.size:
+            old.unlink()
+    with open(part, "ab") as file:
+        _lock(file, path)
+        try:
+            _transfer(address, file, remote, progress)
+        except _CannotGoOn:
+            file.truncate(0)
+            _transfer(address, file, remote, progress)
+    try:
+        check(part, digest, name=address)
+    except InputError:
+        part.unlink()
+        raise
+    found = digest_of(part)
+    with replacing(path) as temporary:
+        os.replace(part, temporary)
+    return found
+
+
+def fetch_text(address):
+    """The text of a small file, or None when there is no such file. Raises: Unavailable."""
+    try:
+        with _request(address) as curl:
+            return curl.perform_rb().decode(errors="replace")
+    except _NotFound:
+        return None
+
+
+def digest_of(path, kind="sha256"):
+    """The SHA-256 (or another digest that hashlib knows) of a file, in hexadecimal."""
+    digest = hashlib.new(kind)
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def check(path, digest, name=None):
+    """Compare a file with its SHA-1 or SHA-256. Raises: InputError with the digest found."""
+    if digest is None:
+        return
+    kind = {40: "sha1", 64: "sha256"}[len(digest)]
+    found = digest_of(path, kind)
+    if found != digest.lower():
+        raise InputError(f"{name or path}: not the file it should be. Its {kind.upper()} is {found}, "
+                         f"expected {digest}.")
+
+
+class _NotFound(Unavailable):
+    """The site answers, and has no such file."""
+
+
+class _CannotGoOn(Unavailable):
+    """The server sends files from their beginning only."""
+
+
+@contextmanager
+def _request(address):
+    curl = pycurl.Curl()
+    curl.setopt(pycurl.URL, address)
+    curl.setopt(pycurl.FOLLOWLOCATION, True)
+    curl.setopt(pycurl.FAILONERROR, True)
+    curl.setopt(pycurl.OPT_FILETIME, True)
+    curl.setopt(pycurl.CAINFO, os.environ.get("SSL_CERT_FILE", certifi.where()))
+    curl.setopt(pycurl.CONNECTTIMEOUT, _PATIENCE)
+    curl.setopt(pycurl.LOW_SPEED_LIMIT, 1000)
+    curl.setopt(pycurl.LOW_SPEED_TIME, _PATIENCE)
+    try:
+        yield curl
+    except pycurl.error as error:
+        code, message = error.args
+        if code in _MISSING or curl.getinfo(pycurl.RESPONSE_CODE) in (404, 410):
+            raise _NotFound(f"{address}: there is no such file.") from None
+        kind = _CannotGoOn if code == pycurl.E_HTTP_RANGE_ERROR else Unavailable
+        raise kind(f"{address}: cannot be fetched: {message}.") from None
+    finally:
+        curl.close()
+
+
+def _ask(address):
+    with _request(address) as curl:
+        curl.setopt(pycurl.NOBODY, True)
+        curl.setopt(pycurl.WRITEFUNCTION, len)      # of a file:// address, libcurl writes headers
+        curl.perform()
+        return _Remote(curl.getinfo(pycurl.CONTENT_LENGTH_DOWNLOAD_T), curl.getinfo(pycurl.INFO_FILETIME))
+
+
+def _lock(file, path):
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise InputError(f"{path}: another process is fetching it.") from None
+
+
+def _transfer(address, file, remote, progress):
+    there = file.seek(0, os.SEEK_END)
+    if there == remote.size:
+        return
+    bar = tqdm(total=remote.size if remote.size >= 0 else None, initial=there, desc=address.rpartition("/")[2],
+               unit="B", unit_scale=True, disable=None if progress else True)
+    full = []
+
+    def write(data):
+        try:
+            file.write(data)
+            bar.update(len(data))
+        except OSError as error:
+            full.append(error)
+            return -1
+
+    try:
+        with bar, _request(address) as curl:
+            curl.setopt(pycurl.RESUME_FROM_LARGE, there)
+            curl.setopt(pycurl.WRITEFUNCTION, write)
+            curl.perform()
+    except _CannotGoOn:
+        raise
+    except Unavailable as error:
+        if full:
+            raise InputError(f"{file.name}: cannot be written: {full[0].strerror}.") from None
+        raise Unavailable(f"{error} {file.tell()} of {remote.size} bytes have come; call it again to go on "
+                          "from there.") from None

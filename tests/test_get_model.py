@@ -1,0 +1,310 @@
+"""Known checkpoints: fetched from a site that behaves badly, or from a folder."""
+import fcntl
+import hashlib
+import http.server
+import os
+import re
+import shutil
+import threading
+import zipfile
+
+import numpy as np
+import pytest
+from conftest import SMALL
+
+from base.errors import InputError
+from base.framework import mx
+from base.gluoncv_zoo import get_model as get_zoo_block
+from base.gluoncv_zoo import model_store
+from exchange.download import Unavailable, check, digest_of, fetch, fetch_text
+from exchange.gallery import GALLERY, get_model
+from exchange.zoo_files import get_zoo_model, pretrained_names
+from symbols import features_block, normalization
+from symbols.backbone import layers
+from tools.get_model import main
+from training.checkpoint import load_checkpoint
+
+CONTENT = np.random.default_rng(0).bytes(300_000)
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+
+
+class Site:
+    """An HTTP server on this machine: what it holds, how it fails, what it was asked for."""
+
+    def __init__(self):
+        self.files = {}             # path → (bytes, Last-Modified or None)
+        self.break_after = None     # bytes after which the next transfer breaks off
+        self.ranges = True          # whether it can send the rest of a file
+        self.asked = []             # (method, path, Range header) of every request
+        self.sent = 0               # bytes of content
+        site = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_HEAD(self):
+                self.answer("HEAD")
+
+            def do_GET(self):
+                self.answer("GET")
+
+            def answer(self, method):
+                wanted = self.headers.get("Range")
+                site.asked.append((method, self.path, wanted))
+                if self.path not in site.files:
+                    return self.send_error(404)
+                content, changed = site.files[self.path]
+                begin = int(re.fullmatch(r"bytes=(\d+)-", wanted)[1]) if wanted and site.ranges else 0
+                if begin >= len(content) > 0:
+                    return self.send_error(416)
+                self.send_response(206 if begin else 200)
+                if begin:
+                    self.send_header("Content-Range", f"bytes {begin}-{len(content) - 1}/{len(content)}")
+                self.send_header("Content-Length", str(len(content) - begin))
+                if changed:
+                    self.send_header("Last-Modified", changed)
+                self.end_headers()
+                if method == "GET":
+                    end, site.break_after = site.break_after, None
+                    site.sent += self.wfile.write(content[begin:end])
+                    self.close_connection = True
+
+            def log_message(self, *_):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.address = f"http://127.0.0.1:{self.server.server_port}/"
+        threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
+
+    def put(self, path, content, changed="Sat, 01 Apr 2017 12:00:00 GMT"):
+        self.files["/" + path] = content, changed
+
+
+@pytest.fixture
+def site(monkeypatch):
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    site = Site()
+    site.put("x.params", CONTENT)
+    yield site
+    site.server.shutdown()
+    site.server.server_close()
+
+
+def break_off(site, path, after=100_000):
+    site.break_after = after
+    with pytest.raises(Unavailable, match=f"{after} of 300000 bytes have come; call it again"):
+        fetch(site.address + "x.params", path)
+    assert not path.exists()
+    site.sent, site.asked = 0, []
+
+
+def test_a_broken_transfer_goes_on_where_it_was(site, tmp_path):
+    path = tmp_path / "new" / "x.params"
+    break_off(site, path)
+    assert fetch(site.address + "x.params", path, SHA256) == SHA256
+    assert site.asked[-1] == ("GET", "/x.params", "bytes=100000-") and site.sent == 200_000
+    assert path.read_bytes() == CONTENT and [p.name for p in path.parent.iterdir()] == ["x.params"]
+
+
+def test_a_server_that_sends_whole_files_only_is_asked_for_the_whole_file(site, tmp_path):
+    break_off(site, tmp_path / "x")
+    site.ranges = False
+    assert fetch(site.address + "x.params", tmp_path / "x") == SHA256
+    assert [p.name for p in tmp_path.iterdir()] == ["x"]
+
+
+@pytest.mark.parametrize("content, changed", [
+    (CONTENT[::-1], "Sun, 02 Apr 2017 12:00:00 GMT"),       # as long as before, and another
+    (CONTENT[:50_000], "Sat, 01 Apr 2017 12:00:00 GMT"),    # shorter than what has come
+    (CONTENT[::-1], None)])                                 # the server does not tell
+def test_the_rest_of_another_file_is_not_appended(site, tmp_path, content, changed):
+    break_off(site, tmp_path / "x")
+    site.put("x.params", content, changed)
+    fetch(site.address + "x.params", tmp_path / "x")
+    assert (tmp_path / "x").read_bytes() == content and [p.name for p in tmp_path.iterdir()] == ["x"]
+
+
+def test_a_run_that_was_killed_goes_on_too(site, tmp_path):
+    """What a killed run leaves is what a broken transfer leaves; here even the last byte had come."""
+    break_off(site, tmp_path / "x")
+    part, = tmp_path.iterdir()
+    part.write_bytes(CONTENT)
+    assert fetch(site.address + "x.params", tmp_path / "x") == SHA256 and site.sent == 0
+
+
+@pytest.mark.parametrize("digest", ["0" * 64, "0" * 40])
+def test_a_wrong_digest_removes_the_file(site, tmp_path, digest):
+    with pytest.raises(InputError, match="not the file it should be.* expected 000"):
+        fetch(site.address + "x.params", tmp_path / "x", digest)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_sha1_and_sha256_are_told_apart_by_their_length(tmp_path):
+    (tmp_path / "x").write_bytes(CONTENT)
+    check(tmp_path / "x", hashlib.sha1(CONTENT).hexdigest().upper())
+    check(tmp_path / "x", SHA256)
+    with pytest.raises(InputError, match=f"SHA256 is {SHA256}"):
+        check(tmp_path / "x", "1" * 64)
+
+
+def test_what_is_not_there_is_told(site, tmp_path):
+    with pytest.raises(Unavailable, match="there is no such file"):
+        fetch(site.address + "y.params", tmp_path / "y")
+    assert fetch_text(site.address + "SHA256SUMS") is None
+    site.server.shutdown()
+    site.server.server_close()
+    with pytest.raises(Unavailable, match="127.0.0.1.*cannot be fetched"):
+        fetch(site.address + "x.params", tmp_path / "x")
+    with pytest.raises(Unavailable, match="127.0.0.1.*cannot be fetched"):
+        fetch_text(site.address + "SHA256SUMS")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_processes_do_not_write_the_same_file(site, tmp_path):
+    break_off(site, tmp_path / "x")
+    part, = tmp_path.iterdir()
+    with open(part, "ab") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with pytest.raises(InputError, match="another process is fetching it"):
+            fetch(site.address + "x.params", tmp_path / "x")
+    assert fetch(site.address + "x.params", tmp_path / "x") == SHA256
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
+def test_a_full_disk_is_told(site, tmp_path, monkeypatch):
+    monkeypatch.setattr("builtins.open", lambda *args, _open=open: _open("/dev/full", *args[1:]))
+    with pytest.raises(InputError, match="No space left on device"):
+        fetch(site.address + "x.params", tmp_path / "x")
+
+
+@pytest.fixture
+def gallery(site, trained):
+    """A site that has a small network where the known ones lie."""
+    for known in GALLERY.values():
+        site.put(f"{known.path}.params", (trained / "s0-0001.params").read_bytes())
+        site.put(f"{known.path.rpartition('-')[0]}-symbol.json", (trained / "s0-symbol.json").read_bytes())
+    return site
+
+
+def test_a_known_network_comes_ready_to_train(gallery, data, command, tmp_path):
+    env = {"TRANSFER_GLUON_MIRROR": gallery.address}
+    said = command("tools/get_model.py", "imagenet11k-resnet-152", "--output", tmp_path / "m", env=env).stdout
+    prefix = tmp_path / "m" / "resnet-152"
+    assert f"--pretrained-model {prefix} " in said and "its publisher never told one" in said
+    assert hashlib.sha256(prefix.with_name("resnet-152-0000.params").read_bytes()).hexdigest() in said
+    command("fine_tune.py", *SMALL, "--data-dir", data, "--pretrained-model", prefix)
+    gallery.server.shutdown()
+    gallery.server.server_close()
+    assert get_model("imagenet11k-resnet-152", tmp_path / "m").prefix == prefix    # there already: nobody is asked
+
+
+def test_a_folder_serves_as_mirror_and_tells_digests(trained, tmp_path):
+    known = GALLERY["imagenet11k-resnet-152"]
+    there = tmp_path / "mirror" / known.path
+    there.parent.mkdir(parents=True)
+    shutil.copy(trained / "s0-0001.params", there.with_name("resnet-152-0000.params"))
+    shutil.copy(trained / "s0-symbol.json", there.with_name("resnet-152-symbol.json"))
+    digest = digest_of(trained / "s0-0001.params")
+    sums = there.with_name("SHA256SUMS")
+    sums.write_text(f"{digest} *resnet-152-0000.params\n")
+    fetched = get_model("imagenet11k-resnet-152", tmp_path / "model", tmp_path / "mirror")
+    assert fetched == (tmp_path / "model" / "resnet-152", digest, "SHA256SUMS beside it")
+    sums.write_text(f"{'0' * 64}  resnet-152-0000.params\n")
+    with pytest.raises(InputError, match=f"SHA256 is {digest}, expected 000"):
+        get_model("imagenet11k-resnet-152", tmp_path / "other", tmp_path / "mirror")
+    assert get_model("imagenet11k-resnet-152", tmp_path / "other", tmp_path / "mirror", digest).checked == "--sha256"
+    with pytest.raises(InputError, match=f"SHA256 is {digest}, expected 111"):     # there, and not the one meant
+        get_model("imagenet11k-resnet-152", tmp_path / "other", tmp_path / "mirror", "1" * 64)
+
+
+def test_a_network_that_wants_the_mean_subtracted_gets_it_as_a_layer(gallery, trained, tmp_path):
+    prefix, _, _ = get_model("imagenet1k-inception-bn", tmp_path, gallery.address)
+    assert normalization(load_checkpoint(prefix, 0).symbol) == ((123.68, 116.779, 103.939), (1, 1, 1))
+    assert normalization(load_checkpoint(trained / "s0", 1).symbol) is None
+
+
+@pytest.fixture
+def zoo(site, tmp_path, monkeypatch):
+    """A site with a network of gluoncv's zoo, as gluoncv packs it: (site, file name, images, their probabilities)."""
+    net = get_zoo_block("cifar_resnet20_v1", pretrained=False)
+    net.initialize(mx.init.Xavier(magnitude=6))
+    images = mx.nd.random.uniform(0, 255, (2, 3, 32, 32))
+    mean, std = (255 * mx.nd.array(values).reshape((1, 3, 1, 1))
+                 for values in ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)))
+    wanted = mx.nd.softmax(net((images - mean) / std)).asnumpy()
+    net.save_parameters(str(tmp_path / "net"))
+    sha1 = digest_of(tmp_path / "net", "sha1")
+    monkeypatch.setitem(model_store._model_sha1, "cifar_resnet20_v1", sha1)
+    name = f"cifar_resnet20_v1-{sha1[:8]}"
+    (tmp_path / "net").rename(tmp_path / f"{name}.params")
+    with zipfile.ZipFile(tmp_path / "net.zip", "w") as archive:
+        archive.write(tmp_path / f"{name}.params", f"{name}.params")
+    site.put(f"gluon/models/{name}.zip", (tmp_path / "net.zip").read_bytes())
+    return site, name, images, wanted
+
+
+def test_a_network_of_gluoncvs_zoo_becomes_a_checkpoint(zoo, tmp_path, monkeypatch):
+    site, name, images, wanted = zoo
+    monkeypatch.setenv("MXNET_GLUON_REPO", site.address)
+    for mirror in (None, tmp_path):     # from the site, and from a folder with gluoncv's own file
+        folder = tmp_path / f"model-{mirror is None}"
+        prefix, _, checked = get_zoo_model("cifar_resnet20_v1", folder, mirror)
+        assert checked == "gluoncv" and sorted(file.name for file in folder.iterdir()) == [
+            "cifar_resnet20_v1-0000.params", "cifar_resnet20_v1-symbol.json"]
+        checkpoint = load_checkpoint(prefix, 0)
+        assert normalization(checkpoint.symbol) and "flatten0" in layers(checkpoint.symbol)
+        net = features_block(checkpoint.symbol.get_children()[0], checkpoint.arg_params, checkpoint.aux_params)
+        net.initialize()
+        np.testing.assert_allclose(mx.nd.softmax(net(images)).asnumpy(), wanted, atol=1e-6)
+    assert wanted.max() > 0.2
+    site.files.clear()
+    assert get_zoo_model("cifar_resnet20_v1", folder).prefix == prefix      # there already: nobody is asked
+
+
+@pytest.mark.parametrize("content, message", [
+    (b"<html>", "sent something else than cifar_resnet20_v1-"), (None, "there is no such file(?s:.*)~/.mxnet/models")])
+def test_what_is_no_network_of_the_zoo_is_refused(zoo, tmp_path, content, message):
+    site, name, _, _ = zoo
+    site.files.clear()
+    if content:
+        site.put(f"gluon/models/{name}.zip", content)
+    with pytest.raises(InputError, match=message):
+        get_zoo_model("cifar_resnet20_v1", tmp_path / "m", site.address)
+    assert list((tmp_path / "m").iterdir()) == []
+
+
+def test_another_network_under_the_name_of_the_zoos_is_refused(zoo, tmp_path, monkeypatch):
+    site, name, _, _ = zoo
+    monkeypatch.setitem(model_store._model_sha1, "cifar_resnet20_v1", name[-8:] + 32 * "0")
+    with pytest.raises(InputError, match="not the file it should be. Its SHA1 is"):
+        get_zoo_model("cifar_resnet20_v1", tmp_path / "m", site.address)
+    assert list((tmp_path / "m").iterdir()) == []
+
+
+def test_a_page_instead_of_a_network_is_refused(gallery, tmp_path):
+    gallery.put(f"{GALLERY['imagenet1k-resnet-18'].path}.params", b"<html>This domain is for sale</html>")
+    with pytest.raises(InputError, match="sent something else than a checkpoint"):
+        get_model("imagenet1k-resnet-18", tmp_path, gallery.address)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_site_that_is_gone_and_what_to_do_then(gallery, command, tmp_path):
+    flags = "imagenet1k-resnet-18", "--output", tmp_path, "--mirror", gallery.address
+    del gallery.files["/imagenet/resnet/18-layers/resnet-18-0000.params"]
+    said = command("tools/get_model.py", *flags, expect=2).stderr
+    assert "resnet-18-0000.params: there is no such file" in said and "--mirror" in said
+    gallery.server.shutdown()
+    gallery.server.server_close()
+    with pytest.raises(Unavailable, match="(?s)cannot be fetched.*import_weights.py"):
+        main(map(str, flags), standalone_mode=False)
+
+
+def test_flags_that_cannot_be_used(capsys, tmp_path):
+    main([], standalone_mode=False)
+    assert capsys.readouterr().out.split() == [*GALLERY, *pretrained_names()]
+    for flags, message in [(["resnet-1"], "not a known network. There are:\nimagenet11k-resnet-152 .*vgg19_bn"),
+                           (["vgg16", "--sha256", "0" * 64], "--sha256 was given for vgg16"),
+                           (["imagenet1k-resnet-18", "--sha256", "abc"], "--sha256 is abc; expected 64 hex"),
+                           (["imagenet1k-resnet-18", "--output", str(tmp_path / "file" / "m"),
+                             "--mirror", str(tmp_path)], "file/m cannot be written")]:
+        (tmp_path / "file").write_text("")
+        with pytest.raises(InputError, match=message):
+            main(flags, standalone_mode=False)

@@ -1,0 +1,49 @@
+#!/usr/bin/env python3
+"""Fetch a known pretrained network as a checkpoint to start from: ``tools/get_model.py imagenet11k-resnet-152``."""
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+    from base import installed  # noqa: F401
+
+import click  # noqa: E402
+
+from base.errors import InputError, exit_codes  # noqa: E402
+from exchange.gallery import GALLERY, get_model  # noqa: E402
+from exchange.zoo_files import get_zoo_model, pretrained_names  # noqa: E402
+
+
+@click.command(context_settings=dict(show_default=True, help_option_names=["-h", "--help"]))
+@click.argument("name", required=False)
+@click.option("--output", default="model", help="Folder to write to.")
+@click.option("--mirror", envvar="TRANSFER_GLUON_MIRROR", show_envvar=True, default=None,
+              help="Site or folder that has the files under the same paths.  [default: the publisher's site]")
+@click.option("--sha256", default=None,
+              help="What the parameter file's SHA-256 must be.  [default: as SHA256SUMS beside it says, if there]")
+def main(name, output, mirror, sha256):
+    """Fetch the pretrained network NAME, of MXNet's model gallery or gluoncv's model zoo. Without a name: list them.
+
+    A transfer that breaks off goes on from there when you call it again.
+    """
+    names = [*GALLERY, *pretrained_names()]
+    if not name:
+        print("\n".join(names))
+        return
+    if name not in names:
+        raise InputError(f"{name}: not a known network. There are:\n" + " ".join(names))
+    if sha256 and (len(sha256) != 64 or set(sha256.lower()) - set("0123456789abcdef")):
+        raise InputError(f"--sha256 is {sha256}; expected 64 hexadecimal digits.")
+    if name in GALLERY:
+        fetched = get_model(name, output, mirror, sha256)
+    elif sha256:
+        raise InputError(f"--sha256 was given for {name}, which gluoncv's own SHA-1 is compared with; leave it out.")
+    else:
+        fetched = get_zoo_model(name, output, mirror)
+    print(f"{fetched.prefix}: start from it by --pretrained-model {fetched.prefix} --pretrained-epoch 0")
+    print(f"SHA-256 {fetched.sha256}: " + (f"as {fetched.checked} says" if fetched.checked else
+          "not compared, since its publisher never told one; give it as --sha256 when you fetch the file again"))
+
+
+if __name__ == "__main__":
+    exit_codes(main)()
