@@ -9,8 +9,8 @@ from conftest import make_domain
 from base.framework import mx
 from iters import Augmentation, ListedIter, RecordIter, read_list, write_list
 from iters.listed import centre_crop
+from records import ensure_packed
 from symbols import image_shape_of
-from tools.im2rec_helpers import ensure_packed
 from training.checkpoint import load_checkpoint
 
 
