@@ -3,6 +3,7 @@
 # make gpu        install the CUDA 11.2 build of MXNet, with its CUDA libraries, instead of the CPU build
 # make test-all   the tests under every Python from 3.9 to 3.13
 # make demo-long  the digits benchmark over 10 seeds: half an hour on 2 cores
+# make test-long  twenty kills, many repetitions, large networks: half an hour on 2 cores
 # make bench      the transfer heads against a per-pair formulation
 # make lock       resolve the dependencies of pyproject.toml anew (needs uv)
 #
@@ -11,7 +12,7 @@
 PYTHON ?=
 IN_VENV := PATH="$(CURDIR)/.venv/bin:$$PATH"
 
-.PHONY: help ready demo demo-long test test-all bench gpu lock
+.PHONY: help ready demo demo-long test test-long test-all bench gpu lock
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -30,6 +31,9 @@ demo-long: ready
 
 test: ready
 	@$(IN_VENV) python -m pytest
+
+test-long: ready
+	@$(IN_VENV) python -m pytest -m long
 
 test-all:
 	@for version in 3.9 3.10 3.11 3.12 3.13; do $(MAKE) test PYTHON=python$$version || exit 1; done

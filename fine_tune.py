@@ -12,17 +12,23 @@ from base.flags import numbers
 from base.framework import mx
 from iters import Augmentation, DualIter, RecordIter, SyntheticIter, read_list, write_list
 from iters.lists import NULL_LABEL, list_text
+from records import ensure_packed
+from records.dealing import ensure_dealt
 from symbols import JMMDLoss, MMDLoss, TransferNet, TransferObjective, resnet, zoo_symbol
-from tools.im2rec_helpers import ensure_packed
-from training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from training.devices import find_devices
+from training.checkpoint import Checkpoint, load_checkpoint
+from training.devices import check_memory, find_devices, memory_needed
+from training.frozen import trainable_prefixes
 from training.loop import fit
 from training.progress import log, log_to_stderr
+from training.run import Run
 from training.schedule import StepSchedule, step_updates
+from training.signals import StopSignals
 from training.stores import STORES, open_store
-from training.summary import Summary
 
 ON_OFF = click.IntRange(0, 1)
+# Flags that may differ when a run goes on; of --data-dir and the devices, lists and number are compared.
+CHANGES_NO_NUMBER = {"num_epochs", "model_prefix", "no_checkpoint", "resume", "load_epoch", "overwrite", "keep",
+                     "save_batches", "gpus", "cpus", "data_dir", "data_nthreads", "disp_batches", "monitor", "test_io"}
 
 
 @click.command(context_settings=dict(show_default=True, help_option_names=["-h", "--help"]))
@@ -45,11 +51,21 @@ ON_OFF = click.IntRange(0, 1)
 @click.option("--transfer-weight", type=click.FloatRange(min=0), default=None,
               help="Weight of the transfer loss against the summed softmax loss.  [default: 1 for MMD, 2 for JMMD]")
 @click.option("--freeze", is_flag=True,
-              help="Train only parameters whose names start with bn1, fc, stage3 or stage4.")
+              help="Train only a part of the network: the parameters that --trainable names.")
+@click.option("--trainable", default=None,
+              help="Prefixes of the names of the parameters that train with --freeze, such as stage4,fc.  "
+                   "[default: bn1,fc,stage3,stage4, in networks that have these names]")
 @click.option("--model-prefix", default=None, help="Prefix of the checkpoints to write, one an epoch.")
 @click.option("--no-checkpoint", is_flag=True, help="Write no checkpoints.")
+@click.option("--resume", is_flag=True,
+              help="Go on where the run of --model-prefix was, as if it had never stopped; begin where there is none.")
 @click.option("--load-epoch", type=click.IntRange(min=1), default=None,
               help="Go on from this epoch of --model-prefix (parameters and schedule; momentum starts at 0).")
+@click.option("--overwrite", is_flag=True, help="Begin anew and replace the run of --model-prefix.")
+@click.option("--keep", type=click.IntRange(min=0), default=0,
+              help="Keep the checkpoints of this many last epochs and of the best on val.lst; 0: of all.")
+@click.option("--save-batches", type=click.IntRange(min=0), default=0,
+              help="Write what --resume needs every so many batches, too; 0: after every epoch.")
 @click.option("--gpus", default=None, help="Numbers of the GPUs to train on, such as 0,2,5.  [default: the CPU]")
 @click.option("--cpus", type=click.IntRange(min=1), default=None,
               help="Number of CPU devices: a batch is divided among them as among GPUs.  [default: 1]")
@@ -112,28 +128,36 @@ def main(**flags):
     separated by tabs. Target images whose label is unknown have the null label. Lists are packed to
     RecordIO when that has not been done yet.
     """
-    run(**flags)
+    log_to_stderr()
+    settings = {name: value for name, value in flags.items() if name not in CHANGES_NO_NUMBER}
+    with open_store(flags.pop("kv_store")) as store:
+        run(store=store, settings=settings, **flags)
 
 
-def run(*, train_stage, num_classes, image_shape, num_epochs, lr, lr_factor, lr_step_epochs, lr_step_unit, batch_size,
-        gpus, cpus, kv_store, model_prefix, no_checkpoint, load_epoch, use_dan, transfer_weight, null_label, freeze,
-        optimizer, mom, wd, disp_batches, monitor, top_k, test_io, seed, dtype, benchmark, data_dir, no_validation,
-        data_nthreads, pretrained_model, pretrained_epoch, layer_before_fullc, network, num_layers, rgb_mean, rgb_std,
+def run(*, store, settings, train_stage, num_classes, image_shape, num_epochs, lr, lr_factor, lr_step_epochs,
+        lr_step_unit, batch_size, gpus, cpus, model_prefix, no_checkpoint, resume, load_epoch, overwrite, keep,
+        save_batches, use_dan, transfer_weight, null_label, freeze, trainable, optimizer, mom, wd, disp_batches,
+        monitor, top_k, test_io, seed, dtype, benchmark, data_dir, no_validation, data_nthreads,
+        pretrained_model, pretrained_epoch, layer_before_fullc, network, num_layers, rgb_mean, rgb_std,
         **augmentation):
     """What the flags ask for, in the order in which things can go wrong."""
-    log_to_stderr()
-    devices, store = find_devices(gpus, cpus), open_store(kv_store)
+    devices = find_devices(gpus, cpus)
     _check_batch_size(batch_size, len(devices), train_stage)
     if null_label < num_classes:
         raise InputError(f"--null-label is {null_label}, which is also one of the {num_classes} classes; "
                          f"choose a number from {num_classes} up, and use it in target.lst.")
     image_shape = numbers("--image-shape", image_shape, 3, int)
     augmentation = _augmentation(**augmentation)
+    for flag, given in (("--resume", resume), ("--load-epoch", load_epoch), ("--overwrite", overwrite)):
+        if given and not model_prefix:
+            raise InputError(f"{flag} was given without --model-prefix, which says which run is meant.")
+    if (resume, bool(load_epoch), overwrite).count(True) > 1:
+        raise InputError("more than one of --resume, --load-epoch and --overwrite was given; expected one of them.")
     normalization = None
     if rgb_mean or rgb_std:
         normalization = numbers("--rgb-mean", rgb_mean or "0,0,0", 3), numbers("--rgb-std", rgb_std or "1,1,1", 3)
-    if load_epoch and not model_prefix:
-        raise InputError("--load-epoch was given without --model-prefix; name the checkpoints to go on from.")
+    if trainable and not freeze:
+        raise InputError("--trainable was given without --freeze; it says what --freeze leaves to train.")
     if load_epoch and load_epoch >= num_epochs:
         raise InputError(f"--load-epoch is {load_epoch} and --num-epochs is {num_epochs}: nothing is left to train. "
                          "--num-epochs counts from the beginning.")
@@ -141,18 +165,29 @@ def run(*, train_stage, num_classes, image_shape, num_epochs, lr, lr_factor, lr_
         writable_folder(model_prefix, "--model-prefix")
     if not benchmark:
         training, val, num_examples = _lists(Path(data_dir), train_stage, num_classes, null_label, no_validation)
+        settings.update({images.path.name: images.digest for images in [*training, *([val] if val else [])]})
+    settings.update(devices=len(devices), workers=store.num_workers)
+    record = Run(model_prefix, settings, resume=resume, load_epoch=load_epoch or 0, overwrite=overwrite, keep=keep,
+                 save_batches=save_batches, checkpoints=not no_checkpoint, writes=store.rank == 0)
+    store.barrier()     # all workers have seen what there is before the first one writes
+    if record.position.epoch >= num_epochs:
+        log.info("%s has %d epochs: nothing is left to train", model_prefix, record.position.epoch)
+        return
 
     mx.random.seed(seed)
-    if load_epoch:
-        start = load_checkpoint(model_prefix, load_epoch)
+    if record.checkpoint:
+        start = record.checkpoint
     elif network and not train_stage:
         start = _new_network(network, num_layers, image_shape)
     else:
         start = load_checkpoint(pretrained_model, pretrained_epoch)
     if normalization:
         start = start.normalized(*normalization)
-    net = start.classifier(layer_before_fullc, num_classes, image_shape) if load_epoch or train_stage else \
+    net = start.classifier(layer_before_fullc, num_classes, image_shape) if record.checkpoint or train_stage else \
         TransferNet(start.features(layer_before_fullc, image_shape), num_classes)
+    if gpus:
+        check_memory(devices, memory_needed(net, (batch_size // len(devices), *image_shape)))
+    trainable = trainable_prefixes(net, trainable) if freeze else None
 
     domain_batch = batch_size // 2 if train_stage else batch_size
     crop = max(image_shape[1:])
@@ -162,10 +197,11 @@ def run(*, train_stage, num_classes, image_shape, num_epochs, lr, lr_factor, lr_
     else:
         for images in [*training, *([val] if val else [])]:
             ensure_packed(images, data_nthreads)
+        training = [ensure_dealt(images, store.num_workers) for images in training]
         domains = [RecordIter(images, domain_batch, image_shape, augmentation.training(crop), True, data_nthreads, seed,
                               store.num_workers, store.rank) for images in training]
         validation = val and RecordIter(val, batch_size, image_shape, augmentation.validation(crop), False,
-                                        data_nthreads, seed)
+                                        data_nthreads, seed, store.num_workers, store.rank)
     batches = DualIter(*domains, num_devices=len(devices)) if train_stage else domains[0]
     if test_io:
         _measure_reading(batches)
@@ -175,13 +211,10 @@ def run(*, train_stage, num_classes, image_shape, num_epochs, lr, lr_factor, lr_
                          store.num_workers)
     _log_schedule(lr, lr_factor, steps, batches.batches_per_epoch)
     objective = _objective(train_stage, use_dan, transfer_weight, null_label)
-    writes = model_prefix and store.rank == 0
-    summary = Summary(model_prefix, load_epoch or 0) if writes else None
-    fit(net, objective, batches, devices, StepSchedule(lr, lr_factor, steps), num_epochs, optimizer=optimizer,
-        momentum=mom, wd=wd, kvstore=store, freeze=freeze, first_epoch=load_epoch or 0, validation=validation,
-        top_k=max(top_k, 1), null_label=null_label, disp_batches=disp_batches, monitor=monitor,
-        save=(lambda epoch: save_checkpoint(model_prefix, epoch, net)) if writes and not no_checkpoint else None,
-        on_epoch=summary.add if summary else None)
+    with StopSignals() as stop:
+        fit(net, objective, batches, devices, StepSchedule(lr, lr_factor, steps), num_epochs, optimizer=optimizer,
+            momentum=mom, wd=wd, kvstore=store, trainable=trainable, validation=validation, top_k=max(top_k, 1),
+            null_label=null_label, run=record, stop=stop, seed=seed, disp_batches=disp_batches, monitor=monitor)
 
 
 def _check_batch_size(batch_size, num_devices, train_stage):

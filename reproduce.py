@@ -103,7 +103,7 @@ def plan(output, data_dir, num_classes, gpus, seeds, stage0, stage1, common, ada
         def train(name, flags, seed=seed):
             prefix = output / f"seed{seed}" / name
             command = ["fine_tune.py", "--data-dir", data_dir, "--num-classes", num_classes, "--seed", seed,
-                       "--model-prefix", prefix, *(["--gpus", gpus] if gpus else []),
+                       "--model-prefix", prefix, "--resume", *(["--gpus", gpus] if gpus else []),
                        *shlex.split(common), *shlex.split(flags)]
             epochs = last_epoch(command)
             return Run(name, seed, tuple(map(str, command)), prefix, Path(f"{prefix}-{epochs:04d}.params")), epochs
@@ -158,7 +158,7 @@ def accuracy(run):
     """Accuracy on val.lst after the last epoch, in percent."""
     if run.method == "adabn":
         return float(re.search(r"([\d.]+)% after", run.log.read_text())[1])
-    return 100 * float(read_summary(f"{run.prefix}-summary.csv")[-1]["validation_accuracy"])
+    return 100 * float(read_summary(f"{run.prefix}-run/summary.csv")[-1]["validation_accuracy"])
 
 
 def table(results, name):
@@ -214,7 +214,7 @@ def draw(path, runs, data_dir):
     titles = {"validation_accuracy": "accuracy on val.lst [%]", "loss": "softmax loss on labelled images [nat]",
               "transfer_loss": "transfer loss (MMD or JMMD)"}
     for method, colour in (("cnn", "C7"), ("dan", "C0"), ("jan", "C3")):
-        epochs = [read_summary(f"{run.prefix}-summary.csv") for run in runs if run.method == method]
+        epochs = [read_summary(f"{run.prefix}-run/summary.csv") for run in runs if run.method == method]
         offset = 0 if method == "cnn" else last_epoch(next(run for run in runs if run.method == "cnn").command)
         for column, axis in plots.items():
             if column == "transfer_loss" and method == "cnn":

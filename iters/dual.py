@@ -44,6 +44,12 @@ class DualIter(mx.io.DataIter):
         self.source.set_epoch(epoch)
         self.target.set_epoch(epoch)
 
+    def skip(self, count):
+        """Be `count` batches further on in this epoch, in both domains."""
+        self._batches = min(self._batches + count, self.batches_per_epoch)
+        self.source.skip(count)
+        self.target.skip(count)
+
     def reset(self):
         """Go on to the next epoch in both domains."""
         self._batches = 0

@@ -1,4 +1,5 @@
 """MXNet's ``.lst`` files: a line an image, with index, label and path, tab-separated."""
+import hashlib
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,12 @@ class ImageList:
     def record(self):
         """Path of the ``.rec`` file that the list is packed to; ``.idx`` stands beside it."""
         return self.path.with_suffix(".rec")
+
+    @property
+    def digest(self):
+        """A short hash of indices, labels and paths."""
+        lines = zip(self.indices.tolist(), self.labels.tolist(), self.files)
+        return hashlib.sha256(repr(list(lines)).encode()).hexdigest()[:16]
 
     @property
     def labelled(self):
@@ -124,20 +131,21 @@ def _whole_number(text, name):
     return int(number)
 
 
-def write_list(path, labels, files):
-    """Write a ``.lst`` file, whole or not at all, and return its path.
+def write_list(path, labels, files, indices=None):
+    """Write a ``.lst`` file, whole or not at all, and return its path. `indices` count from 0 if not given.
 
     Raises: InputError when the folder cannot be written.
     """
     with replacing(path) as temporary:
-        temporary.write_text(list_text(labels, files), encoding="utf-8")
+        temporary.write_text(list_text(labels, files, indices), encoding="utf-8")
     return Path(path)
 
 
-def list_text(labels, files):
-    """The content of a ``.lst`` file whose indices count from 0.
+def list_text(labels, files, indices=None):
+    """The content of a ``.lst`` file; `indices` count from 0 unless they are given.
 
     >>> list_text([3, 9999], ["photos/a.jpg", "photos/b.jpg"])
     '0\\t3\\tphotos/a.jpg\\n1\\t9999\\tphotos/b.jpg\\n'
     """
-    return "".join(f"{index}\t{label}\t{file}\n" for index, (label, file) in enumerate(zip(labels, files)))
+    indices = range(len(files)) if indices is None else indices
+    return "".join(f"{index}\t{label}\t{file}\n" for index, label, file in zip(indices, labels, files))

@@ -1,4 +1,5 @@
 """Batches from a ``.rec`` file, decoded and augmented by MXNet's threads."""
+import itertools
 import zlib
 
 from base.errors import InputError
@@ -30,16 +31,20 @@ class RecordIter(mx.io.DataIter):
     threads : int
     seed : int
     num_parts, part_index : int
-        Read the given one of this many equal parts: workers of a distributed run.
+        Read the given one of this many parts of the record: workers of a distributed run. Parts of a training
+        record are equally long, images beyond that are left out.
 
     Raises: InputError for fewer images than a training batch holds, and for a record that cannot be read.
     """
 
     def __init__(self, images, batch_size, image_shape, augmentation, training, threads=4, seed=0,
                  num_parts=1, part_index=0):
-        self.num_images = len(images) // num_parts
+        # MXNet's parts are ⌈n / num_parts⌉ images, and the last ones what is left. Workers train on equal numbers of
+        # batches, or those with more would wait for ever for the others.
+        size = -(-len(images) // num_parts)
+        self.num_images = min(max(len(images) - size * (num_parts - 1 if training else part_index), 0), size)
         if not training:
-            batch_size = min(batch_size, self.num_images)       # MXNet fills up a batch from one more epoch, not two
+            batch_size = min(batch_size, self.num_images) or 1  # MXNet fills up a batch from one more epoch, not two
         super().__init__(batch_size)
         self.images = images
         if training and self.num_images < batch_size:
@@ -68,11 +73,18 @@ class RecordIter(mx.io.DataIter):
         self._epoch = epoch
         self._batches = 0
         seed = zlib.crc32(repr((self._seed, epoch)).encode()) % (2**31 - 2**16)
+        if not self.num_images:
+            return
         try:
             self._reader = mx.io.ImageRecordIter(seed=seed, seed_aug=seed, **self._arguments)
         except mx.MXNetError as error:
             raise InputError(f"{self._arguments['path_imgrec']}: cannot be read: {_reason(error)}. "
                              "Delete it to have it packed again.") from None
+
+    def skip(self, count):
+        """Be `count` batches further on in this epoch. They are read and dropped: MXNet's reader cannot jump."""
+        for _ in itertools.islice(self, count):
+            pass
 
     def reset(self):
         """Go on to the next epoch."""

@@ -24,6 +24,10 @@ class SyntheticIter(mx.io.DataIter):
         """Be at the beginning of an epoch; they are all alike."""
         self._batches = 0
 
+    def skip(self, count):
+        """Be `count` batches further on in this epoch."""
+        self._batches = min(self._batches + count, self.batches_per_epoch)
+
     def reset(self):
         """Go on to the next epoch."""
         self._batches = 0

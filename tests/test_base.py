@@ -55,11 +55,15 @@ def test_folders_that_cannot_be_written_are_refused(tmp_path):
         writable_folder(tmp_path / "file" / "prefix", "--model-prefix")
 
 
-def test_exit_code_1_is_ours_with_a_traceback():
-    code = ("import sys; from base.errors import exit_codes, InputError\n"
-            "@exit_codes\ndef main(error): raise error('what')\nmain({})")
+def test_exit_codes_tell_whose_turn_it_is():
+    code = ("import click; from base.errors import exit_codes, InputError, Stopped\n"
+            "@click.command()\ndef main(): raise {}('what')\nexit_codes(main)()")
     done = run_python(code.format("InputError"))
     assert done.returncode == 2 and done.stderr.endswith(": what\n") and "Traceback" not in done.stderr
+    done = run_python(code.format("Stopped"))
+    assert done.returncode == 3 and done.stderr.endswith(": what\n") and "Traceback" not in done.stderr
+    done = run_python(code.format("KeyboardInterrupt"))
+    assert done.returncode == 130 and "Traceback" not in done.stderr
     done = run_python(code.format("KeyError"))
     assert done.returncode == 1 and "Traceback" in done.stderr
 

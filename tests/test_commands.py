@@ -31,7 +31,7 @@ def test_stage_1_goes_on_from_stage_0(stage0, data, command, tmp_path, flags):
     changed = {name for name in after if (after[name] != before[name]).sum().asscalar()}
     assert "fc_weight" in changed
     assert ("conv0_weight" in changed) == ("--freeze" not in flags)
-    row, = read_summary(f"{prefix}-summary.csv")
+    row, = read_summary(f"{prefix}-run/summary.csv")
     assert row["epoch"] == "1" and row["updates"] == "4" and float(row["transfer_loss"]) != 0
 
 
@@ -80,21 +80,22 @@ def test_a_run_goes_on_at_a_saved_epoch(data, command, tmp_path):
     flags[flags.index("--num-epochs") + 1] = 3
     command("fine_tune.py", *flags)
     whole = {n: v.asnumpy() for n, v in load_checkpoint(prefix, 3).arg_params.items()}
-    rows = read_summary(f"{prefix}-summary.csv")
+    rows = read_summary(f"{prefix}-run/summary.csv")
     for epoch in (2, 3):
         (tmp_path / "model" / f"m-{epoch:04d}.params").unlink()
     command("fine_tune.py", *flags, "--load-epoch", 1)
     for name, value in load_checkpoint(prefix, 3).arg_params.items():
         np.testing.assert_array_equal(value.asnumpy(), whole[name])
-    again = read_summary(f"{prefix}-summary.csv")
-    assert [{**row, "seconds": 0} for row in again] == [{**row, "seconds": 0} for row in rows]
+    again = read_summary(f"{prefix}-run/summary.csv")
+    assert again == rows
 
 
 def test_monitor_test_io_benchmark_and_no_checkpoint(data, command, tmp_path):
     done = command("fine_tune.py", *NEW_NETWORK, *SMALL, "--benchmark", 1, "--monitor", 100, "--disp-batches", 50,
                    "--model-prefix", tmp_path / "m" / "x", "--no-checkpoint", cwd=tmp_path)
     assert "monitor fc_weight: norm" in done.stderr and "batch 50 of 125" in done.stderr and "s left" in done.stderr
-    assert tree(tmp_path / "m") == ["x-summary.csv"]
+    assert tree(tmp_path / "m") == ["x-run", *(f"x-run/{name}" for name in ("lock", "log.txt", "settings.json",
+                                                                            "summary.csv"))]
     done = command("fine_tune.py", *NEW_NETWORK, *SMALL, "--data-dir", data, "--test-io", 1)
     assert "images/s" in done.stdout
 
@@ -237,14 +238,6 @@ def test_gpus_are_checked_against_what_mxnet_can_drive(monkeypatch):
     monkeypatch.setattr(mx.context, "num_gpus", lambda: 0)
     with pytest.raises(InputError, match="MXNet sees none"):
         devices.find_devices("0")
-
-
-def test_im2rec_packs_lists_that_mxnet_reads(data, command):
-    done = command("tools/im2rec_helpers.py", "pack", data / "source.lst", data / "val.lst", "--resize", 20)
-    assert done.stdout.split() == [str(data / "source.rec"), str(data / "val.rec")]
-    batch = mx.io.ImageRecordIter(path_imgrec=str(data / "source.rec"), data_shape=(3, 20, 20), batch_size=24).next()
-    assert batch.label[0].asnumpy().tolist() == [i % 3 for i in range(24)]
-    assert "no such file" in fails(command, "pack", data / "none.lst", script="tools/im2rec_helpers.py")
 
 
 def test_reproduce_makes_table_csv_and_picture_and_does_not_repeat_itself(data, command, tmp_path):

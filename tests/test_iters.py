@@ -1,18 +1,14 @@
 """Lists, records and batches."""
-import os
-import subprocess
-import sys
-
 import cv2
 import numpy as np
 import pytest
-from conftest import ROOT, make_domain
+from conftest import make_domain
 
 from base.errors import InputError
 from base.framework import mx
 from iters import Augmentation, DualIter, ListedIter, RecordIter, SyntheticIter, read_list, write_list
 from iters.listed import square_centre_crop
-from tools.im2rec_helpers import is_packed, pack
+from records import is_packed, pack
 
 SHAPE = (3, 16, 16)
 
@@ -94,6 +90,45 @@ def test_an_epoch_is_the_same_again_and_independent_of_threads_and_of_what_came_
             np.testing.assert_array_equal(found, wanted)
     other = contents(reader(images, seed=1))
     assert (other[1] != epochs[0][1]).any()
+
+
+@pytest.mark.parametrize("kind", ["record", "dual"])
+@pytest.mark.parametrize("skipped", [1, 3, 4])
+def test_what_follows_skipped_batches_is_the_undisturbed_rest(images, tmp_path, kind, skipped):
+    target = read_list(make_domain(tmp_path, "target", list(range(100, 123)), seed=1))
+
+    def batches(threads):
+        source = reader(images, threads=threads)
+        return source if kind == "record" else DualIter(source, reader(target, threads=threads), 2)
+
+    undisturbed = batches(threads=1)
+    undisturbed.set_epoch(2)
+    wanted = [[array.asnumpy() for array in (batch.data[0], batch.label[0])] for batch in undisturbed]
+    assert len(wanted) == 4
+    resumed, validation = batches(threads=3), reader(target, training=False)
+    resumed.next()
+    contents(validation)
+    resumed.set_epoch(2)
+    validation.reset()
+    validation.next()
+    resumed.skip(skipped)
+    mx.nd.random.uniform(shape=(5,)).wait_to_read()
+    for images_and_labels in wanted[skipped:]:
+        batch = resumed.next()
+        validation.next()
+        for found, before in zip((batch.data[0], batch.label[0]), images_and_labels):
+            np.testing.assert_array_equal(found.asnumpy(), before)
+    with pytest.raises(StopIteration):
+        resumed.next()
+
+
+def test_synthetic_batches_are_skipped_too():
+    batches = SyntheticIter(4, SHAPE, 3, num_images=20)
+    batches.skip(3)
+    assert len(list(batches)) == 2
+    batches.set_epoch(1)
+    batches.skip(9)
+    assert not list(batches)
 
 
 def test_an_epoch_does_not_depend_on_the_folder(tmp_path):
@@ -233,64 +268,3 @@ def test_a_damaged_record_is_named(images):
     record.write_bytes(b"not a record at all")
     with pytest.raises(InputError, match="source.rec"):
         list(RecordIter(images, 4, SHAPE, Augmentation().training(16), True))
-
-
-def test_packed_files_keep_their_bytes_labels_and_order(images):
-    record = pack(images, progress=False)
-    file = mx.recordio.MXIndexedRecordIO(str(record.with_suffix(".idx")), str(record), "r")
-    assert file.keys == images.indices.tolist()
-    for index, label, path in zip(images.indices.tolist(), images.labels, images.files):
-        header, content = mx.recordio.unpack(file.read_idx(index))
-        assert (header.id, header.label) == (index, label)
-        with open(path, "rb") as original:
-            assert content == original.read()
-
-
-def test_packing_can_reduce_images(tmp_path):
-    images = read_list(make_domain(tmp_path, "big", [0, 1], side=64))
-    record = pack(images, resize=32, progress=False)
-    file = mx.recordio.MXIndexedRecordIO(str(record.with_suffix(".idx")), str(record), "r")
-    assert mx.recordio.unpack_img(file.read_idx(1))[1].shape == (32, 32, 3)
-
-
-def test_packing_is_asked_for_again_when_the_list_has_changed(images):
-    assert not is_packed(images)
-    record = pack(images, progress=False)
-    assert is_packed(images)
-    fewer = read_list(write_list(images.path, images.labels[:5], images.files[:5]))
-    os.utime(fewer.path, (1, 1))
-    assert not is_packed(fewer), "a record of other indices"
-    os.utime(images.path, (record.stat().st_mtime + 1,) * 2)
-    assert not is_packed(images), "a list newer than the record"
-
-
-def test_processes_that_pack_at_once_wait_for_each_other(tmp_path):
-    images = read_list(make_domain(tmp_path, "x", [0] * 200))
-    code = ("import sys; from iters import read_list; from tools.im2rec_helpers import ensure_packed\n"
-            "ensure_packed(read_list(sys.argv[1]))\n"
-            "print(open(sys.argv[1][:-3] + 'rec', 'rb').read().__len__(), "
-            "__import__('os').stat(sys.argv[1][:-3] + 'rec').st_ino)")
-    running = [subprocess.Popen([sys.executable, "-c", code, images.path], cwd=ROOT, stdout=subprocess.PIPE, text=True)
-               for _ in range(4)]
-    said = {process.communicate()[0] for process in running}
-    assert len(said) == 1 and [process.returncode for process in running] == [0] * 4
-
-
-def test_all_unusable_images_are_listed_and_the_first_ten_shown(tmp_path):
-    images = read_list(make_domain(tmp_path, "x", [0] * 30))
-    for i in range(5):
-        open(images.files[i], "wb").close()
-    for i in range(5, 8):
-        content = open(images.files[i], "rb").read()
-        open(images.files[i], "wb").write(content[:-40])
-    for i in range(8, 12):
-        open(images.files[i], "w").write("text")
-    for i in range(12, 15):
-        (tmp_path / "x" / f"{i:03d}.jpg").unlink()
-    with pytest.raises(InputError, match=r"(?s)15 of 30 images.*x.bad.txt.*and 5 more") as caught:
-        pack(images, progress=False)
-    assert str(caught.value).count(".jpg") == 10
-    report = (tmp_path / "x.bad.txt").read_text().splitlines()
-    assert len(report) == 15 and "empty" in report[0] and "cut off" in report[5] and "decoded" in report[8]
-    assert "No such file" in report[14]
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["x", "x.bad.txt", "x.lst"]

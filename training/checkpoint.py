@@ -72,7 +72,7 @@ def load_checkpoint(prefix, epoch):
     """
     symbol_file, parameters = Path(f"{prefix}-symbol.json"), parameter_file(prefix, epoch)
     if not parameters.exists():
-        there = _epochs(prefix)
+        there = saved_epochs(prefix)
         known = f"there are the epochs {', '.join(map(str, there))}" if there else "there is no epoch at all"
         raise InputError(f"{parameters}: no such checkpoint; of the prefix {prefix} {known}.")
     if not symbol_file.exists():
@@ -80,11 +80,18 @@ def load_checkpoint(prefix, epoch):
     return Checkpoint(str(parameters), read_symbol(symbol_file), *read_parameters(parameters))
 
 
-def _epochs(prefix):
+def saved_epochs(prefix):
+    """The epochs that there are of a prefix, rising."""
     prefix = Path(prefix)
     pattern = re.compile(re.escape(prefix.name) + r"-(\d{4,})\.params")
     matches = map(pattern.fullmatch, (path.name for path in prefix.parent.glob("*.params")))
     return sorted(int(match[1]) for match in matches if match)
+
+
+def inference_symbol(net):
+    """The graph of a `TransferNet` from ``data`` to ``softmax``."""
+    _, logits = net(mx.sym.var("data"))
+    return mx.sym.SoftmaxOutput(logits, name="softmax")
 
 
 def save_checkpoint(prefix, epoch, net):
@@ -95,8 +102,7 @@ def save_checkpoint(prefix, epoch, net):
 
     Raises: InputError when the folder cannot be written; the previous checkpoint stays whole.
     """
-    _, logits = net(mx.sym.var("data"))
-    symbol = mx.sym.SoftmaxOutput(logits, name="softmax")
+    symbol = inference_symbol(net)
     values = {parameter.name: mean_over_devices(parameter) for parameter in net.collect_params().values()}
     auxiliary = symbol.list_auxiliary_states()
     return write_checkpoint(prefix, epoch, symbol, {name: values[name] for name in values if name not in auxiliary},

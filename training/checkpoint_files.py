@@ -60,28 +60,40 @@ def _check_outputs(symbol):
         raise _Damaged
 
 
-def read_parameters(path):
-    """The arrays of a ``.params`` file, as (arg_params, aux_params), dicts of str to NDArray.
+def read_arrays(path):
+    """The arrays of a file of `mx.nd.save`, as a dict of str to NDArray.
 
-    Raises: InputError when the file is damaged, is none of MXNet's, or has no names with ``arg:`` and ``aux:``.
+    Raises: InputError when the file is damaged or is none of MXNet's.
     """
     path = Path(path)
     try:
         with open(path, "rb") as file:
             _check(_Reader(file, path.stat().st_size))
-        saved = mx.nd.load(str(path))
+        return mx.nd.load(str(path))
     except (mx.MXNetError, _Damaged, UnicodeDecodeError) as error:
         reason = f": {error}" if isinstance(error, _Damaged) else ""
         raise InputError(f"{path}: not an MXNet parameter file, or cut off ({path.stat().st_size} bytes){reason}. "
                          "Fetch or write it again.") from None
+
+
+def read_parameters(path):
+    """The arrays of a ``.params`` file, as (arg_params, aux_params), dicts of str to NDArray.
+
+    Raises: InputError as `read_arrays`, and when names do not begin with ``arg:`` or ``aux:``.
+    """
+    saved = read_arrays(path)
     strangers = [name for name in saved if not name.startswith(("arg:", "aux:"))]
     if strangers:
         raise InputError(
             f"{path}: {len(strangers)} of its {len(saved)} names do not begin with arg: or aux: as a checkpoint's do. "
             "Gluon's save_parameters writes such files, which name the parameters but hold no network: write it with "
             f"export(prefix, epoch) instead. The names:{first_ten(strangers)}")
-    return tuple({name[4:]: value for name, value in saved.items() if name.startswith(kind)}
-                 for kind in ("arg:", "aux:"))
+    return tuple(with_prefix(saved, kind) for kind in ("arg:", "aux:"))
+
+
+def with_prefix(values, prefix):
+    """Those entries of a dict whose names begin with `prefix`, without it."""
+    return {name[len(prefix):]: value for name, value in values.items() if name.startswith(prefix)}
 
 
 class _Reader:

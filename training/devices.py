@@ -1,5 +1,6 @@
 """Which devices a run computes on."""
 import ctypes
+import math
 
 from base.errors import InputError
 from base.framework import mx
@@ -58,6 +59,42 @@ def _check_gpus(numbers):
             raise InputError(
                 f"--gpus names GPU {number}, of compute capability {major}.{minor}; mxnet-cu112 1.9.1 has machine "
                 "code for 5.0 to 8.9 (Maxwell to Ada) and can run on no other. Leave the flag out to train on the CPU.")
+
+
+def memory_needed(net, batch_shape):
+    """Bytes that training takes on a device at the least.
+
+    .. math:: 4 \\, (3 \\, P + \\sum_{\\text{convolutions}} |\\text{output}|)
+
+    for P parameters, their gradients and momentum, in float32, and for the outputs of convolutions, which the
+    backward pass needs. Other layers, the workspace of cuDNN and CUDA itself take more, about as much again.
+
+    Parameters
+    ----------
+    net : HybridBlock
+        Made of a symbol, or called once: its shapes are known.
+    batch_shape : (int, int, int, int)
+        Images of a device, channels, height, width.
+    """
+    inside = net(mx.sym.var("data"))[1].get_internals()
+    shapes, outputs, _ = inside.infer_shape(data=batch_shape)
+    kept = sum(math.prod(shape) for name, shape in zip(inside.list_outputs(), outputs)
+               if name.endswith("_output") and inside[name].attr("num_filter"))
+    parameters = sum(math.prod(shape) for name, shape in zip(inside.list_arguments(), shapes) if name != "data")
+    return 4 * (3 * parameters + kept)
+
+
+def check_memory(devices, needed):
+    """Raises: InputError for a GPU whose free memory is less than `needed` bytes."""
+    for device in devices:
+        if device.device_type != "gpu":
+            continue
+        free, total = mx.context.gpu_memory_info(device.device_id)
+        if free < needed:
+            raise InputError(
+                f"--gpus names GPU {device.device_id}, of whose {total / 2**30:.1f} GiB {free / 2**30:.1f} are free; "
+                f"this network with these images takes {needed / 2**30:.1f} at the least. Give a smaller --batch-size "
+                "or more GPUs, or end what else runs there: `nvidia-smi` tells.")
 
 
 def compute_capability(number):

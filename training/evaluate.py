@@ -1,8 +1,9 @@
 """How many images a network classifies correctly."""
 from base.framework import mx
+from training.stores import ALONE
 
 
-def evaluate(scores, batches, devices, top_k=1, null_label=9999):
+def evaluate(scores, batches, devices, top_k=1, null_label=9999, store=ALONE):
     """Accuracy over the labelled images of an epoch.
 
     .. math:: \\text{accuracy}_k = |\\{i : y_i \\text{ among the } k \\text{ largest logits of } i\\}| / |\\{i\\}|
@@ -16,6 +17,8 @@ def evaluate(scores, batches, devices, top_k=1, null_label=9999):
     devices : list of Context
     top_k : int
     null_label : int
+    store : Store
+        Of a distributed run: every worker reads a part of the images, and all get the accuracy over all of them.
 
     Returns: (top-1 accuracy, top-k accuracy), each from 0 to 1, or NaN without labelled images.
     """
@@ -31,4 +34,5 @@ def evaluate(scores, batches, devices, top_k=1, null_label=9999):
             right += int(hits[:, 0].sum())
             right_k += int(hits.any(axis=1).sum())
             total += int((labels.asnumpy() != null_label).sum())
+    right, right_k, total = store.sum([right, right_k, total]).tolist()
     return (right / total, right_k / total) if total else (float("nan"), float("nan"))

@@ -20,19 +20,21 @@ class EpochProgress:
     Parameters
     ----------
     epoch, batches, batch_size : int
+    done : int
+        Batches done before.
     every : int
         On no terminal, a log line every so many batches.
 
     Used as ``with EpochProgress(…) as progress: progress.update(text)``.
     """
 
-    def __init__(self, epoch, batches, batch_size, every=10):
+    def __init__(self, epoch, batches, batch_size, done=0, every=10):
         self._label = f"epoch {epoch}"
         self._batches, self._batch_size, self._every = batches, batch_size, every
-        self._bar = tqdm(total=batches * batch_size, desc=self._label, unit=" images", leave=False,
-                         disable=None, file=sys.stderr)
+        self._bar = tqdm(total=batches * batch_size, initial=done * batch_size, desc=self._label, unit=" images",
+                         leave=False, disable=None, file=sys.stderr)
         self._redirect = logging_redirect_tqdm()
-        self._done, self._marked = 0, 0
+        self._done = self._marked = done
         self._since = time.monotonic()
 
     def __enter__(self):

@@ -1,11 +1,18 @@
 """How gradients of several devices, and of several machines, are summed."""
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+import numpy as np
 
 from base.errors import InputError
 from base.framework import mx
+from training.heartbeat import SCHEDULER, end_with
+from training.schedule import Shared
 
-STORES = ("device", "local", "dist_sync", "dist_device_sync")
+STORES = ("device", "local", "dist_sync", "dist_device_sync", "dist_async")
+
+# Keys from here up hold figures; those below are Gluon's, which numbers its parameters from 0.
+FIGURES = 2**30
 
 
 @dataclass(frozen=True)
@@ -21,6 +28,112 @@ class Store:
     store: object
     num_workers: int = 1
     rank: int = 0
+    _sent: dict = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def asynchronous(self):
+        """Whether workers go on without waiting for each other, and the servers update the parameters."""
+        return "async" in getattr(self.store, "type", "")
+
+    @property
+    def workers_an_update(self):
+        """How many workers' gradients one update takes."""
+        return 1 if self.asynchronous else self.num_workers
+
+    def trainer(self, parameters, optimizer):
+        """A `gluon.Trainer` that sums gradients in this store, or in an asynchronous one has them applied there.
+
+        Parameters
+        ----------
+        parameters : dict of str to Parameter
+        optimizer : Optimizer
+        """
+        if self.asynchronous:
+            # It leaves without the parameters, which know how fast they learn and decay, and counts the updates
+            # of all workers.
+            ordered = list(enumerate(parameters[name] for name in sorted(parameters)))
+            optimizer.set_lr_mult({index: parameter.lr_mult for index, parameter in ordered})
+            optimizer.set_wd_mult({index: parameter.wd_mult for index, parameter in ordered})
+            optimizer.lr_scheduler = Shared(optimizer.lr_scheduler, self.num_workers)
+            optimizer.begin_num_update = optimizer.num_update = optimizer.begin_num_update * self.num_workers
+        return mx.gluon.Trainer(parameters, optimizer, kvstore=self.store, update_on_kvstore=self.asynchronous)
+
+    def agree(self, net, trainer):
+        """Make the network the same on all workers: the parameters of asynchronous servers, and the mean of the
+        moving statistics of batch normalisation, of which every device of every worker has its own."""
+        if self.num_workers == 1:
+            return
+        self.barrier()
+        if self.asynchronous:
+            for index, parameter in enumerate(trainer._params):
+                self.store.pull(index, parameter.list_data())
+            self.barrier()
+        moving = [parameter for name, parameter in net.collect_params().items()
+                  if name.endswith(("moving_mean", "moving_var", "running_mean", "running_var"))]
+        own = [np.mean([copy.asnumpy() for copy in parameter.list_data()], axis=0) for parameter in moving]
+        means = self.sum(np.concatenate([np.zeros(0), *own])) / self.num_workers
+        ends = np.cumsum([value.size for value in own])
+        for parameter, mean in zip(moving, np.split(means, ends)):
+            parameter.set_data(mx.nd.array(mean.reshape(parameter.shape)))
+
+    def sum(self, values):
+        """The sum over all workers, the same to the last bit on each; every worker must call it, and waits.
+
+        A server adds in float32, whatever it is given. So every worker sends its values as whole numbers of
+        16 bits, in a row of its own among zeros: what comes back holds all workers' values unchanged.
+
+        Parameters
+        ----------
+        values : sequence of float, or array
+            Of the same size on all workers.
+
+        Returns: array of float64, of the same shape.
+
+        >>> open_store("device").sum([1e9 + 1, 1 / 3])
+        array([1.00000000e+09, 3.33333333e-01])
+        """
+        values = np.array(values, np.float64)
+        if self.num_workers == 1:
+            return values
+        row = np.zeros((self.num_workers, values.size * 4), np.float32)
+        row[self.rank] = values.ravel().view(np.uint16)
+        key = FIGURES + values.size
+        if key not in self._sent:
+            self.store.init(key, mx.nd.zeros(row.shape))
+            self._sent[key] = np.zeros_like(row)
+        answer = mx.nd.zeros(row.shape)
+        if self.asynchronous:       # its servers keep adding: send the difference, and let nobody be a round ahead
+            self.store.push(key, mx.nd.array(row - self._sent[key]))
+            self._sent[key] = row
+            self.barrier()
+            self.store.pull(key, answer)
+            self.barrier()
+        else:
+            self.store.push(key, mx.nd.array(row))
+            self.store.pull(key, answer)
+        return answer.asnumpy().astype(np.uint16).view(np.float64).sum(axis=0).reshape(values.shape)
+
+    def anybody(self, asks):
+        """Whether any worker asks."""
+        return bool(self.sum([bool(asks)])[0])
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, error, *_):
+        """Workers that are done wait for each other; one that failed must not, or nobody would hear of it."""
+        if error is not None and self.num_workers > 1:
+            mx.base.check_call(mx.base._LIB.MXKVStoreSetBarrierBeforeExit(self.store.handle, 0))
+
+    def barrier(self):
+        """Wait until every worker is here."""
+        if self.num_workers > 1:
+            mx.nd.waitall()
+            self.store._barrier()
+
+
+# A process that shares with nobody.
+ALONE = Store("device")
 
 
 def open_store(name):
@@ -37,7 +150,8 @@ def open_store(name):
         return Store(name)
     if os.environ.get("DMLC_ROLE") != "worker":
         raise InputError(f"--kv-store is {name}, and this process is no worker of a distributed run (DMLC_ROLE is "
-                         f"{os.environ.get('DMLC_ROLE', 'not set')}). Start a scheduler, servers and workers with "
-                         "MXNet's DMLC_… variables, or use --kv-store device on one machine.")
+                         f"{os.environ.get('DMLC_ROLE', 'not set')}). Start the command by tools/launch.py, or use "
+                         "--kv-store device on one machine.")
     store = mx.kv.create(name)
+    end_with(SCHEDULER, store, f"worker {store.rank}")
     return Store(store, store.num_workers, store.rank)

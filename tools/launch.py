@@ -1,0 +1,289 @@
+#!/usr/bin/env python3
+"""Start a distributed run: scheduler, servers and workers, here or on other machines by ssh, and watch them.
+
+    tools/launch.py -n 2 -s 2 -H a,b -- python fine_tune.py --kv-store dist_sync …
+"""
+import contextlib
+import ipaddress
+import os
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))
+    from base import installed  # noqa: F401
+
+import click  # noqa: E402
+
+from base.errors import InputError, exit_codes  # noqa: E402
+
+_GRACE = 5          # seconds between asking processes to end and killing them
+_LEAVING = 30       # seconds for servers and scheduler to end by themselves when the workers are done
+_SSH = ("ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=20", "-o", "ServerAliveInterval=10",
+        "-o", "ServerAliveCountMax=3")
+# Runs a command in a process group of its own, passes on the signals that come by name on standard input, and
+# kills the group at its end: when the launcher dies, or the connection, nothing is left behind.
+_KEEPER = """exec 3<&0; cd {folder} || exit 2
+setsid env {environment} {command} </dev/null 3<&- & process=$!
+exec 2>/dev/null
+{{ while read -r name; do kill -s "$name" -- -$process; done; kill -s KILL -- -$process; }} <&3 >/dev/null & reader=$!
+exec 3<&-; wait $process; code=$?; kill $reader; kill -s KILL -- -$process; exit $code"""
+
+
+@dataclass
+class Member:
+    """A process of the run, on this machine (`host` is None) or another."""
+
+    role: str
+    number: int
+    host: str
+    command: list
+    environment: dict
+    process: subprocess.Popen = field(init=False, default=None)
+    _pumps: list = field(init=False, default_factory=list)
+
+    def __str__(self):
+        name = self.role if self.role == "scheduler" else f"{self.role} {self.number}"
+        return f"{name} on {self.host}" if self.host else name
+
+    def start(self):
+        keeper = _KEEPER.format(folder=shlex.quote(os.getcwd()), command=shlex.join(self.command),
+                                environment=shlex.join(f"{k}={v}" for k, v in self.environment.items()))
+        keeper = ["sh", "-c", keeper]
+        # In a session of its own, so that Ctrl-C reaches it through the launcher only.
+        self.process = subprocess.Popen([*_SSH, self.host, shlex.join(keeper)] if self.host else keeper,
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                        start_new_session=True)
+        for pipe, out in ((self.process.stdout, sys.stdout), (self.process.stderr, sys.stderr)):
+            self._pumps.append(threading.Thread(target=self._pump, args=(pipe, out.buffer), daemon=True))
+            self._pumps[-1].start()
+
+    def _pump(self, pipe, out):
+        for line in pipe:
+            out.write(f"{self}: ".encode() + line.rstrip(b"\r\n") + b"\n")
+            out.flush()
+
+    def send(self, name):
+        """Send a signal, such as TERM."""
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.write(f"{name}\n".encode())
+            self.process.stdin.flush()
+
+    def kill(self):
+        """End whatever is left of it, and say what it had still to say."""
+        with contextlib.suppress(BrokenPipeError):
+            self.process.stdin.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(_GRACE)
+        self.process.kill()
+        for pump in self._pumps:
+            pump.join(1)
+
+    @property
+    def running(self):
+        return self.process.poll() is None
+
+    @property
+    def how_it_ended(self):
+        code = self.process.returncode
+        if self.host and code == 255:
+            return "is lost: ssh ended with code 255"
+        number = -code if code < 0 else code - 128
+        with contextlib.suppress(ValueError):
+            return f"was killed by {signal.Signals(number).name}"
+        return f"ended with exit code {code}"
+
+
+def members(command, num_workers, num_servers, hosts=(), port=None, address=None, environment=None):
+    """The processes of a run, not started yet.
+
+    Their numbers are MXNet's ranks: ps-lite sorts by address, descending, and then by port.
+
+    Parameters
+    ----------
+    command : list of str
+        Of a worker.
+    num_workers, num_servers : int
+    hosts : sequence of str
+        As ssh takes them; workers and servers are dealt to them in turn. Empty: all on this machine.
+    port, address
+        Of the scheduler, which runs here; default: a free port, the address that the first host sees.
+    environment : dict
+        More variables for all processes.
+
+    Returns: list of `Member`, the scheduler first. Raises: InputError for hosts that cannot be resolved.
+    """
+    ports = sorted(_free_ports(1 + num_workers + num_servers))
+    addresses = {host: _address(host) for host in hosts}
+    address = address or _own_address(addresses.values())
+    common = dict(environment or {}, DMLC_PS_ROOT_URI=address, DMLC_PS_ROOT_PORT=port or ports.pop(),
+                  DMLC_NUM_WORKER=num_workers, DMLC_NUM_SERVER=num_servers)
+
+    def group(role, count, command):
+        places = [hosts[i % len(hosts)] if hosts else None for i in range(count)]
+        if hosts:
+            places.sort(key=addresses.get, reverse=True)
+        for number, host in enumerate(places):
+            here = "127.0.0.1" if not hosts else addresses[host]
+            if hosts and ipaddress.ip_address(here).is_loopback:
+                here = address
+            yield Member(role, number, host, command,
+                         dict(common, DMLC_ROLE=role, DMLC_NODE_HOST=here, PORT=ports.pop(0)))
+
+    server = ["env", f"PYTHONPATH={ROOT}", sys.executable, "-m", "training.server"]
+    scheduler = Member("scheduler", 0, None, server, dict(common, DMLC_ROLE="scheduler"))
+    return [scheduler, *group("server", num_servers, server), *group("worker", num_workers, command)]
+
+
+def _free_ports(count):
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("", 0))
+        return [one.getsockname()[1] for one in sockets]
+
+
+def _address(host):
+    """The IPv4 address of a host as ssh knows it."""
+    settings = subprocess.run(["ssh", "-G", host], text=True, capture_output=True).stdout
+    names = [line.split()[1] for line in settings.splitlines() if line.startswith("hostname ")]
+    name = names[0] if names else host.rpartition("@")[2]
+    try:
+        return socket.getaddrinfo(name, None, socket.AF_INET)[0][4][0]
+    except OSError as error:
+        raise InputError(f"-H names {host}: {name} cannot be resolved: {error.strerror}. "
+                         "Give an address, or a name of ~/.ssh/config with a HostName.") from None
+
+
+def _own_address(others):
+    others = [other for other in others if not ipaddress.ip_address(other).is_loopback]
+    if not others:
+        return "127.0.0.1"
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect((others[0], 9))       # sends nothing: only asks which of our addresses leads there
+        return probe.getsockname()[0]
+
+
+def run(processes):
+    """Start the members of a run and watch them to the end; return the exit code.
+
+    When one dies, the others are stopped. SIGINT and SIGTERM are passed on to the workers, which end in their own
+    time; a second one stops everything.
+
+    Returns: 0 when all workers ended well; 2 or 3 when that is how a worker ended (see `base.errors`); 130
+    after a second signal; else 1.
+    """
+    asked = []
+    handlers = {number: signal.signal(number, lambda number, _: asked.append(number))
+                for number in (signal.SIGINT, signal.SIGTERM)}
+    workers = [member for member in processes if member.role == "worker"]
+    try:
+        for member in processes:
+            member.start()
+        passed_on = 0
+        while any(worker.running for worker in workers):
+            dead = _dead(processes)
+            if dead is not None:
+                code = dead.process.returncode
+                if code == 3:       # it has stopped, as asked, and so will the other workers
+                    _wait(workers, _LEAVING)
+                _say(f"{dead} {dead.how_it_ended}; stopping the others")
+                return code if dead.role == "worker" and code in (2, 3) else 1
+            if len(asked) > 1:
+                _say("stopping everything")
+                return 130
+            if len(asked) > passed_on:
+                passed_on = len(asked)
+                _say(f"{signal.Signals(asked[0]).name}: the workers are asked to end; once more to stop at once")
+                for worker in workers:
+                    worker.send("TERM")
+            time.sleep(0.1)
+        failed = [worker for worker in workers if worker.process.returncode]
+        for worker in failed:
+            _say(f"{worker} {worker.how_it_ended}")
+        if not failed:
+            _wait(processes, _LEAVING)
+        codes = {worker.process.returncode for worker in failed}
+        return next((code for code in (2, 3) if codes == {code}), 1 if failed else 0)
+    finally:
+        _stop([member for member in processes if member.process])
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def _dead(processes):
+    """A member that ended with an error, or None."""
+    return next((member for member in processes if not member.running and member.process.returncode), None)
+
+
+def _stop(processes):
+    for member in processes:
+        member.send("TERM")
+    _wait(processes, _GRACE)
+    for member in processes:
+        member.kill()
+
+
+def _wait(processes, seconds):
+    deadline = time.monotonic() + seconds
+    while any(member.running for member in processes) and time.monotonic() < deadline:
+        time.sleep(0.1)
+
+
+def _say(text):
+    print(f"launch.py: {text}", file=sys.stderr, flush=True)
+
+
+def _hosts(text):
+    """Host names from ``a,b`` or from a file with a name a line."""
+    if Path(text).is_file():
+        lines = (line.partition("#")[0].strip() for line in Path(text).read_text().splitlines())
+        names = [line for line in lines if line]
+    else:
+        names = [name.strip() for name in text.split(",")]
+    if not names or not all(names):
+        raise InputError(f"-H is {text!r}; expected host names separated by commas, or a file with one a line.")
+    return names
+
+
+def _environment(names):
+    values = {}
+    for name in names:
+        name, given, value = name.partition("=")
+        if not given and name not in os.environ:
+            raise InputError(f"--env {name}: no such variable here; set it, or give --env {name}=VALUE.")
+        values[name] = value if given else os.environ[name]
+    return values
+
+
+@click.command(context_settings=dict(show_default=True, help_option_names=["-h", "--help"]))
+@click.option("-n", "--workers", type=click.IntRange(min=1), required=True, help="Number of workers.")
+@click.option("-s", "--servers", type=click.IntRange(min=1), default=1, help="Number of parameter servers.")
+@click.option("-H", "--hosts", default=None,
+              help="Machines, as a,b or as a file with one a line.  [default: this one, without ssh]")
+@click.option("--env", multiple=True, metavar="NAME[=VALUE]", help="A variable that remote processes get, too.")
+@click.option("--port", type=click.IntRange(1, 65535), default=None,
+              help="Of the scheduler, here.  [default: a free one]")
+@click.option("--address", default=None, help="Of this machine, as the hosts see it.  [default: found out]")
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+def main(workers, servers, hosts, env, port, address, command):
+    """Run COMMAND as several workers that train together, with the parameter servers they need.
+
+    COMMAND is what one worker runs, with --kv-store dist_sync, dist_device_sync or dist_async. On other
+    machines it runs in a folder of the same name as this one, with the same Python. If a process dies, all
+    others are stopped within seconds, and a message says which it was.
+    """
+    sys.exit(run(members(list(command), workers, servers, _hosts(hosts) if hosts else (), port, address,
+                         _environment(env))))
+
+
+if __name__ == "__main__":
+    exit_codes(main)()

@@ -1,0 +1,95 @@
+"""The running figures of an epoch."""
+import collections
+import math
+from dataclasses import asdict, dataclass, field
+
+from base.errors import DivergedError
+
+
+@dataclass
+class Sums:
+    """What the batches of an epoch add up to.
+
+    A batch's figures are fetched when the next batch is already queued, so that the devices never wait.
+
+    Attributes
+    ----------
+    softmax, transfer : float
+        Summed cross-entropy over labelled images; summed transfer losses, a batch's being the mean over devices.
+    correct, labelled, batches : float
+        Counts.
+    recent : deque of float
+        Transfer losses of the last 100 batches, over the ends of epochs.
+    """
+
+    softmax: float = 0.0
+    transfer: float = 0.0
+    correct: float = 0.0
+    labelled: float = 0.0
+    batches: float = 0.0
+    recent: collections.deque = field(default_factory=lambda: collections.deque(maxlen=100))
+
+    def __post_init__(self):
+        self.recent = collections.deque(self.recent, maxlen=100)
+        self._pending = None
+
+    def add(self, statistics, where):
+        """Take in a batch: the objective's statistics of every device. `where` names the batch in a message.
+
+        Raises: DivergedError when the loss of the batch before is no longer a number.
+        """
+        self.flush()
+        self._pending = statistics, where
+
+    def flush(self):
+        """Wait for the last batch."""
+        if self._pending is None:
+            return
+        statistics, where = self._pending
+        self._pending = None
+        softmax, transfer, correct, labelled = sum(part.asnumpy().astype("float64") for part in statistics).tolist()
+        transfer /= len(statistics)
+        if not math.isfinite(softmax + transfer):
+            raise DivergedError(
+                f"the loss is {softmax + transfer} in {where}. A smaller --lr usually helps; so does looking at the "
+                "images, with --test-io 1 and the augmentation off.")
+        self.softmax += softmax
+        self.transfer += transfer
+        self.correct += correct
+        self.labelled += labelled
+        self.batches += 1
+        self.recent.append(transfer)
+
+    def next_epoch(self):
+        """Sums of an epoch that has not begun."""
+        return Sums(recent=self.recent)
+
+    def over_workers(self, store):
+        """The sums of all workers of a distributed run together; the worker's own where it is alone."""
+        self.flush()
+        totals = store.sum([self.softmax, self.transfer, self.correct, self.labelled, self.batches])
+        return Sums(*map(float, totals), recent=self.recent)
+
+    def state(self):
+        """What `Sums(**state)` is made of again, as numbers and lists."""
+        self.flush()
+        return dict(asdict(self), recent=list(self.recent))
+
+    @property
+    def loss(self):
+        """Mean cross-entropy of a labelled image, in nat."""
+        return self.softmax / self.labelled if self.labelled else float("nan")
+
+    @property
+    def accuracy(self):
+        """Over labelled images, 0 to 1."""
+        return self.correct / self.labelled if self.labelled else float("nan")
+
+    @property
+    def transfer_loss(self):
+        """Mean over batches."""
+        return self.transfer / self.batches if self.batches else float("nan")
+
+    def __str__(self):
+        recent = sum(self.recent) / len(self.recent) if self.recent else float("nan")
+        return f"loss {self.loss:.4f}, transfer {recent:+.4f}, accuracy {self.accuracy:.2%}"
