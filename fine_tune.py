@@ -146,6 +146,8 @@ def run(*, store, settings, train_stage, num_classes, image_shape, num_epochs, l
     if null_label < num_classes:
         raise InputError(f"--null-label is {null_label}, which is also one of the {num_classes} classes; "
                          f"choose a number from {num_classes} up, and use it in target.lst.")
+    if top_k > num_classes:
+        raise InputError(f"--top-k is {top_k}, and there are {num_classes} classes; choose at most that many.")
     image_shape = numbers("--image-shape", image_shape, 3, int)
     augmentation = _augmentation(**augmentation)
     for flag, given in (("--resume", resume), ("--load-epoch", load_epoch), ("--overwrite", overwrite)):
@@ -184,7 +186,7 @@ def run(*, store, settings, train_stage, num_classes, image_shape, num_epochs, l
     if normalization:
         start = start.normalized(*normalization)
     net = start.classifier(layer_before_fullc, num_classes, image_shape) if record.checkpoint or train_stage else \
-        TransferNet(start.features(layer_before_fullc, image_shape), num_classes)
+        TransferNet(start.features(layer_before_fullc, image_shape), num_classes, image_shape=image_shape)
     if gpus:
         check_memory(devices, memory_needed(net, (batch_size // len(devices), *image_shape)))
     trainable = trainable_prefixes(net, trainable) if freeze else None
