@@ -1,19 +1,16 @@
 """Batches of a list in its order, from a record or straight from image files, decoded by OpenCV in threads."""
 import collections
 import math
-import threading
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 
-from base.errors import InputError, first_ten
+from base.errors import InputError
 from base.framework import mx
 from iters.augmentation import validation_size
-from iters.images import decode, decode_plain
-from iters.recordio import read_at, read_index
+from iters.sources import open_source
 
 
 def centre_crop(height, width):
@@ -101,7 +98,7 @@ class ListedIter(mx.io.DataIter):
         self._prepare = prepare
         self._size = prepare(np.zeros((2, 2, 3), np.uint8)).shape[:2]
         self._threads = threads
-        self._source = _Records(images) if packed else _Files(images)
+        self._source = open_source(images, packed)
         self.reset()
 
     def reset(self):
@@ -140,7 +137,7 @@ class ListedIter(mx.io.DataIter):
         unusable = []
         for place, channels in zip(places, pixels):
             try:
-                image = self._prepare(self._source.image(place))
+                image = self._prepare(self._source.pixels(place))
             except InputError as error:
                 if self._bad is None:
                     raise
@@ -149,37 +146,3 @@ class ListedIter(mx.io.DataIter):
             for i, channel in enumerate(channels):
                 cv2.extractChannel(image, i, channel)
         return unusable
-
-
-class _Files:
-    def __init__(self, images):
-        self._images = images
-
-    def image(self, place):
-        file = self._images.files[place]
-        try:
-            return decode(Path(file).read_bytes())
-        except (OSError, InputError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise InputError(f"{self._images.path}: the image {file} cannot be used: {reason}.") from None
-
-
-class _Records:
-    def __init__(self, images):
-        self._images = images
-        self._offsets = dict(read_index(images.record.with_suffix(".idx")))
-        missing = [index for index in images.indices.tolist() if index not in self._offsets]
-        if missing:
-            raise InputError(f"{images.record}: {len(missing)} of {len(images)} images of {images.path} are not in it, "
-                             f"by their index:{first_ten(missing)}")
-        self._thread = threading.local()
-
-    def image(self, place):
-        index = int(self._images.indices[place])
-        try:
-            if not hasattr(self._thread, "file"):
-                self._thread.file = open(self._images.record, "rb", buffering=0)
-            return decode_plain(read_at(self._thread.file, self._offsets[index])[0].image)
-        except (OSError, EOFError, InputError) as error:
-            reason = getattr(error, "strerror", None) or str(error) or "behind the end of the file"
-            raise InputError(f"{self._images.record}: index {index}: {reason}.") from None

@@ -1,16 +1,20 @@
 """Lists, records and batches."""
 import dataclasses
+import subprocess
+import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from conftest import make_domain
+from conftest import ROOT, make_domain
+from PIL import Image
 
 from base.errors import InputError
 from base.framework import mx
 from iters import Augmentation, DualIter, ListedIter, RecordIter, SyntheticIter, read_list, write_list
 from iters.listed import centre_crop, square_centre_crop
-from records import is_packed, pack
+from records import ensure_ready, is_packed, pack
 
 SHAPE = (3, 16, 16)
 
@@ -48,6 +52,8 @@ def images(tmp_path):
     ("7\tcar\tx.jpg", "line 2: label 'car' is not a number"),
     ("seven\t1\tx.jpg", "line 2: index 'seven' is not a number"),
     ("7\t-1\tx.jpg", "line 2: label -1 is negative"),
+    ("7\t16777217\tx.jpg", "line 2: label 16777217 is too large"),
+    ("1e300\t0\tx.jpg", "line 2: index 1e300 is too large"),
     ("7\t1.5\tx.jpg", "line 2: label 1.5 is not a whole number"),
     ("7\tnan\tx.jpg", "line 2: label nan is not a whole number"),
     ("7\t3\tx.jpg", r"line 2: label 3; expected 0 to 2 \(--num-classes 3\), or the null label 9999"),
@@ -343,3 +349,75 @@ def test_a_damaged_record_is_named(images):
     record.write_bytes(b"not a record at all")
     with pytest.raises(InputError, match="source.rec"):
         list(RecordIter(images, 4, SHAPE, Augmentation().training(16)))
+
+
+def test_lists_of_the_same_images_share_a_record(images, tmp_path):
+    target = read_list(write_list(tmp_path / "target.lst", [9999] * 18, images.files))
+    ready = ensure_ready([images, target])
+    assert {one.record for one in ready} == {images.record} and not target.record.exists()
+    seen = [contents(reader(one)) for one in ready]
+    assert (seen[1][1] == 9999).all() and len(set(seen[0][1])) == 16
+    # Packed before, by another run: then source.lst is read from target.rec.
+    for path in (images.record, images.record.with_suffix(".manifest.json")):
+        path.unlink()
+    pack(target, progress=False)
+    assert {one.record for one in ensure_ready([images, target])} == {target.record}
+    fewer = read_list(write_list(tmp_path / "fewer.lst", [0] * 5, images.files[:5]))
+    assert ensure_ready([target, fewer])[1].record == fewer.record and fewer.record.exists()
+
+
+def test_a_temporary_record_gives_the_same_batches_and_is_gone_in_the_end(images):
+    before = sorted(images.path.parent.iterdir())
+    temporary, = ensure_ready([images], temporary=True)
+    assert sorted(images.path.parent.iterdir()) == before
+    for first, second in ((reader(temporary), reader(images)), (in_order(temporary), in_order(images)),
+                          (in_order(images), in_order(images, packed=False))):
+        for found, wanted in zip(contents(first), contents(second)):
+            np.testing.assert_array_equal(found, wanted)
+    code = "import sys; from iters import read_list; from records import ensure_ready\n" \
+           "print(ensure_ready([read_list(sys.argv[1])], temporary=True)[0].record)"
+    said = subprocess.run([sys.executable, "-c", code, images.path], cwd=ROOT, text=True, capture_output=True).stdout
+    assert said.strip().endswith("source.rec") and not Path(said.strip()).parent.exists()
+
+
+def test_bad_records_are_named_before_training(images):
+    pack(images, progress=False)
+    images.record.write_bytes(images.record.read_bytes().replace(b"\xff\xd8", b"\x00\x00", 1))
+    with pytest.raises(InputError, match="1 of its records cannot be used"):
+        ensure_ready([images])
+
+
+def odd_images(folder):
+    """Files of 36×24 pixels, whose upper half is red and lower half blue to a person, and their list."""
+    upright = Image.new("RGB", (36, 24), (200, 30, 40))
+    upright.paste((20, 40, 210), (0, 12, 36, 24))
+    turned, exif = upright.transpose(Image.ROTATE_90), Image.Exif()
+    exif[0x0112] = 6        # 'turn right to see it upright'
+    transparent = upright.convert("RGBA")
+    transparent.paste((0, 0, 0, 0), (0, 0, 6, 24))
+    made = {"rgb.jpg": (upright, {}), "cmyk.jpg": (upright.convert("CMYK"), {}), "grey.jpg": (upright.convert("L"), {}),
+            "turned.jpg": (turned, {"exif": exif}), "turned.png": (turned, {"exif": exif}),
+            "rgba.png": (transparent, {}), "palette.png": (upright.quantize(4), {}),
+            "photo.webp": (upright, {"lossless": True})}
+    for name, (image, options) in made.items():
+        image.save(folder / name, **({"quality": 100, "subsampling": 0} if name.endswith("jpg") else {}), **options)
+    cv2.imwrite(str(folder / "deep.png"), np.asarray(upright)[:, :, ::-1].astype(np.uint16) * 257)
+    cv2.imwrite(str(folder / "deep_grey.png"), np.asarray(upright.convert("L")).astype(np.uint16) * 257)
+    names = [*made, "deep.png", "deep_grey.png"]
+    return names, read_list(write_list(folder / "odd.lst", range(len(names)), [str(folder / name) for name in names]))
+
+
+def test_odd_images_look_as_a_person_sees_them_through_every_reader(tmp_path):
+    names, images = odd_images(tmp_path)
+    plain = Augmentation(**PLAIN)
+    trained = reader(images, 1, augmentation=plain, threads=1)
+    seen = [dict(zip(*reversed(contents(trained))))]
+    seen += [dict(enumerate(contents(in_order(images, packed=packed))[0])) for packed in (True, False)]
+    seen.append(dict(enumerate(contents(ListedIter(images, 4, square_centre_crop(16)))[0])))
+    for pixels in seen:
+        for place, name in enumerate(names):
+            top, bottom = pixels[place][:, 2, 8], pixels[place][:, 13, 8]
+            wanted = ((82, 82, 82), (53, 53, 53)) if "grey" in name else ((200, 30, 40), (20, 40, 210))
+            np.testing.assert_allclose([top, bottom], wanted, atol=6, err_msg=name)
+    # The transparent edge is white; the centre crop of 16 of 18 pixels cuts it off, the square of AdaBN does not.
+    assert seen[3][names.index("rgba.png")][:, 8, 0].min() > 240 > seen[3][names.index("rgb.jpg")][:, 8, 0].max()
