@@ -31,7 +31,7 @@ from training.throughput import computing_speed, reading_speed
 ON_OFF = click.IntRange(0, 1)
 # Flags that may differ when a run goes on; of --data-dir and the devices, lists and number are compared.
 CHANGES_NO_NUMBER = {"num_epochs", "model_prefix", "no_checkpoint", "resume", "load_epoch", "overwrite", "keep",
-                     "save_batches", "gpus", "cpus", "data_dir", "data_nthreads", "read", "disp_batches", "monitor",
+                     "save_batches", "gpus", "cpus", "data_dir", "read", "data_nthreads", "disp_batches", "monitor",
                      "test_io"}
 
 
@@ -153,6 +153,8 @@ def run(*, store, settings, train_stage, num_classes, image_shape, num_epochs, l
     if null_label < num_classes:
         raise InputError(f"--null-label is {null_label}, which is also one of the {num_classes} classes; "
                          f"choose a number from {num_classes} up, and use it in target.lst.")
+    if top_k > num_classes:
+        raise InputError(f"--top-k is {top_k}, and there are {num_classes} classes; choose at most that many.")
     image_shape = numbers("--image-shape", image_shape, 3, int)
     augmentation = _augmentation(**augmentation)
     for flag, given in (("--resume", resume), ("--load-epoch", load_epoch), ("--overwrite", overwrite)):
@@ -194,25 +196,30 @@ def run(*, store, settings, train_stage, num_classes, image_shape, num_epochs, l
     if normalization:
         start = start.normalized(*normalization)
     net = start.classifier(layer_before_fullc, num_classes, image_shape) if record.checkpoint or train_stage else \
-        TransferNet(start.features(layer_before_fullc, image_shape), num_classes)
+        TransferNet(start.features(layer_before_fullc, image_shape), num_classes, image_shape=image_shape)
     if gpus:
         check_memory(devices, memory_needed(net, (batch_size // len(devices), *image_shape)))
     trainable = trainable_prefixes(net, trainable) if freeze else None
 
     crop = max(image_shape[1:])
-    synthetic = [SyntheticIter(domain_batch, image_shape, num_classes) for _ in range(1 + train_stage)]
+
+    def both(domains):
+        return DualIter(*domains, num_devices=len(devices)) if train_stage else domains[0]
+
+    def synthetic():
+        return both([SyntheticIter(domain_batch, image_shape, num_classes) for _ in range(1 + train_stage)])
+
     if benchmark:
-        domains, validation, num_examples = synthetic, None, synthetic[0].num_images
+        batches, validation = synthetic(), None
+        num_examples = batches.num_images
     else:
         lists = ensure_ready([*training, *([val] if val else [])], data_nthreads, temporary=read == "files")
         training, val = lists[:len(training)], lists[-1] if val else None
         training = [ensure_dealt(images, store.num_workers) for images in training]
-        domains = [RecordIter(images, domain_batch, image_shape, augmentation.training(crop), data_nthreads, seed,
-                              store.num_workers, store.rank) for images in training]
+        batches = both([RecordIter(images, domain_batch, image_shape, augmentation.training(crop), data_nthreads, seed,
+                                   store.num_workers, store.rank) for images in training])
         validation = val and ListedIter(val, batch_size, centre_crop(*image_shape[1:]), data_nthreads, packed=True,
                                         num_parts=store.num_workers, part_index=store.rank)
-    batches, synthetic = (DualIter(*parts, num_devices=len(devices)) if train_stage else parts[0]
-                          for parts in (domains, synthetic))
     steps = step_updates(lr_step_epochs, num_examples, batch_size, batches.batches_per_epoch, lr_step_unit,
                          store.num_workers)
     _log_schedule(lr, lr_factor, steps, batches.batches_per_epoch)
@@ -223,7 +230,7 @@ def run(*, store, settings, train_stage, num_classes, image_shape, num_epochs, l
                 kvstore=store, trainable=trainable)
 
         decoders = [] if benchmark else [decoder_speed(images, data_nthreads, packed=True) for images in training]
-        _say_what_limits(reading_speed(batches), computing_speed(train, synthetic), decoders)
+        _say_what_limits(reading_speed(batches), computing_speed(train, synthetic()), decoders)
         return
     with StopSignals() as stop:
         fit(net, objective, batches, devices, StepSchedule(lr, lr_factor, steps), num_epochs, optimizer=optimizer,

@@ -1,5 +1,5 @@
 """What is computed: networks and losses. Nothing here knows where images come from."""
-from symbols.backbone import cut, features_block
+from symbols.backbone import cut, features_block, image_shape_of, image_variable
 from symbols.kernels import GaussianKernel
 from symbols.mmd import JMMDLoss, MMDLoss
 from symbols.normalize import normalization, normalized
@@ -10,5 +10,5 @@ from symbols.zoo import zoo_symbol
 
 __all__ = [
     "GaussianKernel", "JMMDLoss", "MMDLoss", "TransferNet", "TransferObjective", "cut", "features_block",
-    "normalization", "normalized", "resnet", "zoo_symbol",
+    "image_shape_of", "image_variable", "normalization", "normalized", "resnet", "zoo_symbol",
 ]

@@ -9,6 +9,9 @@ from base.framework import mx
 _INITIALIZERS = {"_gamma": "ones", "_beta": "zeros", "_bias": "zeros", "_moving_mean": "zeros", "_moving_var": "ones",
                  "_running_mean": "zeros", "_running_var": "ones"}
 
+# An attribute with underscores is kept in files and means nothing to MXNet, which would insist on ``__shape__``.
+_IMAGE_SHAPE = "__image_shape__"
+
 
 def layers(symbol):
     """The names of the layers of `symbol`, from the input to the output, in the order of computation."""
@@ -33,6 +36,21 @@ def cut(symbol, layer):
             f"--layer-before-fullc is {layer}, and the checkpoint has no such layer.{hint} "
             f"Its {len(names)} layers, the last first:{first_ten(names[::-1])}\n  all: {' '.join(names)}")
     return symbol.get_internals()[layer + "_output"]
+
+
+def image_variable(image_shape=None):
+    """The variable ``data`` of a network; what is said here about its images stays with the network in its file.
+
+    >>> image_shape_of(mx.sym.Flatten(image_variable((3, 224, 224))))
+    (3, 224, 224)
+    """
+    return mx.sym.var("data", attr={_IMAGE_SHAPE: ",".join(map(str, image_shape))} if image_shape else None)
+
+
+def image_shape_of(symbol):
+    """Channels, height, width that `image_variable` was told, in pixels; None where it was told nothing."""
+    text = symbol.attr_dict().get("data", {}).get(_IMAGE_SHAPE)
+    return text and tuple(map(int, text.split(",")))
 
 
 def features_block(symbol, arg_params=None, aux_params=None, source="the checkpoint", image_shape=None):
@@ -98,10 +116,10 @@ def check_fit(symbol, arg_params, aux_params, source, image_shape=None):
         wanted = {name: shape for name, shape in shapes if shape and 0 not in shape}
     if arg_params is None:
         return
-    found = {name: value.shape for name, value in {**arg_params, **aux_params}.items()}
+    values = {**arg_params, **aux_params}
     names = [name for name in symbol.list_inputs() if name != "data"]
-    misfits = [(name, wanted.get(name, "a value"), found.get(name, "missing")) for name in names
-               if name not in found or found[name] != wanted.get(name, found[name])]
+    misfits = [(name, wanted.get(name, "a value"), values[name].shape if name in values else "missing")
+               for name in names if name not in values or name in wanted and values[name].shape != wanted[name]]
     if misfits:
         width = max(len(name) for name, _, _ in misfits[:10])
         lines = [f"{name:{width}}  wanted {want}, found {there}" for name, want, there in misfits]

@@ -197,6 +197,9 @@ def test_unusable_images_are_refused_and_nothing_is_half_packed(data, command):
     (["--load-epoch", 1], "--load-epoch"),
     (["--load-epoch", 1, "--model-prefix", "m"], "nothing is left to train"),
     (["--null-label", 2], "--null-label is 2, which is also one of the 3 classes"),
+    (["--top-k", 4], "--top-k is 4, and there are 3 classes"),
+    (["--freeze", "--trainable", "stage4"], "--trainable: no parameter begins with 'stage4'"),
+    (["--trainable", "fc"], "--trainable was given without --freeze"),
     (["--network", "vgg"], "no image classifier of this name. Did you mean vgg"),
     (["--network", "vgg16"], "--num-layers was given with --network vgg16"),
 ])

@@ -120,9 +120,14 @@ def adapt(checkpoint, batches, device, layers=None, statistics="image"):
     return replace(checkpoint, aux_params=adapted), np.concatenate(predictions)
 
 
-def classifier(checkpoint: Checkpoint, device):
-    """A checkpoint as a block from images to class scores, on a device."""
-    return _network(logits(checkpoint.symbol), checkpoint, device)
+def classifier(checkpoint: Checkpoint, device, image_shape=None):
+    """A checkpoint as a block from images to class scores, on a device. Raises: see `features_block`."""
+    return _network(logits(checkpoint.symbol), checkpoint, device, image_shape)
+
+
+def num_classes(symbol, image_shape):
+    """How many classes a network tells apart."""
+    return logits(symbol).infer_shape(data=(1, *image_shape))[1][0][1]
 
 
 def logits(symbol):
@@ -134,8 +139,8 @@ def logits(symbol):
     return symbol[0]
 
 
-def _network(symbol, checkpoint, device):
-    net = features_block(symbol, checkpoint.arg_params, checkpoint.aux_params, checkpoint.name)
+def _network(symbol, checkpoint, device, image_shape=None):
+    net = features_block(symbol, checkpoint.arg_params, checkpoint.aux_params, checkpoint.name, image_shape)
     net.collect_params().setattr("grad_req", "null")        # or gradients would take as much memory as the values
     net.initialize(ctx=device)
     net.hybridize(static_alloc=True)

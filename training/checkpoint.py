@@ -7,7 +7,7 @@ from typing import Optional
 from base.errors import InputError
 from base.files import replacing
 from base.framework import mx
-from symbols import TransferNet, cut, features_block, normalized
+from symbols import TransferNet, cut, features_block, image_shape_of, image_variable, normalized
 from symbols.backbone import check_fit, loaded_parameters
 from training.checkpoint_files import read_parameters, read_symbol
 
@@ -29,6 +29,11 @@ class Checkpoint:
     symbol: mx.sym.Symbol
     arg_params: Optional[dict] = None
     aux_params: Optional[dict] = None
+
+    @property
+    def image_shape(self):
+        """Channels, height, width of the images it was trained with, in pixels; (3, 320, 320) if it says nothing."""
+        return image_shape_of(self.symbol) or (3, 320, 320)
 
     def normalized(self, mean, std):
         """The same behind a layer that normalises the images. Raises: see `symbols.normalized`."""
@@ -56,7 +61,7 @@ class Checkpoint:
             raise InputError(f"{self.name}: fc has {found} classes, and --num-classes is {num_classes}.")
         whole = mx.sym.FullyConnected(cut(self.symbol, layer), num_hidden=num_classes, name="fc")
         check_fit(whole, self.arg_params, self.aux_params, self.name, image_shape)
-        return TransferNet(self.features(layer), num_classes,
+        return TransferNet(self.features(layer), num_classes, image_shape=image_shape,
                            params=loaded_parameters({name: self.arg_params[name] for name in names}))
 
 
@@ -90,7 +95,7 @@ def saved_epochs(prefix):
 
 def inference_symbol(net):
     """The graph of a `TransferNet` from ``data`` to ``softmax``."""
-    _, logits = net(mx.sym.var("data"))
+    _, logits = net(image_variable(net.image_shape))
     return mx.sym.SoftmaxOutput(logits, name="softmax")
 
 

@@ -1,0 +1,82 @@
+"""Predictions for images without labels."""
+import csv
+import re
+
+import numpy as np
+import pytest
+from conftest import make_domain
+
+from base.framework import mx
+from iters import Augmentation, ListedIter, RecordIter, read_list, write_list
+from iters.listed import centre_crop
+from records import ensure_packed
+from symbols import image_shape_of
+from training.checkpoint import load_checkpoint
+
+
+def read_csv(path):
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.reader(file))
+
+
+@pytest.mark.parametrize("height, width", [(16, 16), (16, 24), (32, 16)])
+def test_images_are_prepared_as_for_validation(tmp_path, height, width):
+    images = read_list(make_domain(tmp_path, "val", [0, 1, 2], side=30, suffix=".png"))
+    ensure_packed(images)
+    packed = RecordIter(images, 3, (3, height, width), Augmentation().validation(max(height, width)), False).next()
+    listed = ListedIter(images, 3, centre_crop(height, width)).next()
+    assert np.abs(packed.data[0].asnumpy() - listed.data[0].asnumpy()).max() <= 1
+    np.testing.assert_array_equal(packed.label[0].asnumpy(), listed.label[0].asnumpy())
+
+
+def test_a_list_without_labels_is_classified_in_its_order(stage0, data, command, tmp_path):
+    out, names = tmp_path / "p" / "predictions.csv", ["red, bright", "green", "blau ä"]
+    (tmp_path / "classes.txt").write_text("\n".join(names), encoding="utf-8")
+    images = read_list(data / "target.lst")
+    command("predict.py", "--model", stage0, "--epoch", 1, "--lst", images.path, "--out", out, "--batch-size", 5)
+    header, *rows = read_csv(out)
+    assert header == ["path", "label_1", "probability_1", "label_2", "probability_2", "label_3", "probability_3"]
+    assert [row[0] for row in rows] == images.files and not images.labelled.any()
+    checkpoint = load_checkpoint(stage0, 1)
+    assert image_shape_of(checkpoint.symbol) == (3, 16, 16)
+    net = checkpoint.classifier("flatten0", 3)
+    net.initialize()
+    pixels = mx.nd.concat(*(batch.data[0] for batch in ListedIter(images, 4, centre_crop(16, 16))), dim=0)
+    wanted = mx.nd.softmax(net(pixels)[1]).asnumpy()
+    labels = np.array([row[1::2] for row in rows], int)
+    np.testing.assert_array_equal(labels, np.argsort(-wanted, axis=1))
+    np.testing.assert_allclose(np.array([row[2::2] for row in rows], float),
+                               np.take_along_axis(wanted, labels, axis=1), atol=1e-5)
+
+    command("predict.py", "--model", stage0, "--epoch", 1, "--lst", images.path, "--out", out, "--top-k", 1,
+            "--classes", tmp_path / "classes.txt")
+    assert [row[1] for row in read_csv(out)[1:]] == [names[label] for label in labels[:, 0]]
+
+
+def test_unreadable_images_are_named_and_cost_no_other_prediction(stage0, data, command, tmp_path):
+    images = read_list(data / "target.lst")
+    files = [*images.files[:3], str(tmp_path / "missing.jpg"), str(tmp_path / "text.jpg"), *images.files[3:5]]
+    (tmp_path / "text.jpg").write_text("no image")
+    lst = write_list(tmp_path / "some.lst", [9999] * 7, files)
+    said = command("predict.py", "--model", stage0, "--epoch", 1, "--lst", lst, "--out", tmp_path / "p.csv",
+                   "--batch-size", 2, expect=2).stderr
+    assert "2 of its 7 images are missing" in said and "missing.jpg" in said and "text.jpg" in said
+    rows = read_csv(tmp_path / "p.csv")[1:]
+    assert [row[0] for row in rows] == files
+    assert [not any(row[1:]) for row in rows] == [False] * 3 + [True] * 2 + [False] * 2
+
+
+@pytest.mark.parametrize("flags, problem", [
+    (["--top-k", 4], "--top-k is 4, and .* has 3 classes"),
+    (["--classes", "two.txt"], "two.txt: 2 lines; the network has 3 classes"),
+    (["--classes", "none.txt"], "none.txt: cannot be read"),
+    (["--image-shape", "3,2"], "--image-shape is '3,2'"),
+    (["--out", "two.txt/p.csv"], "--out: the folder two.txt cannot be written"),
+    (["--epoch", 4], "no such checkpoint; of the prefix .* there are the epochs 1"),
+])
+def test_what_cannot_be_predicted_is_refused(stage0, data, command, tmp_path, flags, problem):
+    (tmp_path / "two.txt").write_text("a\nb\n")
+    said = command("predict.py", "--model", stage0, "--epoch", 1, "--lst", data / "target.lst", *flags, cwd=tmp_path,
+                   expect=2).stderr
+    assert re.search(problem, said), said
+    assert not (tmp_path / "predictions.csv").exists()
