@@ -5,12 +5,16 @@ import http.server
 import os
 import re
 import shutil
+import signal
+import subprocess
+import sys
 import threading
+import time
 import zipfile
 
 import numpy as np
 import pytest
-from conftest import SMALL
+from conftest import ROOT, SMALL
 
 from base.errors import InputError
 from base.framework import mx
@@ -34,6 +38,7 @@ class Site:
     def __init__(self):
         self.files = {}             # path → (bytes, Last-Modified or None)
         self.break_after = None     # bytes after which the next transfer breaks off
+        self.wait = None            # an Event to wait for before it does
         self.ranges = True          # whether it can send the rest of a file
         self.asked = []             # (method, path, Range header) of every request
         self.sent = 0               # bytes of content
@@ -65,6 +70,8 @@ class Site:
                 if method == "GET":
                     end, site.break_after = site.break_after, None
                     site.sent += self.wfile.write(content[begin:end])
+                    if site.wait:
+                        site.wait.wait(60)
                     self.close_connection = True
 
             def log_message(self, *_):
@@ -123,7 +130,22 @@ def test_the_rest_of_another_file_is_not_appended(site, tmp_path, content, chang
 
 
 def test_a_run_that_was_killed_goes_on_too(site, tmp_path):
-    """What a killed run leaves is what a broken transfer leaves; here even the last byte had come."""
+    site.break_after, site.wait = 100_000, threading.Event()
+    program = "import sys; from exchange.download import fetch; fetch(*sys.argv[1:])"
+    run = subprocess.Popen([sys.executable, "-c", program, site.address + "x.params", tmp_path / "x"], cwd=ROOT)
+    try:
+        while run.poll() is None and sum(file.stat().st_size for file in tmp_path.iterdir()) < 50_000:
+            time.sleep(0.01)
+    finally:
+        run.kill()
+    assert run.wait() == -signal.SIGKILL
+    site.wait.set()
+    there, = (file.stat().st_size for file in tmp_path.iterdir())
+    assert fetch(site.address + "x.params", tmp_path / "x") == SHA256
+    assert there >= 50_000 and site.asked[-1][2] == f"bytes={there}-"
+
+
+def test_a_run_that_was_killed_at_the_end_asks_for_nothing(site, tmp_path):
     break_off(site, tmp_path / "x")
     part, = tmp_path.iterdir()
     part.write_bytes(CONTENT)
