@@ -1,13 +1,15 @@
 """Predictions for images without labels."""
 import csv
-import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from base.errors import InputError
 from base.framework import mx
 from iters import ListedIter, read_list, write_list
 from iters.listed import centre_crop
+from predict import main
 from symbols import image_shape_of
 from training.checkpoint import load_checkpoint
 
@@ -37,8 +39,8 @@ def test_a_list_without_labels_is_classified_in_its_order(stage0, data, command,
     np.testing.assert_allclose(np.array([row[2::2] for row in rows], float),
                                np.take_along_axis(wanted, labels, axis=1), atol=1e-5)
 
-    command("predict.py", "--model", stage0, "--epoch", 1, "--lst", images.path, "--out", out, "--top-k", 1,
-            "--classes", tmp_path / "classes.txt")
+    main(["--model", str(stage0), "--epoch", "1", "--lst", str(images.path), "--out", str(out), "--top-k", "1",
+          "--classes", str(tmp_path / "classes.txt")], standalone_mode=False)
     assert [row[1] for row in read_csv(out)[1:]] == [names[label] for label in labels[:, 0]]
 
 
@@ -57,15 +59,16 @@ def test_unreadable_images_are_named_and_cost_no_other_prediction(stage0, data, 
 
 @pytest.mark.parametrize("flags, problem", [
     (["--top-k", 4], "--top-k is 4, and .* has 3 classes"),
-    (["--classes", "two.txt"], "two.txt: 2 lines; the network has 3 classes"),
+    (["--classes", "two.txt"], "two.txt: 2 classes, and .* has 3; expected"),
     (["--classes", "none.txt"], "none.txt: cannot be read"),
     (["--image-shape", "3,2"], "--image-shape is '3,2'"),
     (["--out", "two.txt/p.csv"], "--out: the folder two.txt cannot be written"),
     (["--epoch", 4], "no such checkpoint; of the prefix .* there are the epochs 1"),
 ])
-def test_what_cannot_be_predicted_is_refused(stage0, data, command, tmp_path, flags, problem):
-    (tmp_path / "two.txt").write_text("a\nb\n")
-    said = command("predict.py", "--model", stage0, "--epoch", 1, "--lst", data / "target.lst", *flags, cwd=tmp_path,
-                   expect=2).stderr
-    assert re.search(problem, said), said
-    assert not (tmp_path / "predictions.csv").exists()
+def test_what_cannot_be_predicted_is_refused(stage0, data, tmp_path, monkeypatch, flags, problem):
+    monkeypatch.chdir(tmp_path)
+    Path("two.txt").write_text("a\nb\n")
+    with pytest.raises(InputError, match=problem):
+        main(["--model", str(stage0), "--epoch", "1", "--lst", str(data / "target.lst"), *map(str, flags)],
+             standalone_mode=False)
+    assert not Path("predictions.csv").exists()
