@@ -9,6 +9,7 @@ from base.files import replacing, writable_folder
 from base.framework import mx
 from exchange.download import Unavailable, base_address, check, digest_of, fetch
 from exchange.gallery import Fetched
+from symbols import image_variable
 from symbols.backbone import check_fit
 from symbols.zoo import zoo_names, zoo_network
 from training.checkpoint import parameter_file, write_checkpoint
@@ -80,6 +81,8 @@ def _converted(file, name, prefix):
     check_fit(scores, values, {}, str(file))
     auxiliary = scores.list_auxiliary_states()
     symbol = mx.sym.Group([mx.sym.SoftmaxOutput(scores[0], name="softmax"), *list(scores)[1:]])
+    side = 32 if name.startswith("cifar_") else 299 if name in ("inceptionv3", "xception") else 224
+    symbol = symbol(data=image_variable((3, side, side)))
     write_checkpoint(prefix, 0, symbol, {n: value for n, value in values.items() if n not in auxiliary},
                      {n: values[n] for n in auxiliary})
     return Fetched(prefix, digest_of(file), "gluoncv")

@@ -272,6 +272,7 @@ def test_a_network_of_gluoncvs_zoo_becomes_a_checkpoint(zoo, tmp_path, monkeypat
         assert checked == "gluoncv" and sorted(file.name for file in folder.iterdir()) == [
             "cifar_resnet20_v1-0000.params", "cifar_resnet20_v1-symbol.json"]
         checkpoint = load_checkpoint(prefix, 0)
+        assert checkpoint.image_shape == (3, 32, 32)
         assert normalization(checkpoint.symbol) and "flatten0" in layers(checkpoint.symbol)
         net = features_block(checkpoint.symbol.get_children()[0], checkpoint.arg_params, checkpoint.aux_params)
         net.initialize()
