@@ -57,7 +57,7 @@ def run(model, epoch, lst, out, top_k, classes, image_shape, batch_size, gpu, th
     log.info("%d images of %d × %d pixels, %d classes", len(images), *shape[1:], num_classes)
 
     bad = []
-    batches = ListedIter(images, batch_size, centre_crop(*shape[1:]), threads, bad)
+    batches = ListedIter(images, batch_size, centre_crop(*shape[1:]), threads, bad=bad)
     write_predictions(out, images.files, *predict(net, batches, device, top_k or min(5, num_classes)), names)
     log.info("wrote %s", out)
     if bad:

@@ -70,7 +70,7 @@ def is_plain(data):
     return data.startswith(_PNG) and not header.has_transparency_data and b"eXIf" not in data
 
 
-def decode_plain(data, flags=cv2.IMREAD_COLOR):
+def decode_plain(data, flags=cv2.IMREAD_COLOR_RGB):
     """The pixels of a JPEG or PNG that `is_plain`, by OpenCV; `flags` are those of ``cv2.imdecode``."""
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
@@ -78,7 +78,7 @@ def decode_plain(data, flags=cv2.IMREAD_COLOR):
         image = None
     if image is None:
         raise InputError("cannot be decoded as an image")
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    return image
 
 
 def read_header(data):

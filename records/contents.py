@@ -7,7 +7,7 @@ import numpy as np
 
 from base.errors import InputError
 from iters.lists import read_list
-from records.recordio import Packed, read_at, read_index
+from iters.recordio import Packed, read_at, read_index
 
 
 @dataclasses.dataclass(frozen=True)

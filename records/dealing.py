@@ -6,13 +6,12 @@ import numpy as np
 from base.errors import InputError
 from base.files import replacing
 from base.framework import mx
-from iters.lists import list_text
 from records.manifest import is_checked, remember_checked
 from records.packing import is_packed, locked
 
 
 def ensure_dealt(images, num_workers):
-    """``source.lst`` → ``source-2workers.lst`` and ``.rec``, unless they are there and up to date.
+    """``source.rec`` → ``source-2workers.rec``, unless that is there and up to date.
 
     Every worker reads one part of a record, from one place to another. A list sorted by class would so give each
     worker other classes of the source and of the target, and the transfer loss would compare those. Dealt out,
@@ -24,7 +23,9 @@ def ensure_dealt(images, num_workers):
         Packed.
     num_workers : int
 
-    Returns: `ImageList`, packed; `images` itself for one worker. Raises: InputError for too few images.
+    Returns: `ImageList` in the order of that record; `images` itself for one worker.
+
+    Raises: InputError for too few images.
     """
     each = len(images) // num_workers
     if num_workers == 1:
@@ -32,14 +33,10 @@ def ensure_dealt(images, num_workers):
     if not each:
         raise InputError(f"{images.path}: {len(images)} images for {num_workers} workers; expected one for each.")
     order = np.arange(each * num_workers).reshape(each, num_workers).T.ravel()
-    dealt = dataclasses.replace(images, path=images.path.with_name(f"{images.path.stem}-{num_workers}workers.lst"),
-                                indices=images.indices[order], labels=images.labels[order],
+    record = images.record.with_name(f"{images.record.stem}-{num_workers}workers.rec")
+    dealt = dataclasses.replace(images, record=record, indices=images.indices[order], labels=images.labels[order],
                                 files=[images.files[i] for i in order])
     with locked(images):
-        text = list_text(dealt.labels, dealt.files, dealt.indices)
-        if not dealt.path.exists() or dealt.path.read_text(encoding="utf-8") != text:
-            with replacing(dealt.path) as temporary:
-                temporary.write_text(text, encoding="utf-8")
         if not is_packed(dealt) or dealt.record.stat().st_mtime < images.record.stat().st_mtime:
             _copy_records(images.record, dealt)
             if is_checked(images.record):

@@ -60,8 +60,8 @@ def list_folder(folder, path, classes=None, null_label=None):
 
     Returns: the labels and the paths.
 
-    Raises: InputError when there are no images, images lie beside the class folders, a folder is no class, a
-    name does not fit in a list, or ``classes.txt`` would change.
+    Raises: InputError when there are no images, images lie beside the class folders, a folder is no class or links to
+    one above it, a name does not fit in a list, or ``classes.txt`` would change.
     """
     files = _files_below(folder)
     if null_label is not None:
@@ -86,7 +86,11 @@ def _files_below(folder):
 
     files = []
     for place, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        here = Path(place).resolve()
+        circles = [name for name in folders if (here / name).resolve() in (here, *here.parents)]
+        if circles:
+            raise InputError(f"{os.path.join(place, circles[0])}: links to a folder that it lies in.")
         files += [os.path.join(place, name) for name in names
                   if Path(name).suffix.lower() in EXTENSIONS and not name.startswith(".")]
     files.sort(key=lambda file: Path(file).parts)
@@ -136,25 +140,27 @@ def split_list(images, first, second, fraction=None, per_class=None, seed=0):
 
     Returns: numbers of images in the two.
 
-    Raises: InputError for classes that are too small, and when one of the lists would be empty.
+    Raises: InputError for classes that are too small, when one of the lists would be empty, or replace another.
     """
-    groups = _same_image(images.files)
-    members = collections.defaultdict(list)
-    for line, group in enumerate(groups):
-        members[group].append(line)
+    _not_over(images, first, second)
+    copies = collections.defaultdict(list)      # from the line where an image is first to all its lines
+    for line, earliest in enumerate(_same_image(images.files)):
+        copies[earliest].append(line)
+    classes = collections.defaultdict(list)
+    for earliest in copies:
+        classes[images.labels[earliest]].append(earliest)
     rng = np.random.default_rng(seed)
     chosen, small = set(), []
-    for label in np.unique(images.labels).tolist():
-        lines = [group for group in members if images.labels[group] == label]      # a group's number is its first line
-        size = sum(len(members[line]) for line in lines)
+    for label, members in sorted(classes.items()):
+        size = sum(len(copies[member]) for member in members)
         wanted = per_class if fraction is None else round(fraction * size)
         if wanted > size:
             small.append(f"label {label}: {size} images")
         taken = 0
-        for group in rng.permutation(lines).tolist():
-            if taken + len(members[group]) <= wanted:
-                chosen.update(members[group])
-                taken += len(members[group])
+        for member in rng.permutation(members).tolist():
+            if taken + len(copies[member]) <= wanted:
+                chosen.update(copies[member])
+                taken += len(copies[member])
     if small:
         raise InputError(f"{images.path}: {len(small)} classes have fewer than {per_class} images:{first_ten(small)}")
     parts = [[line for line in range(len(images)) if (line in chosen) == wanted] for wanted in (True, False)]
@@ -166,12 +172,17 @@ def split_list(images, first, second, fraction=None, per_class=None, seed=0):
     return tuple(map(len, parts))
 
 
+def _not_over(images, *paths):
+    if len({Path(path).resolve() for path in (images.path, *paths)}) <= len(paths):
+        raise InputError(f"{images.path} would be overwritten, or another list twice; give each a name of its own.")
+
+
 def _same_image(files):
     """For each file the number of the first that is the same image. Only files of equal size are read."""
     places = [os.path.realpath(file) for file in files]
     sizes = [os.path.getsize(place) if os.path.isfile(place) else None for place in places]
-    occurrences = collections.Counter(size for place, size in dict(zip(places, sizes)).items())
-    first, groups = {}, []
+    occurrences = collections.Counter(dict(zip(places, sizes)).values())
+    first, earliest = {}, []
     for number, (place, size) in enumerate(zip(places, sizes)):
         key = place
         if size is not None and occurrences[size] > 1:
@@ -179,8 +190,8 @@ def _same_image(files):
                 key = hashlib.sha256(Path(place).read_bytes()).digest()
             except OSError:
                 pass        # a file that cannot be read is told by its path
-        groups.append(first.setdefault(key, number))
-    return groups
+        earliest.append(first.setdefault(key, number))
+    return earliest
 
 
 def mask_list(images, path, keep=0, keep_per_class=None, seed=0):
@@ -191,8 +202,9 @@ def mask_list(images, path, keep=0, keep_per_class=None, seed=0):
 
     Returns: how many labels were kept.
 
-    Raises: InputError when more are to be kept than there are.
+    Raises: InputError when more are to be kept than there are, or `path` is the list itself.
     """
+    _not_over(images, path)
     rng = np.random.default_rng(seed)
     known = np.flatnonzero(images.labelled)
     groups = [known] if keep_per_class is None else [known[images.labels[known] == label]

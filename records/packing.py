@@ -10,6 +10,7 @@ import fcntl
 import json
 import logging
 import os
+import zlib
 from pathlib import Path
 
 import cv2
@@ -18,6 +19,7 @@ from tqdm import tqdm
 from base.errors import InputError, first_ten
 from base.files import replacing
 from iters.images import decode, decode_plain, is_plain
+from iters.recordio import read_index, to_bytes, write_index
 from records.manifest import (
     digest,
     digest_of_files,
@@ -28,12 +30,11 @@ from records.manifest import (
     write_manifest,
 )
 from records.parallel import in_order
-from records.recordio import read_index, to_bytes, write_index
 
 log = logging.getLogger("transfer-gluon")
 
 ENCODINGS = ("as-is", "jpg", "png")
-_TOGETHER = 256     # images that are written before the journal says so: what a killed run does again
+_TOGETHER = 64      # images that are written before the journal says so: what a killed run does again
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,12 +69,12 @@ def is_packed(images, options=None):
     """
     if not (images.record.exists() and _same_indices(images)):
         return False
-    manifest = read_manifest(images.record)
-    if "list" not in manifest:
+    manifest = _own_manifest(images.record)
+    if manifest is None:
         return options is None
-    if options not in (None, _options(manifest)) or manifest["list"] != digest_of_list(images):
+    if options not in (None, manifest["options"]) or manifest["list"] != digest_of_list(images):
         return False
-    return digest_of_files(images, _options(manifest).root) in (None, manifest["images"])
+    return digest_of_files(images, manifest["options"].root) in (None, manifest["images"])
 
 
 def _same_indices(images):
@@ -83,8 +84,13 @@ def _same_indices(images):
         return False
 
 
-def _options(manifest):
-    return Options(**manifest["options"])
+def _own_manifest(record):
+    """The manifest of a record that was packed here, with its `Options`; else None."""
+    manifest = read_manifest(record)
+    try:
+        return {"list": manifest["list"], "images": manifest["images"], "options": Options(**manifest["options"])}
+    except (KeyError, TypeError):
+        return None
 
 
 def ensure_packed(images, threads=4):
@@ -105,8 +111,8 @@ def _options_before(images):
         with open(_journal(images.record), encoding="utf-8") as journal:
             return Options(**json.loads(journal.readline())[1])
     except (OSError, ValueError, TypeError, IndexError):
-        manifest = read_manifest(images.record)
-        return _options(manifest) if "list" in manifest else Options()
+        manifest = _own_manifest(images.record)
+        return manifest["options"] if manifest else Options()
 
 
 def pack(images, threads=4, options=None, progress=True, resume=False, overwrite=False):
@@ -145,7 +151,7 @@ def locked(images):
 
 def _pack(images, threads, options, progress, resume, overwrite=False):
     record = images.record
-    if record.exists() and not overwrite and "list" not in read_manifest(record):
+    if record.exists() and not overwrite and _own_manifest(record) is None:
         raise InputError(f"{record}: not known to be packed from {images.path} (no {manifest_path(record).name} speaks "
                          "of it), so it is not overwritten. Move it away to have the list packed, or give the list "
                          "whose indices it holds.")
@@ -204,6 +210,8 @@ def _load(file, options):
     """What is packed of a file, its stamp, whether it was encoded anew; or an InputError."""
     try:
         before = stamp(file)
+        if not os.path.isfile(file):
+            raise InputError("not a file that holds an image")
         data = Path(file).read_bytes()
         image = _encoded(data, options)
         if stamp(file) != before or len(data) != before[0]:
@@ -228,7 +236,10 @@ def _encoded(data, options):
     elif keep:
         return data
     kind = {"jpg": ".jpg", "png": ".png", "as-is": ".jpg" if data.startswith(b"\xff\xd8") else ".png"}[options.encoding]
-    return cv2.imencode(kind, image, [cv2.IMWRITE_JPEG_QUALITY, options.quality])[1].tobytes()
+    success, encoded = cv2.imencode(kind, image, [cv2.IMWRITE_JPEG_QUALITY, options.quality])
+    if not success:
+        raise InputError(f"{width} × {height} pixels cannot be encoded as {kind}")     # a JPEG holds 65500 a side
+    return encoded.tobytes()
 
 
 def _journal(record):
@@ -237,7 +248,8 @@ def _journal(record):
 
 class _Partial:
     """A record that is being packed: the file and its journal, a line of which is index, beginning and end in the
-    record, size and time of the image file. Killed, it stays; an exception deletes it, but Ctrl-C does not."""
+    record, size and time of the image file, checksum of the record. Killed, it stays; an exception deletes it, but
+    Ctrl-C does not."""
 
     def __init__(self, images, files, options, resume):
         self._images, self._options = images, options
@@ -247,21 +259,26 @@ class _Partial:
         self.entries = self._kept(files) if resume else []
 
     def _kept(self, files):
-        """The journal's entries up to the first that is torn, or whose image file has changed."""
+        """The journal's entries up to the first that is torn, whose record is, or whose image file has changed."""
         entries = []
         try:
             title, *lines = self._journal_path.read_text(encoding="utf-8").split("\n")[:-1]
-            written = self._path.stat().st_size
             if title != self._title:
                 return []
-            for line, index, file in zip(lines, self._images.indices.tolist(), files):
-                entry = json.loads(line)
-                if entry[0] != index or entry[2] > written or entry[3:] != stamp(file):
-                    break
-                entries.append(entry)
-        except (OSError, ValueError):
-            pass
+            with open(self._path, "rb") as record:
+                for line, index, file in zip(lines, self._images.indices.tolist(), files):
+                    entry = json.loads(line)
+                    data = record.read(entry[2] - record.tell())
+                    if entry != self._entry(index, entry[1], data, stamp(file)):
+                        break
+                    entries.append(entry)
+        except (OSError, ValueError, TypeError, IndexError):
+            pass        # a file that is not there, a line that is not ours
         return entries
+
+    @staticmethod
+    def _entry(index, start, data, file_stamp):
+        return [index, start, start + len(data), *file_stamp, zlib.crc32(data)]
 
     def __enter__(self):
         self._record = open(self._path, "ab")
@@ -278,29 +295,28 @@ class _Partial:
 
     def add(self, index, data, file_stamp):
         """One more record."""
-        start = self._end()
         self._record.write(data)
-        self.entries.append([index, start, start + len(data), *file_stamp])
+        self.entries.append(self._entry(index, self._end(), data, file_stamp))
         self._waiting.append(self.entries[-1])
         if len(self._waiting) == _TOGETHER:
             self._flush()
 
     def _flush(self):
         self._record.flush()
-        os.fsync(self._record.fileno())
         self._journal.write("".join(f"{json.dumps(entry)}\n" for entry in self._waiting))
         self._journal.flush()
         self._waiting = []
 
     def finish(self):
         """Give the files their names: index and manifest first, the record last."""
-        self._flush()
+        self._record.flush()
+        os.fsync(self._record.fileno())
         record = self._images.record
         with replacing(manifest_path(record)) as manifest, replacing(record.with_suffix(".idx")) as index:
             write_index(index, [entry[:2] for entry in self.entries])
             write_manifest(manifest, dict(
                 bytes=self._end(), count=len(self.entries), list=digest_of_list(self._images),
-                images=digest(entry[3:] for entry in self.entries), options=dataclasses.asdict(self._options),
+                images=digest(entry[3:5] for entry in self.entries), options=dataclasses.asdict(self._options),
                 checked=[stamp(self._path), stamp(index)]))
             record.unlink(missing_ok=True)      # an old record must not stand beside the new index
         os.replace(self._path, record)

@@ -97,7 +97,26 @@ def test_monitor_test_io_benchmark_and_no_checkpoint(data, command, tmp_path):
     assert tree(tmp_path / "m") == ["x-run", *(f"x-run/{name}" for name in ("lock", "log.txt", "settings.json",
                                                                             "summary.csv"))]
     done = command("fine_tune.py", *NEW_NETWORK, *SMALL, "--data-dir", data, "--test-io", 1)
-    assert "images/s" in done.stdout
+    assert re.search(r"reading [\d.]+ images/s, raw decoder [\d.]+, computing [\d.]+: (reading|computing) limits",
+                     done.stdout)
+
+
+def test_files_can_be_read_without_packing(data, command):
+    def losses(*flags):
+        said = command("fine_tune.py", *STAGE0, "--data-dir", data, *flags).stderr
+        return re.findall(r"(?:loss|accuracy) [\d.]+%?", said)
+
+    before = tree(data)
+    from_files = losses("--read", "files")
+    assert tree(data) == before
+    assert from_files == losses() and from_files and "val.rec" in tree(data)
+
+
+def test_too_few_images_for_a_batch_are_told_before_packing(data, command):
+    before = tree(data)
+    flags = [40 if flag == 8 else flag for flag in STAGE0]
+    assert "source.lst: 24 images; a batch takes 40" in fails(command, *flags, "--data-dir", data)
+    assert tree(data) == before
 
 
 def test_start_up_says_when_the_rate_really_drops(stage0, data, command):

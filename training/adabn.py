@@ -11,6 +11,7 @@ from base.errors import InputError
 from base.framework import mx
 from symbols import features_block
 from training.checkpoint import Checkpoint
+from training.devices import to_devices
 
 _SOFTMAX = ("SoftmaxOutput", "Softmax", "softmax", "SoftmaxActivation")
 
@@ -104,7 +105,7 @@ def adapt(checkpoint, batches, device, layers=None, statistics="image"):
     predictions = []
     batches.reset()
     for batch in batches:
-        scores, *values = net(batch.data[0].as_in_context(device))
+        scores, *values = net(*to_devices(batch.data[0], [device]))
         for moments, value in zip(means, values[0::2]):
             moments.add(value.asnumpy())
         for moments, value in zip(withins, values[1::2]):

@@ -3,8 +3,6 @@ import ctypes
 import os
 import sys
 import threading
-import time
-import weakref
 
 from base.framework import mx
 
@@ -27,27 +25,27 @@ def end_with(peers, store, me):
     store : KVStore
     me : str
         Name of this process.
+
+    Returns: Event to set when the store is no more.
     """
 
-    weak = weakref.ref(store)       # freeing the store is what ends its threads; a process that does not, aborts
+    left = threading.Event()
 
     def watch():
-        while True:
-            time.sleep(5)       # by the first time the store is connected, or says that nobody is dead
+        while not left.wait(5):     # by the first time the store is connected, or says that nobody is dead
             for name, node in peers.items():
-                if _is_silent(weak, node):
+                if _is_silent(store, node):
                     print(f"{me}: nothing heard of {name} for {TIMEOUT} s; giving up. --resume goes on from what was "
                           "saved last.", file=sys.stderr, flush=True)
                     os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
+    return left
 
 
-def _is_silent(weak, node):
-    store = weak()
+def _is_silent(store, node):
     silent = ctypes.c_int()
-    if store is not None:
-        mx.base.check_call(mx.base._LIB.MXKVStoreGetNumDeadNode(store.handle, node, ctypes.byref(silent), TIMEOUT))
+    mx.base.check_call(mx.base._LIB.MXKVStoreGetNumDeadNode(store.handle, node, ctypes.byref(silent), TIMEOUT))
     return bool(silent.value)
 
 

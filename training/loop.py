@@ -6,6 +6,7 @@ import zlib
 
 from base.errors import InputError, Stopped
 from base.framework import mx
+from training.devices import to_devices
 from training.evaluate import evaluate
 from training.frozen import frozen_below
 from training.progress import EpochProgress, log
@@ -177,8 +178,7 @@ def _stopped(stop, run, store):
 
 
 def _forward_backward(forward, objective, batch, devices):
-    images = mx.gluon.utils.split_and_load(batch.data[0], devices)
-    labels = mx.gluon.utils.split_and_load(batch.label[0], devices)
+    images, labels = to_devices(batch.data[0], devices), to_devices(batch.label[0], devices)
     with mx.autograd.record():
         outputs = [objective(*forward(x), y) for x, y in zip(images, labels)]
     mx.autograd.backward([loss for loss, _ in outputs])

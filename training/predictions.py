@@ -9,6 +9,7 @@ from tqdm import tqdm
 from base.errors import InputError
 from base.files import replacing
 from base.framework import mx
+from training.devices import to_devices
 
 
 def predict(scores, batches, device, top_k):
@@ -33,7 +34,7 @@ def predict(scores, batches, device, top_k):
     probabilities = np.full((batches.num_images, top_k), np.nan, np.float32)
     with tqdm(total=batches.num_images, unit=" images", disable=None, file=sys.stderr) as bar:
         for batch in batches:
-            p = mx.nd.softmax(scores(batch.data[0].as_in_context(device))).asnumpy()
+            p = mx.nd.softmax(scores(*to_devices(batch.data[0], [device]))).asnumpy()
             ranked = np.argsort(-p, axis=1, kind="stable")[:, :top_k]
             classes[list(batch.index)] = ranked
             probabilities[list(batch.index)] = np.take_along_axis(p, ranked, axis=1)

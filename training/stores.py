@@ -1,4 +1,5 @@
 """How gradients of several devices, and of several machines, are summed."""
+import atexit
 import os
 from dataclasses import dataclass, field
 
@@ -56,7 +57,7 @@ class Store:
             optimizer.set_wd_mult({index: parameter.wd_mult for index, parameter in ordered})
             optimizer.lr_scheduler = Shared(optimizer.lr_scheduler, self.num_workers)
             optimizer.begin_num_update = optimizer.num_update = optimizer.begin_num_update * self.num_workers
-        return mx.gluon.Trainer(parameters, optimizer, kvstore=self.store, update_on_kvstore=self.asynchronous)
+        return _Trainer(parameters, optimizer, kvstore=self.store, update_on_kvstore=self.asynchronous)
 
     def agree(self, net, trainer):
         """Make the network the same on all workers: the parameters of asynchronous servers, and the mean of the
@@ -132,6 +133,18 @@ class Store:
             self.store._barrier()
 
 
+class _Trainer(mx.gluon.Trainer):
+    """Lets no gradient go before the first parameters have come.
+
+    Nothing else keeps MXNet from it: a worker that is slow to fetch a parameter now and then got the sum of the
+    first gradients in its place.
+    """
+
+    def _init_params(self):
+        super()._init_params()
+        mx.nd.waitall()
+
+
 # A process that shares with nobody.
 ALONE = Store("device")
 
@@ -153,5 +166,13 @@ def open_store(name):
                          f"{os.environ.get('DMLC_ROLE', 'not set')}). Start the command by tools/launch.py, or use "
                          "--kv-store device on one machine.")
     store = mx.kv.create(name)
-    end_with(SCHEDULER, store, f"worker {store.rank}")
+    atexit.register(_free, store, end_with(SCHEDULER, store, f"worker {store.rank}"))
     return Store(store, store.num_workers, store.rank)
+
+
+def _free(store, left):
+    """Leave the parameter server; MXNet does so when nothing refers to the store any more, and dies with ``terminate
+    called without an active exception`` at the end of a process where something still does."""
+    mx.base.check_call(mx.base._LIB.MXKVStoreFree(store.handle))
+    left.set()
+    type(store).__del__ = lambda self: None

@@ -1,0 +1,377 @@
+"""Several devices and several processes, started and watched by tools/launch.py."""
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import NEW_NETWORK, ROOT, SMALL, make_data, make_domain
+
+from base.errors import InputError
+from base.framework import mx
+from iters import Augmentation, DualIter, RecordIter, read_list
+from symbols import JMMDLoss, TransferNet, TransferObjective, features_block, resnet
+from tools.im2rec_helpers import ensure_dealt, ensure_packed
+from tools.launch import members
+from training import devices
+from training.checkpoint import parameter_file, read_parameters, saved_epochs
+from training.loop import fit, prepare
+from training.schedule import Shared, StepSchedule
+from training.stores import open_store
+from training.summary import read_summary
+
+# `make test-long` asks for 10.
+REPETITIONS = int(os.environ.get("REPETITIONS", 1))
+
+
+class Launched:
+    """A launcher with all its processes, output in a file."""
+
+    def __init__(self, folder, flags, command, environment):
+        self.log = folder / f"launch-{time.monotonic_ns()}.txt"
+        with open(self.log, "w") as out:
+            self.process = subprocess.Popen(
+                [sys.executable, str(ROOT / "tools" / "launch.py"), *map(str, flags), "--", *map(str, command)],
+                cwd=folder, env={**os.environ, **environment}, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+        self.seen = set()
+
+    def family(self):
+        """Process ids of the launcher's living descendants, and of those that were seen to be so, with role."""
+        status, children = {}, {}
+        for entry in Path("/proc").glob("[0-9]*"):
+            try:
+                fields = (entry / "stat").read_text().rpartition(")")[2].split()
+                environment = (entry / "environ").read_bytes().split(b"\0")
+                name = (entry / "cmdline").read_bytes().partition(b"\0")[0]
+            except (OSError, ValueError):
+                continue
+            if fields[0] == "Z":
+                continue
+            pid = int(entry.name)
+            roles = [line[10:].decode() for line in environment if line.startswith(b"DMLC_ROLE=")]
+            status[pid] = roles[0] if roles and b"python" in name else "keeper"
+            children.setdefault(int(fields[1]), []).append(pid)
+        young = [self.process.pid]
+        while young:
+            young = [pid for parent in young for pid in children.get(parent, [])]
+            self.seen.update(young)
+        return {pid: status[pid] for pid in self.seen & status.keys()}
+
+    def wait_for(self, text, seconds=120):
+        deadline = time.monotonic() + seconds
+        while text not in self.log.read_text():
+            assert time.monotonic() < deadline and self.process.poll() is None, self.log.read_text()
+            time.sleep(0.1)
+
+    def end(self, expect=0, seconds=150):
+        code = self.process.wait(seconds)
+        text = self.log.read_text()
+        assert code == expect, text
+        deadline = time.monotonic() + 10
+        while self.family() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert not self.family(), text
+        return text
+
+
+@pytest.fixture
+def launch(tmp_path):
+    """Start `tools/launch.py FLAGS -- COMMAND`; nothing of it outlives the test."""
+    launched = []
+
+    def start(flags, command, **environment):
+        launched.append(Launched(tmp_path, flags, command, environment))
+        return launched[-1]
+
+    yield start
+    for one in launched:
+        family = one.family()
+        one.process.kill()
+        one.process.wait()
+        for pid in family:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+
+
+def script(folder, text):
+    """A worker's program that can import ours, under a path with a blank."""
+    path = folder / "a worker.py"
+    path.write_text(f"import sys\nsys.path[:0] = [{str(ROOT)!r}, {str(ROOT / 'tests')!r}]\n{text}")
+    return [sys.executable, path]
+
+
+class Several(mx.io.DataIter):
+    """The given batches, every epoch."""
+
+    def __init__(self, images, labels):
+        super().__init__(len(images[0]))
+        self._batches = [mx.io.DataBatch([mx.nd.array(x)], [mx.nd.array(y)], pad=0) for x, y in zip(images, labels)]
+        self.batches_per_epoch, self.num_images = len(images), images.shape[0] * images.shape[1]
+        self.provide_data = [mx.io.DataDesc("data", images.shape[1:])]
+        self.provide_label = [mx.io.DataDesc("softmax_label", labels.shape[1:])]
+        self.set_epoch(0)
+
+    def set_epoch(self, epoch):
+        self._left = iter(self._batches)
+
+    def skip(self, count):
+        assert not count
+
+    def next(self):
+        return next(self._left)
+
+
+def train(store, num_devices, folder):
+    """Five updates with JMMD on 16 images, divided among workers and devices; the first worker writes what came out."""
+    rng = np.random.default_rng(0)
+    images = rng.uniform(0, 255, (2, 5, 8, 3, 16, 16)).astype(np.float32)
+    labels = np.stack([np.tile(np.arange(8) % 3, (5, 1)), np.full((5, 8), 9999)])
+    each = 8 // store.num_workers
+    mine = slice(store.rank * each, (store.rank + 1) * each)
+    batches = DualIter(*(Several(x[:, mine], y[:, mine]) for x, y in zip(images, labels)), num_devices)
+    mx.random.seed(0)
+    net = TransferNet(features_block(resnet(8, (3, 16, 16))), 3)
+    results = fit(net, TransferObjective(JMMDLoss(), 2.0, joint=True), batches,
+                  [mx.cpu(i) for i in range(num_devices)], StepSchedule(0.01, 0.5, [3]), 1, wd=0.01, kvstore=store)
+    assert results[0].updates == 5
+    if store.rank == 0:
+        np.savez(folder / "results.npz", loss=results[0].loss, transfer=results[0].transfer_loss,
+                 **{name: np.mean([copy.asnumpy() for copy in parameter.list_data()], axis=0)
+                    for name, parameter in net.collect_params().items()})
+
+
+def trained_by(launch, folder, store, num_workers):
+    """The results of `train` in this many processes."""
+    command = script(folder, f"""
+from pathlib import Path
+from test_distributed import train
+from training.stores import open_store
+with open_store({store!r}) as store:
+    train(store, 1, Path({str(folder)!r}))
+""")
+    launch(["-n", num_workers, "-s", 2], command).end()
+    return dict(np.load(folder / "results.npz"))
+
+
+def trained_here(folder, num_devices):
+    train(open_store("device"), num_devices, folder)
+    return dict(np.load(folder / "results.npz"))
+
+
+def assert_equal(found, wanted, start):
+    for name, value in wanted.items():
+        if name == "bn_data_gamma":     # fixed at 1, whatever is written there
+            continue
+        moved = np.abs(value - start.get(name, 0)).max()
+        np.testing.assert_allclose(found[name], value, rtol=0, atol=1e-5 * moved, err_msg=name)
+
+
+@pytest.fixture
+def start():
+    """The parameters that `train` begins with."""
+    mx.random.seed(0)
+    net = TransferNet(features_block(resnet(8, (3, 16, 16))), 3)
+    prepare(net, [mx.cpu(0)])
+    net(mx.nd.zeros((1, 3, 16, 16)))
+    return {name: parameter.data().asnumpy() for name, parameter in net.collect_params().items()
+            if parameter.grad_req != "null"}
+
+
+def test_two_workers_equal_two_devices(launch, tmp_path, start):
+    wanted = trained_here(tmp_path, 2)
+    for _ in range(REPETITIONS):
+        (tmp_path / "results.npz").unlink()
+        assert_equal(trained_by(launch, tmp_path, "dist_sync", 2), wanted, start)
+
+
+def test_servers_that_update_do_as_the_loop_does(launch, tmp_path, start):
+    wanted = trained_here(tmp_path, 1)
+    assert_equal(trained_by(launch, tmp_path, "dist_async", 1), wanted, start)
+
+
+@pytest.mark.parametrize("store", ["dist_sync", "dist_async"])
+def test_figures_are_summed_exactly_and_alike(launch, tmp_path, store):
+    command = script(tmp_path, """
+from training.stores import open_store
+from base.framework import mx
+with open_store(sys.argv[1]) as store:
+    if store.asynchronous:
+        store.store.set_optimizer(mx.optimizer.SGD())
+    for i in range(3):
+        print(store.sum([1e9 + 1 + store.rank, 1 / 3, i, -1e-300]).tolist(), store.sum([[float("inf")]]).tolist())
+    print(store.anybody(store.rank == 1), store.anybody(False))
+""")
+    text = launch(["-n", 2], [*command, store]).end()
+    for i in range(3):
+        assert text.count(f"[2000000003.0, {2 / 3}, {2.0 * i}, -2e-300] [[inf]]") == 2
+    assert text.count("True False") == 2
+
+
+def fine_tune(folder, *flags):
+    return [sys.executable, ROOT / "fine_tune.py", *SMALL, *NEW_NETWORK, "--kv-store", "dist_sync", "--data-dir",
+            folder / "data", *flags]
+
+
+def test_killed_processes_are_named_and_the_run_goes_on_as_if_nothing_had_been(launch, tmp_path):
+    make_domain(make_data(tmp_path / "data"), "source", [i % 3 for i in range(135)], seed=5)
+    launch(["-n", 2, "-s", 2], fine_tune(tmp_path, "--model-prefix", tmp_path / "whole", "--num-epochs", 40)).end()
+    flags = ["--model-prefix", tmp_path / "killed", "--resume", "--num-epochs"]
+    done = 0
+    for role in ("worker", "server", "scheduler"):
+        run = launch(["-n", 2, "-s", 2], fine_tune(tmp_path, *flags, 100000))
+        run.wait_for(f"epoch {done + 2}:")
+        os.kill(next(pid for pid, its in run.family().items() if its == role), signal.SIGKILL)
+        killed = time.monotonic()
+        text = run.end(expect=1, seconds=60)
+        print(f"{role} killed: all ended after {time.monotonic() - killed:.1f} s")
+        assert re.search(rf"launch.py: {role}( \d)? was killed by SIGKILL; stopping the others", text)
+        done = saved_epochs(tmp_path / "killed")[-1]
+    run = launch(["-n", 2, "-s", 2], fine_tune(tmp_path, *flags, 100000))
+    run.wait_for(f"epoch {done + 2}:")
+    run.process.send_signal(signal.SIGTERM)
+    assert run.end(expect=3).count("fine_tune.py: SIGTERM") == 2
+    last = saved_epochs(tmp_path / "killed")[-1] + 1
+    launch(["-n", 2, "-s", 2], fine_tune(tmp_path, *flags, last)).end()
+    whole, killed = (read_parameters(parameter_file(tmp_path / name, last)) for name in ("whole", "killed"))
+    for name, value in whole.items():
+        if name.startswith("arg:"):
+            assert (killed[name].asnumpy() == value.asnumpy()).all(), name
+        else:       # averaged over the workers once more, where the run was stopped
+            np.testing.assert_allclose(killed[name].asnumpy(), value.asnumpy(), rtol=1e-4, atol=1e-5)
+    whole, killed = (read_summary(tmp_path / f"{name}-run" / "summary.csv")[:last] for name in ("whole", "killed"))
+    assert [row["validation_accuracy"] for row in whole] == [row["validation_accuracy"] for row in killed]
+
+
+def test_nothing_outlives_a_killed_launcher(launch):
+    run = launch(["-n", 1], ["sh", "-c", "echo ready; sleep 600 & wait"])
+    run.wait_for("ready")
+    assert len(run.family()) >= 7       # three keepers and what they keep
+    run.process.kill()
+    run.end(expect=-signal.SIGKILL)
+
+
+def test_a_worker_that_cannot_go_on_ends_the_run_with_its_code(launch, tmp_path):
+    command = script(tmp_path, """
+from training.stores import open_store
+with open_store("dist_sync") as store:
+    if store.rank == 1:
+        sys.exit(2)
+    store.barrier()
+""")
+    assert "launch.py: worker 1 ended with exit code 2; stopping the others" in launch(["-n", 2], command).end(expect=2)
+
+
+def test_ssh_gets_folder_environment_and_command_as_they_are(launch, tmp_path):
+    ssh = tmp_path / "bin" / "ssh"
+    ssh.parent.mkdir()
+    ssh.write_text("""#!/bin/sh
+# Like ssh -G, or like ssh to this machine: the login shell gets the command, in another folder, with little else.
+if [ "$1" = -G ]; then echo "hostname 127.0.0.1"; exit; fi
+while [ "$1" = -o ]; do shift 2; done
+echo "$1" >> "$SSH_LOG"; shift
+cd / && exec env -i PATH="$PATH" HOME="$HOME" sh -c "$*"
+""")
+    ssh.chmod(0o755)
+    hosts = tmp_path / "hosts"
+    hosts.write_text("alpha\nuser@beta   # the second\n")
+    command = script(tmp_path, """
+import os
+from training.stores import open_store
+with open_store("dist_sync") as store:
+    print(store.sum([1]), sys.argv[1:], os.getcwd(), os.environ["GREETING"], os.environ.get("SSH_LOG"))
+""")
+    odd = "it's $HOME; \"two words\""
+    log = tmp_path / "ssh.txt"
+    text = launch(["-n", 2, "-s", 2, "-H", hosts, "--env", "GREETING"], [*command, odd],
+                  PATH=f"{ssh.parent}:{os.environ['PATH']}", SSH_LOG=str(log), GREETING="good day").end()
+    assert sorted(log.read_text().split()) == ["alpha", "alpha", "user@beta", "user@beta"]
+    assert text.count(f"[2.] {[odd]} {tmp_path} good day None") == 2
+    assert "worker 0 on " in text and "worker 1 on " in text
+
+
+@pytest.mark.parametrize("flags, message", [
+    (["-n", 1, "-H", "no.such.host.invalid"], "-H names no.such.host.invalid"),
+    (["-n", 1, "-H", "a,,b"], "-H is 'a,,b'; expected host names"),
+    (["-n", 1, "--env", "NOT_SET_ANYWHERE"], "--env NOT_SET_ANYWHERE: no such variable here"),
+    (["-n", 0], "'-n'"),
+    (["-n", 1, "--port", 70000], "'--port'"),
+])
+def test_bad_flags_of_the_launcher(command, flags, message):
+    assert message in command("tools/launch.py", *flags, "--", "true", expect=2).stderr
+
+
+def test_numbers_are_ranks():
+    # ps-lite sorts by address, descending as text, and then by port.
+    processes = members(["work"], 3, 2, ["127.0.0.1", "127.0.0.2"], address="10.0.0.9")
+    assert [str(process) for process in processes[:3]] == ["scheduler", "server 0 on 127.0.0.2",
+                                                           "server 1 on 127.0.0.1"]
+    workers = [process.environment for process in members(["work"], 4, 1)[-4:]]
+    assert [environment["DMLC_NUM_WORKER"] for environment in workers] == [4] * 4
+    ports = [environment["PORT"] for environment in workers]
+    assert ports == sorted(ports)
+
+
+@pytest.mark.parametrize("count, num_workers", [(24, 2), (25, 3), (9, 4), (23, 8)])
+def test_workers_read_equal_and_fair_parts(tmp_path, count, num_workers):
+    images = read_list(make_domain(tmp_path, "source", [3 * i // count for i in range(count)]))     # sorted by class
+    ensure_packed(images)
+    dealt = ensure_dealt(images, num_workers)
+    written = dealt.record.stat().st_mtime_ns
+    assert ensure_dealt(images, num_workers).record.stat().st_mtime_ns == written
+    for rank in range(num_workers):
+        part = RecordIter(dealt, 1, (3, 16, 16), Augmentation().validation(16), True, 1, 0, num_workers, rank)
+        assert part.batches_per_epoch == count // num_workers
+        labels = []
+        for batch in part:
+            labels.append(int(batch.label[0].asscalar()))
+            assert batch.data[0].mean((0, 2, 3)).asnumpy().argmax() == labels[-1]      # as make_domain paints them
+        wanted = images.labels[rank:count - count % num_workers:num_workers]
+        assert sorted(labels) == sorted(wanted.tolist())
+
+
+@pytest.mark.parametrize("num_workers", [3, 4])
+def test_workers_have_equally_many_batches_of_a_list_that_was_not_dealt(tmp_path, num_workers):
+    images = read_list(make_domain(tmp_path, "source", range(10)))
+    ensure_packed(images)
+    counts = set()
+    for rank in range(num_workers):
+        part = RecordIter(images, 1, (3, 16, 16), Augmentation().validation(16), True, 1, 0, num_workers, rank)
+        counts.add(len(list(part)))
+        assert counts == {part.batches_per_epoch}
+
+
+@pytest.mark.parametrize("count, num_workers", [(9, 2), (9, 4), (5, 4)])
+def test_workers_validate_every_image_once(tmp_path, count, num_workers):
+    images = read_list(make_domain(tmp_path, "val", range(count)))
+    ensure_packed(images)
+    seen = []
+    for rank in range(num_workers):
+        part = RecordIter(images, 2, (3, 16, 16), Augmentation().validation(16), False, 1, 0, num_workers, rank)
+        for batch in part:
+            labels = batch.label[0].asnumpy().astype(int).tolist()
+            seen += labels[:len(labels) - batch.pad]
+    assert seen == list(range(count))
+
+
+def test_a_shared_schedule_counts_the_updates_of_all_workers():
+    schedule = Shared(StepSchedule(1.0, 0.5, [2]), 3)
+    assert [schedule(update) for update in (1, 6, 7, 12)] == [1.0, 1.0, 0.5, 0.5]
+
+
+def test_a_gpu_with_too_little_memory_is_refused(monkeypatch):
+    net = TransferNet(mx.gluon.SymbolBlock(
+        mx.sym.Flatten(mx.sym.Convolution(mx.sym.var("data"), kernel=(1, 1), num_filter=5, no_bias=True, name="c")),
+        mx.sym.var("data")), 3)
+    # Weights: 5 × 3 × 1 × 1 and 3 × (5 · 4 · 4) and 3; the convolution's output: 2 × 5 × 4 × 4.
+    assert devices.memory_needed(net, (2, 3, 4, 4)) == 4 * (3 * (15 + 240 + 3) + 160)
+    monkeypatch.setattr(mx.context, "gpu_memory_info", lambda number: ((2**31, 2**33), (2**30, 2**33))[number])
+    devices.check_memory([mx.gpu(0), mx.gpu(1)], 2**30)
+    devices.check_memory([mx.cpu(0)], 2**60)
+    with pytest.raises(InputError, match="GPU 1, of whose 8.0 GiB 1.0 are free; this network .* takes 1.5"):
+        devices.check_memory([mx.gpu(0), mx.gpu(1)], 3 * 2**29)
