@@ -57,8 +57,8 @@ def get_zoo_model(name, folder="model", mirror=None, progress=True):
     except Unavailable as error:
         raise Unavailable(
             f"{error}\nIf the site is gone: whoever has used this network with gluoncv has it as {file}.params in "
-            "~/.mxnet/models, where it is looked for. Name a folder with that file by --mirror, or a folder or site that has "
-            f"gluon/models/{file}.zip. Weights of PyTorch serve too: tools/import_weights.py. "
+            "~/.mxnet/models, where it is looked for. Name a folder with that file by --mirror, or a folder or site "
+            f"that has gluon/models/{file}.zip. Weights of PyTorch serve too: tools/import_weights.py. "
             "See docs/models.md.") from None
     parameters = archive.with_suffix(".params")
     try:

@@ -283,7 +283,8 @@ def test_a_network_of_gluoncvs_zoo_becomes_a_checkpoint(zoo, tmp_path, monkeypat
 
 
 @pytest.mark.parametrize("content, message", [
-    (b"<html>", "sent something else than cifar_resnet20_v1-"), (None, "there is no such file.\nIf the site is gone: .*~/.mxnet/models")])
+    (b"<html>", "sent something else than cifar_resnet20_v1-"),
+    (None, "there is no such file.\nIf the site is gone: .*~/.mxnet/models")])
 def test_what_is_no_network_of_the_zoo_is_refused(zoo, tmp_path, content, message):
     site, name, _, _ = zoo
     site.files.clear()
