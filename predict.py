@@ -8,10 +8,11 @@ from base.files import writable_folder
 from base.flags import numbers
 from iters import ListedIter, read_list
 from iters.listed import centre_crop
+from records.listing import read_classes
 from training import adabn
 from training.checkpoint import load_checkpoint
 from training.devices import find_devices
-from training.predictions import predict, read_class_names, write_predictions
+from training.predictions import predict, write_predictions
 from training.progress import log, log_to_stderr
 
 
@@ -53,7 +54,10 @@ def run(model, epoch, lst, out, top_k, classes, image_shape, batch_size, gpu, th
     if top_k is not None and top_k > num_classes:
         raise InputError(f"--top-k is {top_k}, and {checkpoint.name} has {num_classes} classes; choose at most that "
                          "many.")
-    names = classes and read_class_names(classes, num_classes)
+    names = classes and read_classes(classes)
+    if names and len(names) != num_classes:
+        raise InputError(f"{classes}: {len(names)} classes, and {checkpoint.name} has {num_classes}; expected a name a "
+                         "line, that of class 0 first.")
     log.info("%d images of %d × %d pixels, %d classes", len(images), *shape[1:], num_classes)
 
     bad = []

@@ -1,15 +1,15 @@
 """Predictions for images without labels."""
 import csv
-import re
+from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import make_domain
 
+from base.errors import InputError
 from base.framework import mx
-from iters import Augmentation, ListedIter, RecordIter, read_list, write_list
+from iters import ListedIter, read_list, write_list
 from iters.listed import centre_crop
-from records import ensure_packed
+from predict import main
 from symbols import image_shape_of
 from training.checkpoint import load_checkpoint
 
@@ -17,16 +17,6 @@ from training.checkpoint import load_checkpoint
 def read_csv(path):
     with open(path, newline="", encoding="utf-8") as file:
         return list(csv.reader(file))
-
-
-@pytest.mark.parametrize("height, width", [(16, 16), (16, 24), (32, 16)])
-def test_images_are_prepared_as_for_validation(tmp_path, height, width):
-    images = read_list(make_domain(tmp_path, "val", [0, 1, 2], side=30, suffix=".png"))
-    ensure_packed(images)
-    packed = RecordIter(images, 3, (3, height, width), Augmentation().validation(max(height, width)), False).next()
-    listed = ListedIter(images, 3, centre_crop(height, width)).next()
-    assert np.abs(packed.data[0].asnumpy() - listed.data[0].asnumpy()).max() <= 1
-    np.testing.assert_array_equal(packed.label[0].asnumpy(), listed.label[0].asnumpy())
 
 
 def test_a_list_without_labels_is_classified_in_its_order(stage0, data, command, tmp_path):
@@ -41,15 +31,16 @@ def test_a_list_without_labels_is_classified_in_its_order(stage0, data, command,
     assert image_shape_of(checkpoint.symbol) == (3, 16, 16)
     net = checkpoint.classifier("flatten0", 3)
     net.initialize()
-    pixels = mx.nd.concat(*(batch.data[0] for batch in ListedIter(images, 4, centre_crop(16, 16))), dim=0)
+    batches = ListedIter(images, 4, centre_crop(16, 16))
+    pixels = mx.nd.concat(*(batch.data[0] for batch in batches), dim=0).astype("float32")
     wanted = mx.nd.softmax(net(pixels)[1]).asnumpy()
     labels = np.array([row[1::2] for row in rows], int)
     np.testing.assert_array_equal(labels, np.argsort(-wanted, axis=1))
     np.testing.assert_allclose(np.array([row[2::2] for row in rows], float),
                                np.take_along_axis(wanted, labels, axis=1), atol=1e-5)
 
-    command("predict.py", "--model", stage0, "--epoch", 1, "--lst", images.path, "--out", out, "--top-k", 1,
-            "--classes", tmp_path / "classes.txt")
+    main(["--model", str(stage0), "--epoch", "1", "--lst", str(images.path), "--out", str(out), "--top-k", "1",
+          "--classes", str(tmp_path / "classes.txt")], standalone_mode=False)
     assert [row[1] for row in read_csv(out)[1:]] == [names[label] for label in labels[:, 0]]
 
 
@@ -68,15 +59,16 @@ def test_unreadable_images_are_named_and_cost_no_other_prediction(stage0, data, 
 
 @pytest.mark.parametrize("flags, problem", [
     (["--top-k", 4], "--top-k is 4, and .* has 3 classes"),
-    (["--classes", "two.txt"], "two.txt: 2 lines; the network has 3 classes"),
+    (["--classes", "two.txt"], "two.txt: 2 classes, and .* has 3; expected"),
     (["--classes", "none.txt"], "none.txt: cannot be read"),
     (["--image-shape", "3,2"], "--image-shape is '3,2'"),
     (["--out", "two.txt/p.csv"], "--out: the folder two.txt cannot be written"),
     (["--epoch", 4], "no such checkpoint; of the prefix .* there are the epochs 1"),
 ])
-def test_what_cannot_be_predicted_is_refused(stage0, data, command, tmp_path, flags, problem):
-    (tmp_path / "two.txt").write_text("a\nb\n")
-    said = command("predict.py", "--model", stage0, "--epoch", 1, "--lst", data / "target.lst", *flags, cwd=tmp_path,
-                   expect=2).stderr
-    assert re.search(problem, said), said
-    assert not (tmp_path / "predictions.csv").exists()
+def test_what_cannot_be_predicted_is_refused(stage0, data, tmp_path, monkeypatch, flags, problem):
+    monkeypatch.chdir(tmp_path)
+    Path("two.txt").write_text("a\nb\n")
+    with pytest.raises(InputError, match=problem):
+        main(["--model", str(stage0), "--epoch", "1", "--lst", str(data / "target.lst"), *map(str, flags)],
+             standalone_mode=False)
+    assert not Path("predictions.csv").exists()

@@ -1,12 +1,10 @@
 """What a trained network says about images without labels, and the file it goes to."""
 import csv
 import sys
-from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
-from base.errors import InputError
 from base.files import replacing
 from base.framework import mx
 from training.devices import to_devices
@@ -55,17 +53,3 @@ def write_predictions(path, files, classes, probabilities, names=None):
             fields = [(names[label] if names else label, f"{p:.6g}") if label >= 0 else ("", "")
                       for label, p in zip(labels, ps)]
             writer.writerow([image, *(field for pair in fields for field in pair)])
-
-
-def read_class_names(path, num_classes):
-    """The names of the classes, a line each, the first that of class 0. Raises: InputError."""
-    try:
-        names = Path(path).read_text(encoding="utf-8-sig").splitlines()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}.") from None
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not a text file in UTF-8 (byte {error.start}).") from None
-    if len(names) != num_classes:
-        raise InputError(f"{path}: {len(names)} lines; the network has {num_classes} classes, and expected is a name "
-                         "a line, that of class 0 first.")
-    return names
