@@ -176,7 +176,7 @@ def run(*, store, settings, train_stage, num_classes, image_shape, num_epochs, l
     if not benchmark:
         training, val, num_examples = _lists(Path(data_dir), train_stage, num_classes, null_label, no_validation)
         for images in training:
-            check_batch_size(images, domain_batch, store.num_workers)
+            check_batch_size(images, len(images) // store.num_workers, domain_batch)
         settings.update({images.path.name: images.digest for images in [*training, *([val] if val else [])]})
     settings.update(devices=len(devices), workers=store.num_workers)
     record = Run(model_prefix, settings, resume=resume, load_epoch=load_epoch or 0, overwrite=overwrite, keep=keep,

@@ -2,7 +2,7 @@
 import importlib.util
 import sys
 
-_missing = [name for name in ("click", "cv2", "mxnet", "tqdm") if importlib.util.find_spec(name) is None]
+_missing = [name for name in ("click", "cv2", "mxnet", "pycurl", "tqdm") if importlib.util.find_spec(name) is None]
 if _missing:
     print(f"{sys.argv[0]}: {sys.executable} has no {', '.join(_missing)}. Run `make demo` or `make test` once, which "
           "install what is needed, and call the commands by .venv/bin/python.", file=sys.stderr)

@@ -4,7 +4,7 @@ from functools import partial
 
 from base.errors import InputError, first_ten
 from base.framework import mx
-from symbols import normalized
+from symbols import image_variable, normalized
 from symbols.efficientnet_lite import efficientnet_lite0
 from symbols.torch_networks import torch_alexnet, torch_resnet, torch_vgg
 
@@ -22,6 +22,7 @@ ARCHITECTURES = {
     "efficientnet_lite0": _Architecture(efficientnet_lite0, "fc", (127.0,) * 3, (128.0,) * 3),
 }
 
+_IMAGE_SHAPE = 3, 224, 224      # of all these networks
 _BATCH_NORM = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_var"}
 
 
@@ -47,7 +48,8 @@ def import_weights(state, architecture, source="the file"):
     logits = mx.sym.FullyConnected(network.features(), num_hidden=1000 if rows is None else rows.size,
                                    name=network.classifier)
     symbol = normalized(mx.sym.SoftmaxOutput(logits, name="softmax"), network.mean, network.std)
-    shapes, _, aux_shapes = symbol.infer_shape(data=(1, 3, 224, 224))
+    symbol = symbol(data=image_variable(_IMAGE_SHAPE))
+    shapes, _, aux_shapes = symbol.infer_shape(data=(1, *_IMAGE_SHAPE))
     arguments = dict(zip(symbol.list_arguments(), shapes))
     auxiliary = dict(zip(symbol.list_auxiliary_states(), aux_shapes))
     del arguments["data"], arguments["softmax_label"]

@@ -9,6 +9,7 @@ from base.files import replacing, writable_folder
 from base.framework import mx
 from exchange.download import Unavailable, base_address, check, digest_of, fetch
 from exchange.gallery import Fetched
+from symbols import image_variable
 from symbols.backbone import check_fit
 from symbols.zoo import zoo_names, zoo_network
 from training.checkpoint import parameter_file, write_checkpoint
@@ -30,7 +31,7 @@ def get_zoo_model(name, folder="model", mirror=None, progress=True):
     folder : str or Path
     mirror : str, optional
         Address or folder that has ``gluon/models/NAME-….zip``, as the zoo's site; or a folder with gluoncv's own
-        ``NAME-….params``, as in ``~/.mxnet/models``. Default: what MXNET_GLUON_REPO says, else the zoo's site.
+        ``NAME-….params``. Default: ``~/.mxnet/models``, then what MXNET_GLUON_REPO says, then the zoo's site.
     progress : bool
         Show a bar on a terminal.
 
@@ -45,7 +46,7 @@ def get_zoo_model(name, folder="model", mirror=None, progress=True):
         return Fetched(prefix, digest_of(parameter_file(prefix, 0)), None)
     file, sha1 = f"{name}-{model_store.short_hash(name)}", model_store._model_sha1[name]
     writable_folder(prefix, "--output")
-    cached = Path(mirror or "") / f"{file}.params"
+    cached = Path(mirror or "~/.mxnet/models").expanduser() / f"{file}.params"
     if cached.is_file():
         check(cached, sha1)
         return _converted(cached, name, prefix)
@@ -55,9 +56,9 @@ def get_zoo_model(name, folder="model", mirror=None, progress=True):
         fetch(f"{base_address(site)}gluon/models/{file}.zip", archive, progress=progress)
     except Unavailable as error:
         raise Unavailable(
-            f"{error}\\nIf the site is gone: whoever has used this network with gluoncv has it as {file}.params in "
-            "~/.mxnet/models. Name a folder with that file by --mirror, or a folder or site that has "
-            f"gluon/models/{file}.zip. Weights of PyTorch serve too: tools/import_weights.py. "
+            f"{error}\nIf the site is gone: whoever has used this network with gluoncv has it as {file}.params in "
+            "~/.mxnet/models, where it is looked for. Name a folder with that file by --mirror, or a folder or site "
+            f"that has gluon/models/{file}.zip. Weights of PyTorch serve too: tools/import_weights.py. "
             "See docs/models.md.") from None
     parameters = archive.with_suffix(".params")
     try:
@@ -80,6 +81,8 @@ def _converted(file, name, prefix):
     check_fit(scores, values, {}, str(file))
     auxiliary = scores.list_auxiliary_states()
     symbol = mx.sym.Group([mx.sym.SoftmaxOutput(scores[0], name="softmax"), *list(scores)[1:]])
+    side = 32 if name.startswith("cifar_") else 299 if name in ("inceptionv3", "xception") else 224
+    symbol = symbol(data=image_variable((3, side, side)))
     write_checkpoint(prefix, 0, symbol, {n: value for n, value in values.items() if n not in auxiliary},
                      {n: values[n] for n in auxiliary})
     return Fetched(prefix, digest_of(file), "gluoncv")

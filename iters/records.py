@@ -40,7 +40,7 @@ class RecordIter(mx.io.DataIter):
         super().__init__(batch_size)
         self.images = images
         self.num_images = smallest_part(len(images), num_parts)
-        check_batch_size(images, batch_size, num_parts)
+        check_batch_size(images, self.num_images, batch_size)
         check_indices(images)
         self.batches_per_epoch = self.num_images // batch_size
         self._seed = (seed, images.path.name)
@@ -101,13 +101,12 @@ def smallest_part(num_images, num_parts):
     return max(num_images - size * (num_parts - 1), 0)
 
 
-def check_batch_size(images, batch_size, num_parts=1):
-    """Raise InputError when a list has too few images to fill a batch for every worker."""
-    smallest = smallest_part(len(images), num_parts)
-    if smallest < batch_size:
+def check_batch_size(images, each, batch_size):
+    """Raise InputError when the `each` images of a list that every worker has do not fill a batch."""
+    if each < batch_size:
         raise InputError(
-            f"{images.path}: {smallest} images{' for one of the workers' * (num_parts > 1)}; a batch takes "
-            f"{batch_size} of them. Give more images or a smaller --batch-size.")
+            f"{images.path}: {each} images{' for each worker' * (each < len(images))}; a batch takes {batch_size} of "
+            "them. Give more images or a smaller --batch-size.")
 
 
 def check_indices(images):

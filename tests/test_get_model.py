@@ -192,7 +192,7 @@ def test_two_processes_do_not_write_the_same_file(site, tmp_path):
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
 def test_a_full_disk_is_told(site, tmp_path, monkeypatch):
-    monkeypatch.setattr("builtins.open", lambda *args, _open=open: _open("/dev/full", *args[1:]))
+    monkeypatch.setattr("builtins.open", lambda _, *args, _open=open, **more: _open("/dev/full", *args, **more))
     with pytest.raises(InputError, match="No space left on device"):
         fetch(site.address + "x.params", tmp_path / "x")
 
@@ -272,6 +272,7 @@ def test_a_network_of_gluoncvs_zoo_becomes_a_checkpoint(zoo, tmp_path, monkeypat
         assert checked == "gluoncv" and sorted(file.name for file in folder.iterdir()) == [
             "cifar_resnet20_v1-0000.params", "cifar_resnet20_v1-symbol.json"]
         checkpoint = load_checkpoint(prefix, 0)
+        assert checkpoint.image_shape == (3, 32, 32)
         assert normalization(checkpoint.symbol) and "flatten0" in layers(checkpoint.symbol)
         net = features_block(checkpoint.symbol.get_children()[0], checkpoint.arg_params, checkpoint.aux_params)
         net.initialize()
@@ -282,7 +283,8 @@ def test_a_network_of_gluoncvs_zoo_becomes_a_checkpoint(zoo, tmp_path, monkeypat
 
 
 @pytest.mark.parametrize("content, message", [
-    (b"<html>", "sent something else than cifar_resnet20_v1-"), (None, "there is no such file(?s:.*)~/.mxnet/models")])
+    (b"<html>", "sent something else than cifar_resnet20_v1-"),
+    (None, "there is no such file.\nIf the site is gone: .*~/.mxnet/models")])
 def test_what_is_no_network_of_the_zoo_is_refused(zoo, tmp_path, content, message):
     site, name, _, _ = zoo
     site.files.clear()

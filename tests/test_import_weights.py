@@ -78,7 +78,7 @@ def test_a_checkpoint_of_pytorchs_weights(resnet18, data, command, tmp_path):
     assert f"--pretrained-model {prefix} " in said
     checkpoint = load_checkpoint(prefix, 0)
     assert normalization(checkpoint.symbol) == ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
-    assert checkpoint.symbol.list_outputs() == ["softmax_output"]
+    assert checkpoint.symbol.list_outputs() == ["softmax_output"] and checkpoint.image_shape == (3, 224, 224)
     assert checkpoint.arg_params["layer2_0_downsample_1_gamma"].shape == (128,)
     np.testing.assert_array_equal(checkpoint.aux_params["layer2_0_bn1_moving_var"].asnumpy(),
                                   resnet18["layer2.0.bn1.running_var"])

@@ -281,7 +281,7 @@ def test_workers_validate_on_disjoint_parts(tmp_path, num_parts, packed, count):
 
 
 def test_too_few_images_for_all_workers_are_refused(images):
-    with pytest.raises(InputError, match="3 images for one of the workers; a batch takes 4"):
+    with pytest.raises(InputError, match="3 images for each worker; a batch takes 4"):
         reader(images, 4, num_parts=4)
 
 

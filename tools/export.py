@@ -20,16 +20,19 @@ from training.checkpoint import load_checkpoint  # noqa: E402
 @click.option("--model", required=True, help="Prefix of the checkpoint: PREFIX-symbol.json, PREFIX-0014.params.")
 @click.option("--epoch", type=click.IntRange(min=0), required=True, help="Its epoch number.")
 @click.option("--output", default=None, help="File to write.  [default: PREFIX-0014.onnx]")
-@click.option("--image-shape", default="3,320,320", help="Channels, height, width of the network's input, in pixels.")
+@click.option("--image-shape", default=None,
+              help="Channels, height, width of the network's input, in pixels.  "
+                   "[default: what it was trained with, if the checkpoint says so; else 3,320,320]")
 def main(model, epoch, output, image_shape):
     """Write a checkpoint as an ONNX file: raw RGB images 0–255 in, probabilities out, any number at a time.
 
     Where onnxruntime is installed, the file's probabilities are compared with MXNet's before it is written.
     """
-    image_shape = numbers("--image-shape", image_shape, 3, int)
+    image_shape = image_shape and numbers("--image-shape", image_shape, 3, int)
     output = output or f"{model}-{epoch:04d}.onnx"
     writable_folder(output, "--output")
-    difference = export(load_checkpoint(model, epoch), output, image_shape)
+    checkpoint = load_checkpoint(model, epoch)
+    difference = export(checkpoint, output, image_shape or checkpoint.image_shape)
     compared = "not compared with MXNet, since onnxruntime is not installed"
     if difference is not None:
         compared = f"its probabilities differ from MXNet's by {difference:.1g} at most"

@@ -10,6 +10,7 @@ if __name__ == "__main__":
 import click  # noqa: E402
 
 from base.errors import InputError, exit_codes, first_ten  # noqa: E402
+from base.files import writable_folder  # noqa: E402
 from iters.lists import NULL_LABEL, read_list  # noqa: E402
 from records.check import examine  # noqa: E402
 from records.contact_sheet import contact_sheet  # noqa: E402
@@ -46,6 +47,7 @@ def list_command(folder, list_path, classes, unlabelled, null_label):
 
     Labels follow the alphabet, or --classes. Paths begin with FOLDER as it is given: call this where you train.
     """
+    writable_folder(list_path, str(list_path))
     labels, _ = list_folder(folder, list_path, classes, null_label if unlabelled else None)
     print(f"{list_path}: {len(labels)} images, {'no labels' if unlabelled else f'{len(set(labels))} classes'}")
 

@@ -3,7 +3,7 @@ import time
 
 from base.framework import mx
 
-SECONDS = 20
+SECONDS = 10
 
 
 def reading_speed(batches):
@@ -35,22 +35,29 @@ def computing_speed(train, batches):
 
 
 class _Clock(mx.io.DataIter):
-    """Notes when each batch was asked for; ends after `SECONDS`, but not before three steps have been timed."""
+    """One epoch, as long as needed, that notes when each batch was asked for: `LEAST` to `MOST` steps behind the first,
+    which warm up, for `SECONDS`."""
 
-    WARM_UP = 2
+    WARM_UP, LEAST, MOST = 2, 3, 100
 
     def __init__(self, batches):
         super().__init__(batches.batch_size)
-        self.batches_per_epoch, self._batches, self.times = batches.batches_per_epoch, batches, []
+        self.batches_per_epoch = self.WARM_UP + self.MOST
+        self.times, self._batches = [], batches
 
     def set_epoch(self, epoch):
-        self._batches.set_epoch(epoch)
+        pass
 
     def skip(self, count):
-        self._batches.skip(count)
+        pass
 
     def next(self):
         self.times.append(time.monotonic())
-        if len(self.times) > self.WARM_UP + 3 and self.times[-1] - self.times[self.WARM_UP] > SECONDS:
+        steps = len(self.times) - 1 - self.WARM_UP
+        if steps == self.MOST or steps >= self.LEAST and self.times[-1] - self.times[self.WARM_UP] > SECONDS:
             raise StopIteration
-        return self._batches.next()
+        try:
+            return self._batches.next()
+        except StopIteration:
+            self._batches.reset()
+            return self._batches.next()
