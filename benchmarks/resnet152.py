@@ -57,7 +57,7 @@ def train(folder, stage, prefix, batch_size, updates):
     write_data(data, batch_size * updates // (1 + stage))
     flags = ["--train-stage", stage, "--num-classes", 263, "--batch-size", batch_size, "--num-epochs", 1, "--lr", 1e-3,
              "--data-dir", data, "--no-validation", "--data-nthreads", 2, "--pretrained-model", prefix,
-             "--pretrained-epoch", stage, "--model-prefix", folder / f"stage{stage}"]
+             "--pretrained-epoch", stage, "--model-prefix", folder / f"stage{stage}", "--overwrite"]
     started = time.perf_counter()
     process = subprocess.Popen([sys.executable, ROOT / "fine_tune.py", *map(str, flags)], stderr=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
