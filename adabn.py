@@ -29,7 +29,9 @@ from training.progress import log, log_to_stderr
               help="image: as the original, mean and variance over images of each image's mean. "
                    "pixel: over images and pixels.")
 @click.option("--save-prefix", default=None, help="Write the adapted checkpoint under this prefix, same epoch.")
-@click.option("--image-shape", default="3,320,320", help="Channels, height, width of the network's input, in pixels.")
+@click.option("--image-shape", default=None,
+              help="Channels, height, width of the network's input, in pixels.  "
+                   "[default: what it was trained with, if the checkpoint says so; else 3,320,320]")
 @click.option("--batch-size", type=click.IntRange(min=1), default=32, help="Images computed at a time.")
 @click.option("--null-label", type=click.IntRange(min=0), default=NULL_LABEL, help="The label that means 'unknown'.")
 @click.option("--data-nthreads", type=click.IntRange(min=1), default=15, help="Threads that decode images.")
@@ -41,13 +43,13 @@ def main(model, epoch, val, gpu, layers, statistics, save_prefix, image_shape, b
 def run(model, epoch, val, gpu, layers, statistics, save_prefix, image_shape, batch_size, null_label, threads):
     log_to_stderr()
     device, = find_devices(gpu)
-    crop = numbers("--image-shape", image_shape, 3, int)[1]
+    shape = image_shape and numbers("--image-shape", image_shape, 3, int)
     if save_prefix:
         writable_folder(save_prefix, "--save-prefix")
     images = read_list(val, null_label=null_label)
     checkpoint = load_checkpoint(model, epoch)
     names = adabn.batch_norm_layers(checkpoint.symbol) if layers == "all" else layers and layers.split(",")
-    batches = ListedIter(images, batch_size, square_centre_crop(crop), threads)
+    batches = ListedIter(images, batch_size, square_centre_crop((shape or checkpoint.image_shape)[1]), threads)
 
     adapted, before = adabn.adapt(checkpoint, batches, device, names, statistics)
     if save_prefix:

@@ -1,7 +1,6 @@
 #!/usr/bin/env python3
 """Train a classifier that carries over to another domain: stage 0 on the source, stage 1 on both."""
 from base import installed  # noqa: F401, I001
-import time
 from pathlib import Path
 
 import click
@@ -10,23 +9,30 @@ from base.errors import InputError, exit_codes
 from base.files import writable_folder
 from base.flags import numbers
 from base.framework import mx
-from iters import Augmentation, DualIter, RecordIter, SyntheticIter, read_list, write_list
+from iters import Augmentation, DualIter, ListedIter, RecordIter, SyntheticIter, read_list, write_list
+from iters.listed import centre_crop
 from iters.lists import NULL_LABEL, list_text
-from symbols import JMMDLoss, MMDLoss, TransferNet, TransferObjective, resnet
-from tools.im2rec_helpers import ensure_dealt, ensure_packed
+from iters.records import check_batch_size
+from iters.sources import decoder_speed
+from records import ensure_ready
+from records.dealing import ensure_dealt
+from symbols import JMMDLoss, MMDLoss, TransferNet, TransferObjective, resnet, zoo_symbol
 from training.checkpoint import Checkpoint, load_checkpoint
 from training.devices import check_memory, find_devices, memory_needed
+from training.frozen import trainable_prefixes
 from training.loop import fit
 from training.progress import log, log_to_stderr
 from training.run import Run
 from training.schedule import StepSchedule, step_updates
 from training.signals import StopSignals
 from training.stores import STORES, open_store
+from training.throughput import computing_speed, reading_speed
 
 ON_OFF = click.IntRange(0, 1)
 # Flags that may differ when a run goes on; of --data-dir and the devices, lists and number are compared.
 CHANGES_NO_NUMBER = {"num_epochs", "model_prefix", "no_checkpoint", "resume", "load_epoch", "overwrite", "keep",
-                     "save_batches", "gpus", "cpus", "data_dir", "data_nthreads", "disp_batches", "monitor", "test_io"}
+                     "save_batches", "gpus", "cpus", "data_dir", "read", "data_nthreads", "disp_batches", "monitor",
+                     "test_io"}
 
 
 @click.command(context_settings=dict(show_default=True, help_option_names=["-h", "--help"]))
@@ -39,16 +45,20 @@ CHANGES_NO_NUMBER = {"num_epochs", "model_prefix", "no_checkpoint", "resume", "l
               help="Prefix of the checkpoint to start from: PREFIX-symbol.json, PREFIX-0000.params.")
 @click.option("--pretrained-epoch", type=click.IntRange(min=0), default=0, help="Its epoch number.")
 @click.option("--layer-before-fullc", default="flatten0", help="The layer whose output feeds the classifier fc.")
-@click.option("--network", type=click.Choice(["resnet"]), default=None,
-              help="A new network with random weights instead of a checkpoint (stage 0).")
+@click.option("--network", default=None,
+              help="A new network with random weights instead of a checkpoint (stage 0): resnet, or a name of "
+                   "gluoncv's model zoo, such as resnet50_v1d, vgg16, mobilenetv2_1.0.")
 @click.option("--num-layers", type=click.IntRange(min=1), default=None,
-              help="Depth of --network: 18, 34, 50, 101, 152, 200, 269; 8, 14, 20, … for images up to 32 pixels.")
+              help="Depth of --network resnet: 18, 34, 50, 101, 152, 200, 269; up to 32 pixels 8, 14, 20, ….")
 @click.option("--null-label", type=click.IntRange(min=0), default=NULL_LABEL, help="The label that means 'unknown'.")
 @click.option("--use-dan", is_flag=True, help="Transfer loss MMD (DAN). Default: JMMD (JAN).")
 @click.option("--transfer-weight", type=click.FloatRange(min=0), default=None,
               help="Weight of the transfer loss against the summed softmax loss.  [default: 1 for MMD, 2 for JMMD]")
 @click.option("--freeze", is_flag=True,
-              help="Train only parameters whose names start with bn1, fc, stage3 or stage4.")
+              help="Train only a part of the network: the parameters that --trainable names.")
+@click.option("--trainable", default=None,
+              help="Prefixes of the names of the parameters that train with --freeze, such as stage4,fc.  "
+                   "[default: bn1,fc,stage3,stage4, in networks that have these names]")
 @click.option("--model-prefix", default=None, help="Prefix of the checkpoints to write, one an epoch.")
 @click.option("--no-checkpoint", is_flag=True, help="Write no checkpoints.")
 @click.option("--resume", is_flag=True,
@@ -81,11 +91,14 @@ CHANGES_NO_NUMBER = {"num_epochs", "model_prefix", "no_checkpoint", "resume", "l
 @click.option("--monitor", type=click.IntRange(min=0), default=0,
               help="Log statistics of all parameters every so many batches; 0: never.")
 @click.option("--top-k", type=click.IntRange(min=0), default=0, help="Validate top-k accuracy too; 0: top-1 only.")
-@click.option("--test-io", type=ON_OFF, default=0, help="1: measure reading speed and train nothing.")
+@click.option("--test-io", type=ON_OFF, default=0, help="1: measure what reading and computing allow, train nothing.")
 @click.option("--benchmark", type=ON_OFF, default=0, help="1: random images instead of --data-dir.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of weights, order and augmentation.")
 @click.option("--dtype", type=click.Choice(["float32"]), default="float32", help="Type of parameters and images.")
 @click.option("--data-dir", default="./data", help="Folder with source.lst, target.lst and val.lst.")
+@click.option("--read", type=click.Choice(["records", "files"]), default="records",
+              help="records: lists are packed to RecordIO beside them, once. files: nothing is written beside the "
+                   "lists; their images are gathered below $TMPDIR for this run, so for small sets.")
 @click.option("--no-validation", is_flag=True, help="Train without val.lst: the target has no labels at all.")
 @click.option("--image-shape", default="3,320,320", help="Channels, height, width of the network's input, in pixels.")
 @click.option("--data-nthreads", type=click.IntRange(min=1), default=15, help="Threads that decode images.")
@@ -130,15 +143,18 @@ def main(**flags):
 
 def run(*, store, settings, train_stage, num_classes, image_shape, num_epochs, lr, lr_factor, lr_step_epochs,
         lr_step_unit, batch_size, gpus, cpus, model_prefix, no_checkpoint, resume, load_epoch, overwrite, keep,
-        save_batches, use_dan, transfer_weight, null_label, freeze, optimizer, mom, wd, disp_batches, monitor, top_k,
-        test_io, seed, dtype, benchmark, data_dir, no_validation, data_nthreads, pretrained_model, pretrained_epoch,
-        layer_before_fullc, network, num_layers, rgb_mean, rgb_std, **augmentation):
+        save_batches, use_dan, transfer_weight, null_label, freeze, trainable, optimizer, mom, wd, disp_batches,
+        monitor, top_k, test_io, seed, dtype, benchmark, data_dir, read, no_validation, data_nthreads,
+        pretrained_model, pretrained_epoch, layer_before_fullc, network, num_layers, rgb_mean, rgb_std,
+        **augmentation):
     """What the flags ask for, in the order in which things can go wrong."""
     devices = find_devices(gpus, cpus)
     _check_batch_size(batch_size, len(devices), train_stage)
     if null_label < num_classes:
         raise InputError(f"--null-label is {null_label}, which is also one of the {num_classes} classes; "
                          f"choose a number from {num_classes} up, and use it in target.lst.")
+    if top_k > num_classes:
+        raise InputError(f"--top-k is {top_k}, and there are {num_classes} classes; choose at most that many.")
     image_shape = numbers("--image-shape", image_shape, 3, int)
     augmentation = _augmentation(**augmentation)
     for flag, given in (("--resume", resume), ("--load-epoch", load_epoch), ("--overwrite", overwrite)):
@@ -149,13 +165,18 @@ def run(*, store, settings, train_stage, num_classes, image_shape, num_epochs, l
     normalization = None
     if rgb_mean or rgb_std:
         normalization = numbers("--rgb-mean", rgb_mean or "0,0,0", 3), numbers("--rgb-std", rgb_std or "1,1,1", 3)
+    if trainable and not freeze:
+        raise InputError("--trainable was given without --freeze; it says what --freeze leaves to train.")
     if load_epoch and load_epoch >= num_epochs:
         raise InputError(f"--load-epoch is {load_epoch} and --num-epochs is {num_epochs}: nothing is left to train. "
                          "--num-epochs counts from the beginning.")
     if model_prefix:
         writable_folder(model_prefix, "--model-prefix")
+    domain_batch = batch_size // 2 if train_stage else batch_size
     if not benchmark:
         training, val, num_examples = _lists(Path(data_dir), train_stage, num_classes, null_label, no_validation)
+        for images in training:
+            check_batch_size(images, len(images) // store.num_workers, domain_batch)
         settings.update({images.path.name: images.digest for images in [*training, *([val] if val else [])]})
     settings.update(devices=len(devices), workers=store.num_workers)
     record = Run(model_prefix, settings, resume=resume, load_epoch=load_epoch or 0, overwrite=overwrite, keep=keep,
@@ -174,36 +195,46 @@ def run(*, store, settings, train_stage, num_classes, image_shape, num_epochs, l
         start = load_checkpoint(pretrained_model, pretrained_epoch)
     if normalization:
         start = start.normalized(*normalization)
-    net = start.classifier(layer_before_fullc, num_classes) if record.checkpoint or train_stage else \
-        TransferNet(start.features(layer_before_fullc), num_classes)
+    net = start.classifier(layer_before_fullc, num_classes, image_shape) if record.checkpoint or train_stage else \
+        TransferNet(start.features(layer_before_fullc, image_shape), num_classes, image_shape=image_shape)
     if gpus:
         check_memory(devices, memory_needed(net, (batch_size // len(devices), *image_shape)))
+    trainable = trainable_prefixes(net, trainable) if freeze else None
 
-    domain_batch = batch_size // 2 if train_stage else batch_size
     crop = max(image_shape[1:])
-    if benchmark:
-        domains = [SyntheticIter(domain_batch, image_shape, num_classes) for _ in range(1 + train_stage)]
-        validation, num_examples = None, domains[0].num_images
-    else:
-        for images in [*training, *([val] if val else [])]:
-            ensure_packed(images, data_nthreads)
-        training = [ensure_dealt(images, store.num_workers) for images in training]
-        domains = [RecordIter(images, domain_batch, image_shape, augmentation.training(crop), True, data_nthreads, seed,
-                              store.num_workers, store.rank) for images in training]
-        validation = val and RecordIter(val, batch_size, image_shape, augmentation.validation(crop), False,
-                                        data_nthreads, seed, store.num_workers, store.rank)
-    batches = DualIter(*domains, num_devices=len(devices)) if train_stage else domains[0]
-    if test_io:
-        _measure_reading(batches)
-        return
 
+    def both(domains):
+        return DualIter(*domains, num_devices=len(devices)) if train_stage else domains[0]
+
+    def synthetic():
+        return both([SyntheticIter(domain_batch, image_shape, num_classes) for _ in range(1 + train_stage)])
+
+    if benchmark:
+        batches, validation = synthetic(), None
+        num_examples = batches.num_images
+    else:
+        lists = ensure_ready([*training, *([val] if val else [])], data_nthreads, temporary=read == "files")
+        training, val = lists[:len(training)], lists[-1] if val else None
+        training = [ensure_dealt(images, store.num_workers) for images in training]
+        batches = both([RecordIter(images, domain_batch, image_shape, augmentation.training(crop), data_nthreads, seed,
+                                   store.num_workers, store.rank) for images in training])
+        validation = val and ListedIter(val, batch_size, centre_crop(*image_shape[1:]), data_nthreads, packed=True,
+                                        num_parts=store.num_workers, part_index=store.rank)
     steps = step_updates(lr_step_epochs, num_examples, batch_size, batches.batches_per_epoch, lr_step_unit,
                          store.num_workers)
     _log_schedule(lr, lr_factor, steps, batches.batches_per_epoch)
     objective = _objective(train_stage, use_dan, transfer_weight, null_label)
+    if test_io:
+        def train(batches):
+            fit(net, objective, batches, devices, StepSchedule(0.0), 1, optimizer=optimizer, momentum=mom, wd=wd,
+                kvstore=store, trainable=trainable)
+
+        decoders = [] if benchmark else [decoder_speed(images, data_nthreads, packed=True) for images in training]
+        _say_what_limits(reading_speed(batches), computing_speed(train, synthetic()), decoders)
+        return
     with StopSignals() as stop:
         fit(net, objective, batches, devices, StepSchedule(lr, lr_factor, steps), num_epochs, optimizer=optimizer,
-            momentum=mom, wd=wd, kvstore=store, freeze=freeze, validation=validation, top_k=max(top_k, 1),
+            momentum=mom, wd=wd, kvstore=store, trainable=trainable, validation=validation, top_k=max(top_k, 1),
             null_label=null_label, run=record, stop=stop, seed=seed, disp_batches=disp_batches, monitor=monitor)
 
 
@@ -247,9 +278,15 @@ def _with_labelled_target(source, target):
 
 
 def _new_network(network, num_layers, image_shape):
-    if num_layers is None:
-        raise InputError(f"--network {network} was given without --num-layers; 50 is a usual depth.")
-    return Checkpoint(f"--network {network}", resnet(num_layers, image_shape))
+    if network == "resnet":
+        if num_layers is None:
+            raise InputError("--network resnet was given without --num-layers; 50 is a usual depth.")
+        symbol = resnet(num_layers, image_shape)
+    else:
+        symbol = zoo_symbol(network)
+        if num_layers:
+            raise InputError(f"--num-layers was given with --network {network}; only resnet takes it.")
+    return Checkpoint(f"--network {network}", symbol)
 
 
 def _augmentation(*, color_jitter, random_crop, random_mirror, **others):
@@ -273,15 +310,11 @@ def _log_schedule(lr, factor, steps, batches_per_epoch):
     log.info("%d updates an epoch; learning rate %g%s", batches_per_epoch, lr, f", then {drops}" if drops else "")
 
 
-def _measure_reading(batches):
-    batches.set_epoch(0)
-    images, started = 0, time.monotonic()
-    for batch in batches:
-        for array in batch.data:
-            array.wait_to_read()
-        images += batches.batch_size
-    seconds = time.monotonic() - started
-    print(f"{images} images in {seconds:.2f} s: {images / max(seconds, 1e-9):.1f} images/s")
+def _say_what_limits(reading, computing, decoders):
+    """Speeds in images/s; `decoders` has one of each domain, of which a batch takes equal parts."""
+    decoder = f", raw decoder {len(decoders) / sum(1 / speed for speed in decoders):.1f}" if decoders else ""
+    print(f"reading {reading:.1f} images/s{decoder}, computing {computing:.1f}: "
+          f"{'reading' if reading < computing else 'computing'} limits this run")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Files that are there whole or not at all."""
 import contextlib
+import glob
 import os
 from pathlib import Path
 
@@ -10,7 +11,8 @@ from base.errors import InputError
 def replacing(path):
     """Give a temporary name beside `path`; what was written there becomes `path` if the block ends well.
 
-    A process that dies leaves the old `path` untouched. A block that raises leaves no temporary file.
+    A process that dies leaves the old `path` untouched, and its temporary file goes when `path` is written the
+    next time. A block that raises leaves none.
 
     Raises: InputError when the folder cannot be written or the disk is full.
 
@@ -19,6 +21,9 @@ def replacing(path):
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        if not _alive(left.name.split(".")[-2]):
+            left.unlink(missing_ok=True)
     try:
         yield temporary
         with open(temporary, "rb") as file:
@@ -30,6 +35,16 @@ def replacing(path):
     finally:
         with contextlib.suppress(FileNotFoundError):
             temporary.unlink()
+
+
+def _alive(process):
+    try:
+        os.kill(int(process), 0)
+    except (ProcessLookupError, ValueError):
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def _sync_folder(folder):

@@ -32,7 +32,7 @@ def base_address(place):
     ('http://localhost/models/', 'file:///tmp/')
     """
     if "://" not in str(place):
-        place = Path(place).resolve().as_uri()
+        place = Path(place).expanduser().resolve().as_uri()
     return str(place).rstrip("/") + "/"
 
 
@@ -65,7 +65,7 @@ def fetch(address, path, digest=None, progress=True):
     for old in path.parent.glob(f".{path.name}.*.part"):
         if old != part or remote.changed < 0 or old.stat().st_size > remote.size:
             old.unlink()
-    with open(part, "ab") as file:
+    with open(part, "ab", buffering=0) as file:     # a full disk is told at once, not on closing
         _lock(file, path)
         try:
             _transfer(address, file, remote, progress)
@@ -168,11 +168,12 @@ def _transfer(address, file, remote, progress):
 
     def write(data):
         try:
-            file.write(data)
-            bar.update(len(data))
+            written = file.write(data)
         except OSError as error:
             full.append(error)
             return -1
+        bar.update(written)
+        return written
 
     try:
         with bar, _request(address) as curl:

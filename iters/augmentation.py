@@ -78,7 +78,3 @@ class Augmentation:
             max_rotate_angle=self.max_random_rotate_angle, max_shear_ratio=self.max_random_shear_ratio,
             max_random_scale=self.max_random_scale, min_random_scale=self.min_random_scale,
             pad=self.pad_size, fill_value=self.fill_value)
-
-    def validation(self, crop):
-        """Arguments of `ImageRecordIter` for validation images of `crop` pixels."""
-        return dict(resize=validation_size(crop), inter_method=_CUBIC)

@@ -20,8 +20,8 @@ from PIL import Image, ImageOps
 
 from base.errors import InputError
 
-# Pillow warns from MAX_IMAGE_PIXELS on and refuses twice as many; refusing is enough.
-warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+# Pillow warns of odd tags, and from MAX_IMAGE_PIXELS on; it refuses twice as many, and that is enough.
+warnings.filterwarnings("ignore", module="PIL")
 MOST_PIXELS = 2 * Image.MAX_IMAGE_PIXELS
 
 _JPEG, _PNG = b"\xff\xd8", b"\x89PNG\r\n\x1a\n"
@@ -63,14 +63,14 @@ def is_plain(data):
 
     Raises: InputError for bytes that are no image, a JPEG or PNG that was cut off, and more than `MOST_PIXELS` pixels.
     """
-    header = _header(data)
+    header = read_header(data)
     if data.startswith(_JPEG):
         return True
     # Pillow's getexif() of a PNG decodes it to the end, where the orientation may stand too.
     return data.startswith(_PNG) and not header.has_transparency_data and b"eXIf" not in data
 
 
-def decode_plain(data, flags=cv2.IMREAD_COLOR):
+def decode_plain(data, flags=cv2.IMREAD_COLOR_RGB):
     """The pixels of a JPEG or PNG that `is_plain`, by OpenCV; `flags` are those of ``cv2.imdecode``."""
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
@@ -78,11 +78,11 @@ def decode_plain(data, flags=cv2.IMREAD_COLOR):
         image = None
     if image is None:
         raise InputError("cannot be decoded as an image")
-    return np.ascontiguousarray(image[:, :, ::-1])
+    return image
 
 
-def _header(data):
-    """What Pillow learns of an image without decoding it."""
+def read_header(data):
+    """A Pillow image that knows size and kind, and has decoded nothing. Raises: as `is_plain`."""
     if not data:
         raise InputError("empty")
     # A JPEG ends with FFD9 behind its scan, FFDA; OpenCV decodes one that was cut off without a word.
@@ -100,7 +100,7 @@ def _header(data):
 
 def _decode_odd(data):
     try:
-        image = ImageOps.exif_transpose(_header(data))
+        image = ImageOps.exif_transpose(read_header(data))
         if image.mode.startswith("I;16"):
             return np.repeat((np.asarray(image) >> 8).astype(np.uint8)[:, :, None], 3, axis=2)
         if image.mode in "IF":
@@ -111,5 +111,5 @@ def _decode_odd(data):
         return np.asarray(image.convert("RGB"))
     except InputError:
         raise
-    except Exception:       # see _header
+    except Exception:       # see read_header
         raise InputError("cannot be decoded as an image") from None

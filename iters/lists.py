@@ -3,6 +3,7 @@ import hashlib
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Optional
 
 import numpy as np
 
@@ -24,6 +25,9 @@ class ImageList:
     files : list of str
         Image paths as they stand in the list.
     null_label : int
+    record : Path
+        The ``.rec`` file that holds the images under these indices; ``.idx`` stands beside it. Default: that beside
+        the list. Its labels do not matter.
     """
 
     path: Path
@@ -31,14 +35,14 @@ class ImageList:
     labels: np.ndarray
     files: list
     null_label: int = NULL_LABEL
+    record: Optional[Path] = None
+
+    def __post_init__(self):
+        if self.record is None:
+            object.__setattr__(self, "record", self.path.with_suffix(".rec"))
 
     def __len__(self):
         return len(self.files)
-
-    @property
-    def record(self):
-        """Path of the ``.rec`` file that the list is packed to; ``.idx`` stands beside it."""
-        return self.path.with_suffix(".rec")
 
     @property
     def digest(self):
@@ -109,7 +113,7 @@ def _parse(line, num_classes, null_label):
     if len(fields) != 3:
         raise InputError(f"{len(fields)} field{'s' * (len(fields) != 1)}; expected 3, separated by tabs: "
                          "index, label, path")
-    index, label = _whole_number(fields[0], "index"), _whole_number(fields[1], "label")
+    index, label = _whole_number(fields[0], "index", 2**53), _whole_number(fields[1], "label", 2**24)
     if num_classes is not None and label >= num_classes and label != null_label:
         raise InputError(f"label {label}; expected 0 to {num_classes - 1} (--num-classes {num_classes}), "
                          f"or the null label {null_label}")
@@ -119,7 +123,7 @@ def _parse(line, num_classes, null_label):
     return index, label, file
 
 
-def _whole_number(text, name):
+def _whole_number(text, name, most):
     try:
         number = float(text)
     except ValueError:
@@ -128,16 +132,18 @@ def _whole_number(text, name):
         raise InputError(f"{name} {text.strip()} is not a whole number")
     if number < 0:
         raise InputError(f"{name} {text.strip()} is negative")
+    if number > most:
+        raise InputError(f"{name} {text.strip()} is too large; MXNet's files hold numbers up to {most}")
     return int(number)
 
 
-def write_list(path, labels, files):
-    """Write a ``.lst`` file, whole or not at all, and return its path.
+def write_list(path, labels, files, indices=None):
+    """Write a ``.lst`` file, whole or not at all, and return its path. `indices` count from 0 if not given.
 
     Raises: InputError when the folder cannot be written.
     """
     with replacing(path) as temporary:
-        temporary.write_text(list_text(labels, files), encoding="utf-8")
+        temporary.write_text(list_text(labels, files, indices), encoding="utf-8")
     return Path(path)
 
 

@@ -1,21 +1,21 @@
-"""Batches from a ``.rec`` file, decoded and augmented by MXNet's threads."""
+"""Training batches from a ``.rec`` file, decoded and augmented by MXNet's threads."""
 import itertools
+import tempfile
 import zlib
 
 from base.errors import InputError
 from base.framework import mx
+from iters.lists import list_text
+from iters.recordio import read_index
 
 
 class RecordIter(mx.io.DataIter):
-    """Batches of one domain.
+    """Shuffled, augmented batches of one domain, as bytes: raw RGB 0–255.
 
     Every epoch opens a reader of its own, seeded by (`seed`, name of the list, epoch), so that what an epoch
     holds depends on nothing that came before it. Within an epoch MXNet seeds the augmentation by the
-    place in the batch, so the number of threads does not matter either.
-
-    Training batches are shuffled, and the images that do not fill a batch are left out: others every
-    epoch. Validation batches come in the order of the record, and the last one says in `pad` how many of
-    its images are only there to fill it.
+    place in the batch, so the number of threads does not matter either. Images that do not fill a batch are
+    left out: others every epoch.
 
     Parameters
     ----------
@@ -25,61 +25,49 @@ class RecordIter(mx.io.DataIter):
     image_shape : (int, int, int)
         Channels, height, width, in pixels.
     augmentation : dict
-        Arguments of `ImageRecordIter`: `Augmentation.training(…)` or `.validation(…)`.
-    training : bool
-        Shuffle, and leave incomplete batches out.
+        Arguments of `ImageRecordIter`: `Augmentation.training(…)`.
     threads : int
     seed : int
     num_parts, part_index : int
-        Read the given one of this many parts of the record: workers of a distributed run. Parts of a training
-        record are equally long, images beyond that are left out.
+        Read the given one of this many parts of the record: workers of a distributed run. Each part has the same
+        number of batches, or workers would wait for ever for those that have fewer.
 
-    Raises: InputError for fewer images than a training batch holds, and for a record that cannot be read.
+    Raises: InputError for fewer images than a batch holds, for a record that cannot be read, and for one that
+    holds other indices than the list.
     """
 
-    def __init__(self, images, batch_size, image_shape, augmentation, training, threads=4, seed=0,
-                 num_parts=1, part_index=0):
-        # MXNet's parts are ⌈n / num_parts⌉ images, and the last ones what is left. Workers train on equal numbers of
-        # batches, or those with more would wait for ever for the others.
-        size = -(-len(images) // num_parts)
-        self.num_images = min(max(len(images) - size * (num_parts - 1 if training else part_index), 0), size)
-        if not training:
-            batch_size = min(batch_size, self.num_images) or 1  # MXNet fills up a batch from one more epoch, not two
+    def __init__(self, images, batch_size, image_shape, augmentation, threads=4, seed=0, num_parts=1, part_index=0):
         super().__init__(batch_size)
         self.images = images
-        if training and self.num_images < batch_size:
-            raise InputError(
-                f"{images.path}: {self.num_images} images{' a worker' * (num_parts > 1)}; a batch takes "
-                f"{batch_size} of them. Give more images or a smaller --batch-size.")
-        self._training = training
+        self.num_images = smallest_part(len(images), num_parts)
+        check_batch_size(images, self.num_images, batch_size)
+        check_indices(images)
+        self.batches_per_epoch = self.num_images // batch_size
         self._seed = (seed, images.path.name)
+        self._labels = list_text(images.labels, ["-"] * len(images), images.indices)
         self._arguments = dict(
             augmentation, path_imgrec=str(images.record), path_imgidx=str(images.record.with_suffix(".idx")),
-            path_imglist=str(images.path), data_shape=image_shape, batch_size=batch_size,
-            preprocess_threads=threads, num_parts=num_parts, part_index=part_index,
-            shuffle=training, round_batch=not training, verbose=False, device_id=-1)
-        self.provide_data = [mx.io.DataDesc("data", (batch_size, *image_shape))]
+            data_shape=image_shape, dtype="uint8", batch_size=batch_size, preprocess_threads=threads,
+            num_parts=num_parts, part_index=part_index, shuffle=True, round_batch=False, verbose=False, device_id=-1)
+        self.provide_data = [mx.io.DataDesc("data", (batch_size, *image_shape), "uint8")]
         self.provide_label = [mx.io.DataDesc("softmax_label", (batch_size,))]
         self.set_epoch(0)
-
-    @property
-    def batches_per_epoch(self):
-        """How many batches an epoch has."""
-        full, rest = divmod(self.num_images, self.batch_size)
-        return full + (rest > 0 and not self._training)
 
     def set_epoch(self, epoch):
         """Be at the beginning of epoch `epoch`, counted from 0."""
         self._epoch = epoch
         self._batches = 0
         seed = zlib.crc32(repr((self._seed, epoch)).encode()) % (2**31 - 2**16)
-        if not self.num_images:
-            return
-        try:
-            self._reader = mx.io.ImageRecordIter(seed=seed, seed_aug=seed, **self._arguments)
-        except mx.MXNetError as error:
-            raise InputError(f"{self._arguments['path_imgrec']}: cannot be read: {_reason(error)}. "
-                             "Delete it to have it packed again.") from None
+        # MXNet is given the labels as they were checked: it would read a list with a byte order mark as other indices.
+        with tempfile.NamedTemporaryFile("w", suffix=".lst") as labels:
+            labels.write(self._labels)
+            labels.flush()
+            try:
+                self._reader = mx.io.ImageRecordIter(seed=seed, seed_aug=seed, path_imglist=labels.name,
+                                                     **self._arguments)
+            except mx.MXNetError as error:
+                raise InputError(f"{self.images.record}: cannot be read: {_reason(error)}. "
+                                 "Delete it to have it packed again.") from None
 
     def skip(self, count):
         """Be `count` batches further on in this epoch. They are read and dropped: MXNet's reader cannot jump."""
@@ -95,10 +83,40 @@ class RecordIter(mx.io.DataIter):
             raise StopIteration
         self._batches += 1
         try:
-            return self._reader.next()
+            batch = self._reader.next()
         except mx.MXNetError as error:
-            raise InputError(f"{self._arguments['path_imgrec']}: a record of batch {self._batches} cannot be "
-                             f"decoded: {_reason(error)}. Delete the file to have it packed anew.") from None
+            raise InputError(f"{self.images.record}: a record of batch {self._batches} cannot be decoded: "
+                             f"{_reason(error)}. Delete the file to have it packed anew.") from None
+        # Copied, because MXNet writes a batch that it reads later into the same memory.
+        return mx.io.DataBatch(data=[batch.data[0].copy()], label=[batch.label[0].copy()], pad=0)
+
+
+def smallest_part(num_images, num_parts):
+    """Images of the smallest of the parts that MXNet's reader makes: ⌈n / parts⌉ each, and in the last what is left.
+
+    >>> smallest_part(10, 4), smallest_part(9, 4)
+    (1, 0)
+    """
+    size = -(-num_images // num_parts)
+    return max(num_images - size * (num_parts - 1), 0)
+
+
+def check_batch_size(images, each, batch_size):
+    """Raise InputError when the `each` images of a list that every worker has do not fill a batch."""
+    if each < batch_size:
+        raise InputError(
+            f"{images.path}: {each} images{' for each worker' * (each < len(images))}; a batch takes {batch_size} of "
+            "them. Give more images or a smaller --batch-size.")
+
+
+def check_indices(images):
+    """Raise InputError when the record of a list lacks some of its indices, or holds others, without a label."""
+    held = [index for index, _ in read_index(images.record.with_suffix(".idx"))]
+    both = len(set(held).intersection(images.indices.tolist()))
+    if not both == len(held) == len(images):
+        raise InputError(f"{images.record} holds {len(held)} images, of which {both} have an index that stands in "
+                         f"{images.path}, a list of {len(images)}; expected the same indices in both. Have the list "
+                         "packed to a record of its own.")
 
 
 def _reason(error):

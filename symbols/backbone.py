@@ -1,11 +1,16 @@
 """A symbol, cut at a named layer, as the Gluon block of a network's features."""
+import contextlib
 import difflib
 
 from base.errors import InputError, first_ten
 from base.framework import mx
 
 # Gluon would put the default initializer of weights on all parameters of a SymbolBlock.
-_INITIALIZERS = {"_gamma": "ones", "_beta": "zeros", "_bias": "zeros", "_moving_mean": "zeros", "_moving_var": "ones"}
+_INITIALIZERS = {"_gamma": "ones", "_beta": "zeros", "_bias": "zeros", "_moving_mean": "zeros", "_moving_var": "ones",
+                 "_running_mean": "zeros", "_running_var": "ones"}
+
+# An attribute with underscores is kept in files and means nothing to MXNet, which would insist on ``__shape__``.
+_IMAGE_SHAPE = "__image_shape__"
 
 
 def layers(symbol):
@@ -33,7 +38,22 @@ def cut(symbol, layer):
     return symbol.get_internals()[layer + "_output"]
 
 
-def features_block(symbol, arg_params=None, aux_params=None, source="the checkpoint"):
+def image_variable(image_shape=None):
+    """The variable ``data`` of a network; what is said here about its images stays with the network in its file.
+
+    >>> image_shape_of(mx.sym.Flatten(image_variable((3, 224, 224))))
+    (3, 224, 224)
+    """
+    return mx.sym.var("data", attr={_IMAGE_SHAPE: ",".join(map(str, image_shape))} if image_shape else None)
+
+
+def image_shape_of(symbol):
+    """Channels, height, width that `image_variable` was told, in pixels; None where it was told nothing."""
+    text = symbol.attr_dict().get("data", {}).get(_IMAGE_SHAPE)
+    return text and tuple(map(int, text.split(",")))
+
+
+def features_block(symbol, arg_params=None, aux_params=None, source="the checkpoint", image_shape=None):
     """A `SymbolBlock` of `symbol` with the input ``data``, whose parameters keep their names.
 
     Parameters
@@ -41,25 +61,96 @@ def features_block(symbol, arg_params=None, aux_params=None, source="the checkpo
     symbol : Symbol
         Ends with the features, shape (b, d) or what flattens to it.
     arg_params, aux_params : dict of str to NDArray, or None
-        Values, as `mx.model.load_checkpoint` returns them; more than needed is no error. None: the block
-        is returned without values, to be initialised.
+        Values, as `mx.model.load_checkpoint` returns them; more than needed is no error. On the CPU they
+        are not copied: training the block changes these arrays. None: the block has no values yet.
     source : str
         Where the values come from, for messages.
+    image_shape : (int, int, int) or None
+        Channels, height, width of the images, in pixels, to check sizes against; None: only names are checked.
 
-    Raises: InputError with a table of name, wanted and found, when values are missing or do not fit.
+    Raises: InputError with a table of name, wanted and found, when values are missing or do not fit, and for
+    images of a size that the network cannot take.
     """
+    check_fit(symbol, arg_params, aux_params, source, image_shape)
     # The type of the input, given here, spares a warning that Gluon cannot infer it.
-    block = mx.gluon.SymbolBlock(symbol, mx.sym.var("data", dtype="float32"))
+    data = mx.sym.var("data", dtype="float32")
     if arg_params is None:
+        block = mx.gluon.SymbolBlock(symbol, data)
         for name, parameter in block.collect_params().items():
             parameter.init = next((init for suffix, init in _INITIALIZERS.items() if name.endswith(suffix)), None)
         return block
     found = {**arg_params, **aux_params}
-    parameters = block.collect_params()
-    missing = [name for name in parameters if name not in found]
-    if missing:
-        raise InputError(f"{source}: {len(missing)} parameters of the network are missing:{first_ten(missing)}")
-    for name, parameter in parameters.items():
-        parameter.shape = found[name].shape
-        parameter.init = mx.init.Constant(found[name])
-    return block
+    auxiliary = symbol.list_auxiliary_states()
+    return mx.gluon.SymbolBlock(symbol, data, params=loaded_parameters(
+        {name: found[name] for name in symbol.list_inputs() if name != "data"}, auxiliary))
+
+
+def loaded_parameters(values, fixed=()):
+    """What a Gluon block takes as `params` to have these values (dict of str to NDArray) without a copy.
+
+    Those named in `fixed` get no gradient.
+    """
+    parameters = mx.gluon.ParameterDict()
+    parameters.update({name: LoadedParameter(name, value, "null" if name in fixed else "write")
+                       for name, value in values.items()})
+    return parameters
+
+
+def check_fit(symbol, arg_params, aux_params, source, image_shape=None):
+    """Check the values of a network's parameters as `features_block` takes them.
+
+    Raises: InputError when the network, called `source`, cannot take images of this size, and with a table of
+    name, wanted and found, when values are missing or do not fit.
+    """
+    at, wanted = "", {}
+    if image_shape:
+        at = f" for images of {' × '.join(map(str, image_shape))} (--image-shape)"
+        try:
+            with contextlib.redirect_stdout(None):      # where MXNet would tell the arguments once more
+                shapes, _, aux_shapes = symbol.infer_shape_partial(data=(1, *image_shape))
+        except mx.MXNetError as error:
+            before, _, after = str(error).strip().splitlines()[-1].partition("Check failed: ")
+            raise InputError(f"{source}: does not work{at}: {(after or before).rstrip('.')}. "
+                             "Give another size.") from None
+        shapes = zip([*symbol.list_arguments(), *symbol.list_auxiliary_states()], [*shapes, *aux_shapes])
+        wanted = {name: shape for name, shape in shapes if shape and 0 not in shape}
+    if arg_params is None:
+        return
+    values = {**arg_params, **aux_params}
+    names = [name for name in symbol.list_inputs() if name != "data"]
+    misfits = [(name, wanted.get(name, "a value"), values[name].shape if name in values else "missing")
+               for name in names if name not in values or name in wanted and values[name].shape != wanted[name]]
+    if misfits:
+        width = max(len(name) for name, _, _ in misfits[:10])
+        lines = [f"{name:{width}}  wanted {want}, found {there}" for name, want, there in misfits]
+        raise InputError(f"{source}: {len(misfits)} of {len(names)} parameters do not fit the network{at}:"
+                         f"{first_ten(lines)}\n  It may hold the parameters of another network, or of another size.")
+
+
+class LoadedParameter(mx.gluon.Parameter):
+    """A parameter that has its value: on the CPU it *is* the array given, other devices get copies.
+
+    Gluon would fill zeros, copy the value over them, and copy that to the device: three times the time of
+    reading a file, and twice its memory.
+    """
+
+    def __init__(self, name, value, grad_req="write"):
+        super().__init__(name, grad_req, shape=value.shape, allow_deferred_init=True)
+        self._value = value.astype(self.dtype, copy=False)
+
+    def _finish_deferred_init(self):
+        if self._deferred_init and self._value is not None:
+            devices = self._deferred_init[1]
+            self._deferred_init = ()
+            self._init_impl(_Uncopied(self._value), devices)
+            self._value = None
+        else:
+            super()._finish_deferred_init()
+
+
+class _Uncopied:
+    def __init__(self, array):
+        self._array = array
+
+    def copyto(self, device):
+        return self._array.as_in_context(device)        # itself, where it is there already

@@ -13,6 +13,10 @@ class TransferNet(mx.gluon.HybridBlock):
         From images to features (b, d).
     num_classes : int
         Rows of ``fc_weight`` (num_classes, d) and ``fc_bias`` (num_classes,).
+    params : ParameterDict or None
+        Holds these two where they are there already; `loaded_parameters`.
+    image_shape : (int, int, int) or None
+        Channels, height, width of the images, in pixels: what checkpoints tell `predict.py`, no more.
 
     Inputs:
         - **images**: (b, channels, height, width), raw RGB 0–255 unless the network wants otherwise.
@@ -26,8 +30,9 @@ class TransferNet(mx.gluon.HybridBlock):
     [(4, 12), (4, 5)]
     """
 
-    def __init__(self, features, num_classes):
-        super().__init__(prefix="")
+    def __init__(self, features, num_classes, params=None, image_shape=None):
+        super().__init__(prefix="", params=params)
+        self.image_shape = image_shape
         self.num_classes = num_classes
         self.features = features
         # No name scope: a checkpoint calls these parameters fc_weight and fc_bias, whatever is below.

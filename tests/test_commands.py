@@ -97,7 +97,26 @@ def test_monitor_test_io_benchmark_and_no_checkpoint(data, command, tmp_path):
     assert tree(tmp_path / "m") == ["x-run", *(f"x-run/{name}" for name in ("lock", "log.txt", "settings.json",
                                                                             "summary.csv"))]
     done = command("fine_tune.py", *NEW_NETWORK, *SMALL, "--data-dir", data, "--test-io", 1)
-    assert "images/s" in done.stdout
+    assert re.search(r"reading [\d.]+ images/s, raw decoder [\d.]+, computing [\d.]+: (reading|computing) limits",
+                     done.stdout)
+
+
+def test_files_can_be_read_without_packing(data, command):
+    def losses(*flags):
+        said = command("fine_tune.py", *STAGE0, "--data-dir", data, *flags).stderr
+        return re.findall(r"(?:loss|accuracy) [\d.]+%?", said)
+
+    before = tree(data)
+    from_files = losses("--read", "files")
+    assert tree(data) == before
+    assert from_files == losses() and from_files and "val.rec" in tree(data)
+
+
+def test_too_few_images_for_a_batch_are_told_before_packing(data, command):
+    before = tree(data)
+    flags = [40 if flag == 8 else flag for flag in STAGE0]
+    assert "source.lst: 24 images; a batch takes 40" in fails(command, *flags, "--data-dir", data)
+    assert tree(data) == before
 
 
 def test_start_up_says_when_the_rate_really_drops(stage0, data, command):
@@ -178,7 +197,11 @@ def test_unusable_images_are_refused_and_nothing_is_half_packed(data, command):
     (["--load-epoch", 1], "--load-epoch"),
     (["--load-epoch", 1, "--model-prefix", "m"], "nothing is left to train"),
     (["--null-label", 2], "--null-label is 2, which is also one of the 3 classes"),
-    (["--freeze", "--network", "vgg"], "--network"),
+    (["--top-k", 4], "--top-k is 4, and there are 3 classes"),
+    (["--freeze", "--trainable", "stage4"], "--trainable: no parameter begins with 'stage4'"),
+    (["--trainable", "fc"], "--trainable was given without --freeze"),
+    (["--network", "vgg"], "no image classifier of this name. Did you mean vgg"),
+    (["--network", "vgg16"], "--num-layers was given with --network vgg16"),
 ])
 def test_flags_that_cannot_be_are_refused(data, command, flags, problem, stage0):
     merged = {**dict(zip(STAGE0[::2], STAGE0[1::2])), "--data-dir": data}
@@ -237,14 +260,6 @@ def test_gpus_are_checked_against_what_mxnet_can_drive(monkeypatch):
     monkeypatch.setattr(mx.context, "num_gpus", lambda: 0)
     with pytest.raises(InputError, match="MXNet sees none"):
         devices.find_devices("0")
-
-
-def test_im2rec_packs_lists_that_mxnet_reads(data, command):
-    done = command("tools/im2rec_helpers.py", "pack", data / "source.lst", data / "val.lst", "--resize", 20)
-    assert done.stdout.split() == [str(data / "source.rec"), str(data / "val.rec")]
-    batch = mx.io.ImageRecordIter(path_imgrec=str(data / "source.rec"), data_shape=(3, 20, 20), batch_size=24).next()
-    assert batch.label[0].asnumpy().tolist() == [i % 3 for i in range(24)]
-    assert "no such file" in fails(command, "pack", data / "none.lst", script="tools/im2rec_helpers.py")
 
 
 def test_reproduce_makes_table_csv_and_picture_and_does_not_repeat_itself(data, command, tmp_path):

@@ -5,16 +5,26 @@ import http.server
 import os
 import re
 import shutil
+import signal
+import subprocess
+import sys
 import threading
+import time
+import zipfile
 
 import numpy as np
 import pytest
-from conftest import SMALL
+from conftest import ROOT, SMALL
 
 from base.errors import InputError
+from base.framework import mx
+from base.gluoncv_zoo import get_model as get_zoo_block
+from base.gluoncv_zoo import model_store
 from exchange.download import Unavailable, check, digest_of, fetch, fetch_text
 from exchange.gallery import GALLERY, get_model
-from symbols.normalize import normalization
+from exchange.zoo_files import get_zoo_model, pretrained_names
+from symbols import features_block, normalization
+from symbols.backbone import layers
 from tools.get_model import main
 from training.checkpoint import load_checkpoint
 
@@ -28,6 +38,7 @@ class Site:
     def __init__(self):
         self.files = {}             # path → (bytes, Last-Modified or None)
         self.break_after = None     # bytes after which the next transfer breaks off
+        self.wait = None            # an Event to wait for before it does
         self.ranges = True          # whether it can send the rest of a file
         self.asked = []             # (method, path, Range header) of every request
         self.sent = 0               # bytes of content
@@ -59,6 +70,8 @@ class Site:
                 if method == "GET":
                     end, site.break_after = site.break_after, None
                     site.sent += self.wfile.write(content[begin:end])
+                    if site.wait:
+                        site.wait.wait(60)
                     self.close_connection = True
 
             def log_message(self, *_):
@@ -117,7 +130,22 @@ def test_the_rest_of_another_file_is_not_appended(site, tmp_path, content, chang
 
 
 def test_a_run_that_was_killed_goes_on_too(site, tmp_path):
-    """What a killed run leaves is what a broken transfer leaves; here even the last byte had come."""
+    site.break_after, site.wait = 100_000, threading.Event()
+    program = "import sys; from exchange.download import fetch; fetch(*sys.argv[1:])"
+    run = subprocess.Popen([sys.executable, "-c", program, site.address + "x.params", tmp_path / "x"], cwd=ROOT)
+    try:
+        while run.poll() is None and sum(file.stat().st_size for file in tmp_path.iterdir()) < 50_000:
+            time.sleep(0.01)
+    finally:
+        run.kill()
+    assert run.wait() == -signal.SIGKILL
+    site.wait.set()
+    there, = (file.stat().st_size for file in tmp_path.iterdir())
+    assert fetch(site.address + "x.params", tmp_path / "x") == SHA256
+    assert there >= 50_000 and site.asked[-1][2] == f"bytes={there}-"
+
+
+def test_a_run_that_was_killed_at_the_end_asks_for_nothing(site, tmp_path):
     break_off(site, tmp_path / "x")
     part, = tmp_path.iterdir()
     part.write_bytes(CONTENT)
@@ -164,7 +192,7 @@ def test_two_processes_do_not_write_the_same_file(site, tmp_path):
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
 def test_a_full_disk_is_told(site, tmp_path, monkeypatch):
-    monkeypatch.setattr("builtins.open", lambda *args, _open=open: _open("/dev/full", *args[1:]))
+    monkeypatch.setattr("builtins.open", lambda _, *args, _open=open, **more: _open("/dev/full", *args, **more))
     with pytest.raises(InputError, match="No space left on device"):
         fetch(site.address + "x.params", tmp_path / "x")
 
@@ -215,6 +243,65 @@ def test_a_network_that_wants_the_mean_subtracted_gets_it_as_a_layer(gallery, tr
     assert normalization(load_checkpoint(trained / "s0", 1).symbol) is None
 
 
+@pytest.fixture
+def zoo(site, tmp_path, monkeypatch):
+    """A site with a network of gluoncv's zoo, as gluoncv packs it: (site, file name, images, their probabilities)."""
+    net = get_zoo_block("cifar_resnet20_v1", pretrained=False)
+    net.initialize(mx.init.Xavier(magnitude=6))
+    images = mx.nd.random.uniform(0, 255, (2, 3, 32, 32))
+    mean, std = (255 * mx.nd.array(values).reshape((1, 3, 1, 1))
+                 for values in ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)))
+    wanted = mx.nd.softmax(net((images - mean) / std)).asnumpy()
+    net.save_parameters(str(tmp_path / "net"))
+    sha1 = digest_of(tmp_path / "net", "sha1")
+    monkeypatch.setitem(model_store._model_sha1, "cifar_resnet20_v1", sha1)
+    name = f"cifar_resnet20_v1-{sha1[:8]}"
+    (tmp_path / "net").rename(tmp_path / f"{name}.params")
+    with zipfile.ZipFile(tmp_path / "net.zip", "w") as archive:
+        archive.write(tmp_path / f"{name}.params", f"{name}.params")
+    site.put(f"gluon/models/{name}.zip", (tmp_path / "net.zip").read_bytes())
+    return site, name, images, wanted
+
+
+def test_a_network_of_gluoncvs_zoo_becomes_a_checkpoint(zoo, tmp_path, monkeypatch):
+    site, name, images, wanted = zoo
+    monkeypatch.setenv("MXNET_GLUON_REPO", site.address)
+    for mirror in (None, tmp_path):     # from the site, and from a folder with gluoncv's own file
+        folder = tmp_path / f"model-{mirror is None}"
+        prefix, _, checked = get_zoo_model("cifar_resnet20_v1", folder, mirror)
+        assert checked == "gluoncv" and sorted(file.name for file in folder.iterdir()) == [
+            "cifar_resnet20_v1-0000.params", "cifar_resnet20_v1-symbol.json"]
+        checkpoint = load_checkpoint(prefix, 0)
+        assert checkpoint.image_shape == (3, 32, 32)
+        assert normalization(checkpoint.symbol) and "flatten0" in layers(checkpoint.symbol)
+        net = features_block(checkpoint.symbol.get_children()[0], checkpoint.arg_params, checkpoint.aux_params)
+        net.initialize()
+        np.testing.assert_allclose(mx.nd.softmax(net(images)).asnumpy(), wanted, atol=1e-6)
+    assert wanted.max() > 0.2
+    site.files.clear()
+    assert get_zoo_model("cifar_resnet20_v1", folder).prefix == prefix      # there already: nobody is asked
+
+
+@pytest.mark.parametrize("content, message", [
+    (b"<html>", "sent something else than cifar_resnet20_v1-"), (None, "there is no such file.\nIf the site is gone: .*~/.mxnet/models")])
+def test_what_is_no_network_of_the_zoo_is_refused(zoo, tmp_path, content, message):
+    site, name, _, _ = zoo
+    site.files.clear()
+    if content:
+        site.put(f"gluon/models/{name}.zip", content)
+    with pytest.raises(InputError, match=message):
+        get_zoo_model("cifar_resnet20_v1", tmp_path / "m", site.address)
+    assert list((tmp_path / "m").iterdir()) == []
+
+
+def test_another_network_under_the_name_of_the_zoos_is_refused(zoo, tmp_path, monkeypatch):
+    site, name, _, _ = zoo
+    monkeypatch.setitem(model_store._model_sha1, "cifar_resnet20_v1", name[-8:] + 32 * "0")
+    with pytest.raises(InputError, match="not the file it should be. Its SHA1 is"):
+        get_zoo_model("cifar_resnet20_v1", tmp_path / "m", site.address)
+    assert list((tmp_path / "m").iterdir()) == []
+
+
 def test_a_page_instead_of_a_network_is_refused(gallery, tmp_path):
     gallery.put(f"{GALLERY['imagenet1k-resnet-18'].path}.params", b"<html>This domain is for sale</html>")
     with pytest.raises(InputError, match="sent something else than a checkpoint"):
@@ -235,8 +322,9 @@ def test_a_site_that_is_gone_and_what_to_do_then(gallery, command, tmp_path):
 
 def test_flags_that_cannot_be_used(capsys, tmp_path):
     main([], standalone_mode=False)
-    assert capsys.readouterr().out.split() == list(GALLERY)
-    for flags, message in [(["resnet-1"], "not a known network. There are:\n  imagenet11k-resnet-152\n"),
+    assert capsys.readouterr().out.split() == [*GALLERY, *pretrained_names()]
+    for flags, message in [(["resnet-1"], "not a known network. There are:\nimagenet11k-resnet-152 .*vgg19_bn"),
+                           (["vgg16", "--sha256", "0" * 64], "--sha256 was given for vgg16"),
                            (["imagenet1k-resnet-18", "--sha256", "abc"], "--sha256 is abc; expected 64 hex"),
                            (["imagenet1k-resnet-18", "--output", str(tmp_path / "file" / "m"),
                              "--mirror", str(tmp_path)], "file/m cannot be written")]:

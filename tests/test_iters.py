@@ -1,28 +1,36 @@
 """Lists, records and batches."""
-import os
+import dataclasses
 import subprocess
 import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from conftest import ROOT, make_domain
+from PIL import Image
 
 from base.errors import InputError
 from base.framework import mx
 from iters import Augmentation, DualIter, ListedIter, RecordIter, SyntheticIter, read_list, write_list
-from iters.listed import square_centre_crop
-from tools.im2rec_helpers import is_packed, pack
+from iters.listed import centre_crop, square_centre_crop
+from records import ensure_ready, is_packed, pack
 
 SHAPE = (3, 16, 16)
 
 
-def reader(images, batch_size=4, training=True, seed=0, threads=2, augmentation=None, **others):
+def reader(images, batch_size=4, seed=0, threads=2, augmentation=None, **others):
     if not is_packed(images):
         pack(images, progress=False)
-    augmentation = augmentation or Augmentation()
-    arguments = augmentation.training(16) if training else augmentation.validation(16)
-    return RecordIter(images, batch_size, SHAPE, arguments, training, threads, seed, **others)
+    arguments = (augmentation or Augmentation()).training(16)
+    return RecordIter(images, batch_size, SHAPE, arguments, threads, seed, **others)
+
+
+def in_order(images, batch_size=4, packed=True, **others):
+    """Validation batches."""
+    if packed and not is_packed(images):
+        pack(images, progress=False)
+    return ListedIter(images, batch_size, centre_crop(16, 16), threads=2, packed=packed, **others)
 
 
 def contents(batches):
@@ -44,6 +52,8 @@ def images(tmp_path):
     ("7\tcar\tx.jpg", "line 2: label 'car' is not a number"),
     ("seven\t1\tx.jpg", "line 2: index 'seven' is not a number"),
     ("7\t-1\tx.jpg", "line 2: label -1 is negative"),
+    ("7\t16777217\tx.jpg", "line 2: label 16777217 is too large"),
+    ("1e300\t0\tx.jpg", "line 2: index 1e300 is too large"),
     ("7\t1.5\tx.jpg", "line 2: label 1.5 is not a whole number"),
     ("7\tnan\tx.jpg", "line 2: label nan is not a whole number"),
     ("7\t3\tx.jpg", r"line 2: label 3; expected 0 to 2 \(--num-classes 3\), or the null label 9999"),
@@ -109,7 +119,7 @@ def test_what_follows_skipped_batches_is_the_undisturbed_rest(images, tmp_path, 
     undisturbed.set_epoch(2)
     wanted = [[array.asnumpy() for array in (batch.data[0], batch.label[0])] for batch in undisturbed]
     assert len(wanted) == 4
-    resumed, validation = batches(threads=3), reader(target, training=False)
+    resumed, validation = batches(threads=3), in_order(target)
     resumed.next()
     contents(validation)
     resumed.set_epoch(2)
@@ -153,20 +163,43 @@ def test_training_leaves_incomplete_batches_out_and_others_every_epoch(images):
     assert set.union(*seen) == set(range(18))
 
 
-def test_validation_reads_all_in_order_and_pads_the_last_batch(images):
-    batches = reader(images, training=False)
-    read = list(batches)
-    assert [batch.pad for batch in read] == [0, 0, 0, 0, 2] and batches.batches_per_epoch == 5
-    assert np.concatenate([batch.label[0].asnumpy() for batch in read])[:18].tolist() == list(range(18))
+def test_kept_batches_do_not_change_when_more_are_read(tmp_path):
+    images = read_list(make_domain(tmp_path, "source", list(range(40))))
+    for batches in (reader(images), in_order(images)):
+        at_once = contents(batches)[0]
+        batches.reset() if isinstance(batches, ListedIter) else batches.set_epoch(0)
+        kept = list(batches)
+        np.testing.assert_array_equal(np.concatenate([batch.data[0].asnumpy() for batch in kept]), at_once)
 
 
-def test_validation_image_is_the_resized_centre(tmp_path):
-    images = read_list(make_domain(tmp_path, "source", [0], suffix=".png", side=40))
-    found = reader(images, batch_size=1, training=False).next().data[0].asnumpy()[0]
-    side = 18       # 1.125 × 16
-    wanted = cv2.resize(cv2.imread(images.files[0]), (side, side), interpolation=cv2.INTER_CUBIC)[1:17, 1:17]
+@pytest.mark.parametrize("packed", [True, False])
+def test_validation_reads_all_in_order(images, packed):
+    batches = in_order(images, packed=packed)
+    for _ in range(2):
+        read = list(batches)
+        assert [batch.data[0].shape[0] for batch in read] == [4, 4, 4, 4, 2] and batches.batches_per_epoch == 5
+        assert np.concatenate([batch.label[0].asnumpy() for batch in read]).tolist() == list(range(18))
+        batches.reset()
+
+
+@pytest.mark.parametrize("height, width", [(40, 40), (30, 53), (53, 30), (12, 20), (18, 18), (48, 80), (9, 30)])
+def test_validation_images_are_those_of_mxnets_reader(tmp_path, height, width):
+    image = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    cv2.imwrite(str(tmp_path / "x.png"), cv2.GaussianBlur(image, (0, 0), 1))
+    images = read_list(write_list(tmp_path / "x.lst", [0], [str(tmp_path / "x.png")]))
+    found = in_order(images).next().data[0].asnumpy()
+    wanted = mx.io.ImageRecordIter(path_imgrec=str(images.record), data_shape=SHAPE, batch_size=1, resize=18,
+                                   inter_method=2).next().data[0].asnumpy()
     # MXNet has an OpenCV of its own, whose cubic interpolation rounds differently here and there.
-    np.testing.assert_allclose(found, wanted[:, :, ::-1].transpose(2, 0, 1).astype(float), atol=1)
+    np.testing.assert_allclose(found.astype(float), wanted, atol=1)
+
+
+@pytest.mark.parametrize("height, width", [(480, 640), (427, 640), (100, 300), (1080, 1920), (375, 500)])
+def test_images_are_cut_before_they_are_resized_as_if_after(height, width):
+    image = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    side = 360 * width // height
+    whole = cv2.resize(image, (side, 360), interpolation=cv2.INTER_CUBIC)[20:340, (side - 320) // 2:][:, :320]
+    np.testing.assert_allclose(centre_crop(320, 320)(image).astype(float), whole, atol=1)
 
 
 def test_augmentation_defaults_are_the_originals():
@@ -175,7 +208,6 @@ def test_augmentation_defaults_are_the_originals():
         max_aspect_ratio=4 / 3, rand_mirror=True, inter_method=2, brightness=0.4, contrast=0.4, saturation=0.4,
         pca_noise=0.1, random_h=0, random_s=0, random_l=0, max_rotate_angle=0, max_shear_ratio=0, max_random_scale=1,
         min_random_scale=1, pad=0, fill_value=255)
-    assert Augmentation().validation(320) == dict(resize=360, inter_method=2)
 
 
 PLAIN = dict(random_crop=False, random_mirror=False, jitter=0.0, pca_noise=0.0)
@@ -199,13 +231,58 @@ def test_padding_widens_what_random_crops_choose_from(images):
 def test_labels_of_the_list_win_over_those_of_the_record(images, tmp_path):
     pack(images, progress=False)
     masked = read_list(write_list(images.path, [9999] * 18, images.files))
-    batches = RecordIter(masked, 6, SHAPE, Augmentation().validation(16), False)
-    assert (contents(batches)[1] == 9999).all()
+    for batches in (reader(masked), in_order(masked)):
+        assert (contents(batches)[1] == 9999).all()
 
 
-def test_parts_of_a_distributed_run_are_disjoint(images):
-    seen = [contents(reader(images, 3, num_parts=2, part_index=part))[1].tolist() for part in (0, 1)]
-    assert len(seen[0]) == len(seen[1]) == 9 and not set(seen[0]) & set(seen[1])
+def test_a_record_of_other_indices_is_refused(images):
+    pack(images, progress=False)
+    fewer = dataclasses.replace(images, indices=images.indices[:5], labels=images.labels[:5], files=images.files[:5])
+    with pytest.raises(InputError, match="source.rec holds 18 images, of which 5 have an index .* list of 5"):
+        RecordIter(fewer, 4, SHAPE, Augmentation().training(16))
+    assert contents(ListedIter(fewer, 4, centre_crop(16, 16), packed=True))[1].tolist() == list(range(5))
+    others = dataclasses.replace(images, indices=images.indices + 1)
+    with pytest.raises(InputError, match="of which 17 have"):
+        RecordIter(others, 4, SHAPE, Augmentation().training(16))
+    with pytest.raises(InputError, match=r"(?s)1 of 18 images of .*source.lst are not in it.*\n  18"):
+        ListedIter(others, 4, centre_crop(16, 16), packed=True)
+
+
+def test_labels_are_read_from_a_list_with_a_byte_order_mark(images):
+    images.path.write_text("\ufeff" + images.path.read_text(), encoding="utf-8")
+    assert len(set(contents(reader(read_list(images.path)))[1])) == 16
+
+
+@pytest.mark.parametrize("num_parts", [1, 2, 3, 4])
+def test_workers_train_on_disjoint_parts_with_equally_many_batches(tmp_path, num_parts):
+    images = read_list(make_domain(tmp_path, "source", list(range(25))))
+    seen, batches = [set() for _ in range(num_parts)], set()
+    for part in range(num_parts):
+        worker = reader(images, 3, num_parts=num_parts, part_index=part)
+        for _ in range(8):      # an epoch leaves some images out, the next one others
+            labels = contents(worker)[1]
+            batches.add(len(labels))
+            seen[part].update(labels)
+            worker.reset()
+    assert batches == {24 if num_parts == 1 else {2: 12, 3: 6, 4: 3}[num_parts]}
+    assert set.union(*seen) == set(range(25)) and sum(map(len, seen)) == 25
+
+
+@pytest.mark.parametrize("num_parts", [1, 2, 3, 4])
+@pytest.mark.parametrize("packed", [True, False])
+@pytest.mark.parametrize("count", [3, 10])
+def test_workers_validate_on_disjoint_parts(tmp_path, num_parts, packed, count):
+    images = read_list(make_domain(tmp_path, "val", list(range(count))))
+    seen = []
+    for part in range(num_parts):
+        for batch in in_order(images, 2, packed, num_parts=num_parts, part_index=part):
+            seen += batch.label[0].asnumpy().tolist()
+    assert seen == list(range(count))
+
+
+def test_too_few_images_for_all_workers_are_refused(images):
+    with pytest.raises(InputError, match="3 images for each worker; a batch takes 4"):
+        reader(images, 4, num_parts=4)
 
 
 @pytest.mark.parametrize("devices", [1, 2])
@@ -263,7 +340,7 @@ def test_adabn_images_lose_their_aspect_ratio():
 
 def test_a_missing_file_is_named_while_listing(tmp_path):
     images = read_list(write_list(tmp_path / "x.lst", [0], [str(tmp_path / "gone.jpg")]))
-    with pytest.raises(InputError, match="gone.jpg is missing"):
+    with pytest.raises(InputError, match="gone.jpg cannot be used: No such file"):
         list(ListedIter(images, 4, square_centre_crop(16)))
 
 
@@ -271,65 +348,76 @@ def test_a_damaged_record_is_named(images):
     record = pack(images, progress=False)
     record.write_bytes(b"not a record at all")
     with pytest.raises(InputError, match="source.rec"):
-        list(RecordIter(images, 4, SHAPE, Augmentation().training(16), True))
+        list(RecordIter(images, 4, SHAPE, Augmentation().training(16)))
 
 
-def test_packed_files_keep_their_bytes_labels_and_order(images):
-    record = pack(images, progress=False)
-    file = mx.recordio.MXIndexedRecordIO(str(record.with_suffix(".idx")), str(record), "r")
-    assert file.keys == images.indices.tolist()
-    for index, label, path in zip(images.indices.tolist(), images.labels, images.files):
-        header, content = mx.recordio.unpack(file.read_idx(index))
-        assert (header.id, header.label) == (index, label)
-        with open(path, "rb") as original:
-            assert content == original.read()
+def test_lists_of_the_same_images_share_a_record(images, tmp_path):
+    target = read_list(write_list(tmp_path / "target.lst", [9999] * 18, images.files))
+    ready = ensure_ready([images, target])
+    assert {one.record for one in ready} == {images.record} and not target.record.exists()
+    seen = [contents(reader(one)) for one in ready]
+    assert (seen[1][1] == 9999).all() and len(set(seen[0][1])) == 16
+    # Packed before, by another run: then source.lst is read from target.rec.
+    for path in (images.record, images.record.with_suffix(".manifest.json")):
+        path.unlink()
+    pack(target, progress=False)
+    assert {one.record for one in ensure_ready([images, target])} == {target.record}
+    fewer = read_list(write_list(tmp_path / "fewer.lst", [0] * 5, images.files[:5]))
+    assert ensure_ready([target, fewer])[1].record == fewer.record and fewer.record.exists()
 
 
-def test_packing_can_reduce_images(tmp_path):
-    images = read_list(make_domain(tmp_path, "big", [0, 1], side=64))
-    record = pack(images, resize=32, progress=False)
-    file = mx.recordio.MXIndexedRecordIO(str(record.with_suffix(".idx")), str(record), "r")
-    assert mx.recordio.unpack_img(file.read_idx(1))[1].shape == (32, 32, 3)
+def test_a_temporary_record_gives_the_same_batches_and_is_gone_in_the_end(images):
+    before = sorted(images.path.parent.iterdir())
+    temporary, = ensure_ready([images], temporary=True)
+    assert sorted(images.path.parent.iterdir()) == before
+    for first, second in ((reader(temporary), reader(images)), (in_order(temporary), in_order(images)),
+                          (in_order(images), in_order(images, packed=False))):
+        for found, wanted in zip(contents(first), contents(second)):
+            np.testing.assert_array_equal(found, wanted)
+    code = "import sys; from iters import read_list; from records import ensure_ready\n" \
+           "print(ensure_ready([read_list(sys.argv[1])], temporary=True)[0].record)"
+    said = subprocess.run([sys.executable, "-c", code, images.path], cwd=ROOT, text=True, capture_output=True).stdout
+    assert said.strip().endswith("source.rec") and not Path(said.strip()).parent.exists()
 
 
-def test_packing_is_asked_for_again_when_the_list_has_changed(images):
-    assert not is_packed(images)
-    record = pack(images, progress=False)
-    assert is_packed(images)
-    fewer = read_list(write_list(images.path, images.labels[:5], images.files[:5]))
-    os.utime(fewer.path, (1, 1))
-    assert not is_packed(fewer), "a record of other indices"
-    os.utime(images.path, (record.stat().st_mtime + 1,) * 2)
-    assert not is_packed(images), "a list newer than the record"
+def test_bad_records_are_named_before_training(images):
+    pack(images, progress=False)
+    images.record.write_bytes(images.record.read_bytes().replace(b"\xff\xd8", b"\x00\x00", 1))
+    with pytest.raises(InputError, match="1 of its records cannot be used"):
+        ensure_ready([images])
 
 
-def test_processes_that_pack_at_once_wait_for_each_other(tmp_path):
-    images = read_list(make_domain(tmp_path, "x", [0] * 200))
-    code = ("import sys; from iters import read_list; from tools.im2rec_helpers import ensure_packed\n"
-            "ensure_packed(read_list(sys.argv[1]))\n"
-            "print(open(sys.argv[1][:-3] + 'rec', 'rb').read().__len__(), "
-            "__import__('os').stat(sys.argv[1][:-3] + 'rec').st_ino)")
-    running = [subprocess.Popen([sys.executable, "-c", code, images.path], cwd=ROOT, stdout=subprocess.PIPE, text=True)
-               for _ in range(4)]
-    said = {process.communicate()[0] for process in running}
-    assert len(said) == 1 and [process.returncode for process in running] == [0] * 4
+def odd_images(folder):
+    """Files of 36×24 pixels, whose upper half is red and lower half blue to a person, and their list."""
+    upright = Image.new("RGB", (36, 24), (200, 30, 40))
+    upright.paste((20, 40, 210), (0, 12, 36, 24))
+    turned, exif = upright.transpose(Image.ROTATE_90), Image.Exif()
+    exif[0x0112] = 6        # 'turn right to see it upright'
+    transparent = upright.convert("RGBA")
+    transparent.paste((0, 0, 0, 0), (0, 0, 6, 24))
+    made = {"rgb.jpg": (upright, {}), "cmyk.jpg": (upright.convert("CMYK"), {}), "grey.jpg": (upright.convert("L"), {}),
+            "turned.jpg": (turned, {"exif": exif}), "turned.png": (turned, {"exif": exif}),
+            "rgba.png": (transparent, {}), "palette.png": (upright.quantize(4), {}),
+            "photo.webp": (upright, {"lossless": True})}
+    for name, (image, options) in made.items():
+        image.save(folder / name, **({"quality": 100, "subsampling": 0} if name.endswith("jpg") else {}), **options)
+    cv2.imwrite(str(folder / "deep.png"), np.asarray(upright)[:, :, ::-1].astype(np.uint16) * 257)
+    cv2.imwrite(str(folder / "deep_grey.png"), np.asarray(upright.convert("L")).astype(np.uint16) * 257)
+    names = [*made, "deep.png", "deep_grey.png"]
+    return names, read_list(write_list(folder / "odd.lst", range(len(names)), [str(folder / name) for name in names]))
 
 
-def test_all_unusable_images_are_listed_and_the_first_ten_shown(tmp_path):
-    images = read_list(make_domain(tmp_path, "x", [0] * 30))
-    for i in range(5):
-        open(images.files[i], "wb").close()
-    for i in range(5, 8):
-        content = open(images.files[i], "rb").read()
-        open(images.files[i], "wb").write(content[:-40])
-    for i in range(8, 12):
-        open(images.files[i], "w").write("text")
-    for i in range(12, 15):
-        (tmp_path / "x" / f"{i:03d}.jpg").unlink()
-    with pytest.raises(InputError, match=r"(?s)15 of 30 images.*x.bad.txt.*and 5 more") as caught:
-        pack(images, progress=False)
-    assert str(caught.value).count(".jpg") == 10
-    report = (tmp_path / "x.bad.txt").read_text().splitlines()
-    assert len(report) == 15 and "empty" in report[0] and "cut off" in report[5] and "decoded" in report[8]
-    assert "No such file" in report[14]
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["x", "x.bad.txt", "x.lst"]
+def test_odd_images_look_as_a_person_sees_them_through_every_reader(tmp_path):
+    names, images = odd_images(tmp_path)
+    plain = Augmentation(**PLAIN)
+    trained = reader(images, 1, augmentation=plain, threads=1)
+    seen = [dict(zip(*reversed(contents(trained))))]
+    seen += [dict(enumerate(contents(in_order(images, packed=packed))[0])) for packed in (True, False)]
+    seen.append(dict(enumerate(contents(ListedIter(images, 4, square_centre_crop(16)))[0])))
+    for pixels in seen:
+        for place, name in enumerate(names):
+            top, bottom = pixels[place][:, 2, 8], pixels[place][:, 13, 8]
+            wanted = ((82, 82, 82), (53, 53, 53)) if "grey" in name else ((200, 30, 40), (20, 40, 210))
+            np.testing.assert_allclose([top, bottom], wanted, atol=6, err_msg=name)
+    # The transparent edge is white; the centre crop of 16 of 18 pixels cuts it off, the square of AdaBN does not.
+    assert seen[3][names.index("rgba.png")][:, 8, 0].min() > 240 > seen[3][names.index("rgb.jpg")][:, 8, 0].max()

@@ -2,11 +2,15 @@
 import numpy as np
 import pytest
 from conftest import NEW_NETWORK, SMALL
+from test_training import Fixed
 
 from base.errors import InputError
 from base.framework import mx
-from symbols import features_block, normalization, normalized, resnet
-from training.checkpoint import load_checkpoint
+from symbols import JMMDLoss, TransferNet, TransferObjective, features_block, normalization, normalized, resnet
+from symbols.zoo import zoo_names, zoo_network, zoo_symbol
+from training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from training.loop import fit
+from training.schedule import StepSchedule
 
 MEAN, STD = (123.68, 116.779, 103.939), (58.393, 57.12, 57.375)
 
@@ -43,3 +47,70 @@ def test_the_network_behind_the_normalisation_is_unchanged():
     assert normalized(front, MEAN) is front
     with pytest.raises(InputError, match="--rgb-std is 1,0,1"):
         normalized(network, MEAN, (1, 0, 1))
+
+
+# The smallest sizes, in steps of 32, that these take.
+FAMILIES = {"resnet50_v1d": 32, "vgg16": 32, "alexnet": 64, "inceptionv3": 299, "mobilenetv2_1.0": 32,
+            "mobilenetv3_small": 32, "densenet121": 224, "squeezenet1.0": 64, "resnext50_32x4d": 32,
+            "cifar_resnet20_v1": 32}
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_a_network_of_the_zoo_fine_tunes_and_survives_the_file(name, tmp_path):
+    shape = (3, FAMILIES[name], FAMILIES[name])
+    mx.random.seed(0)
+    images = np.random.default_rng(0).uniform(0, 255, (4, *shape)).astype(np.float32)
+    net = TransferNet(Checkpoint(name, zoo_symbol(name)).features("flatten0", shape), 3)
+    updates = Fixed(images, np.array([0, 1, 9999, 9999]), 2)
+    result, = fit(net, TransferObjective(JMMDLoss(), 2.0, joint=True), updates, [mx.cpu()], StepSchedule(1e-3), 1)
+    assert np.isfinite(result.loss + result.transfer_loss) and result.transfer_loss != 0
+    images = mx.nd.array(images[:2])
+    features, scores = (output.asnumpy() for output in net(images))
+    net.hybridize(False)
+    for found, wanted in zip(net(images), (features, scores)):
+        np.testing.assert_allclose(found.asnumpy(), wanted, rtol=1e-6, atol=1e-6)
+    save_checkpoint(tmp_path / "m", 1, net)
+    again = load_checkpoint(tmp_path / "m", 1)
+    assert normalization(again.symbol) is not None
+    loaded = again.classifier("flatten0", 3, shape)
+    loaded.initialize()
+    np.testing.assert_allclose(loaded(images)[1].asnumpy(), scores, rtol=1e-6, atol=1e-6)
+
+
+def test_names_of_parameters_are_the_same_however_many_networks_were_built():
+    first, second = (zoo_network("resnet18_v1b", classes=7) for _ in range(2))
+    assert first.classifier.tojson() == second.classifier.tojson()
+    assert {"conv0_weight", "layers1_conv0_weight", "dense0_weight"} <= set(first.classifier.list_arguments())
+    assert first.parameters["fc.weight"] == "dense0_weight"
+
+
+@pytest.mark.parametrize("name", ["alexnet", "mobilenetv2_1.0", "squeezenet1.0"])
+def test_the_whole_network_computes_what_gluoncv_computes(name):
+    """Its features lead to its own classifier, whatever kind of layer that is."""
+    from base.gluoncv_zoo import get_model
+    block = get_model(name, classes=5)
+    block.initialize(mx.init.Xavier())
+    images = mx.nd.random.uniform(0, 255, (2, 3, 224, 224))
+    network = zoo_network(name, classes=5)
+    mean, std = (mx.nd.array(values).reshape((1, 3, 1, 1)) for values in normalization(network.classifier))
+    wanted = block((images - mean) / std).asnumpy()
+    values = {network.parameters[structure]: parameter.data()
+              for structure, parameter in block._collect_params_with_prefix().items()}
+    assert "flatten0_output" in network.classifier.get_internals().list_outputs()
+    ours = features_block(network.classifier[0], values, {}, image_shape=(3, 224, 224))
+    ours.initialize()
+    np.testing.assert_allclose(ours(images).asnumpy(), wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_networks_that_the_zoo_does_not_have_are_refused_with_close_ones():
+    with pytest.raises(InputError, match="--network is resnet50_v1g.*resnet50_v1d"):
+        zoo_symbol("resnet50_v1g")
+    assert "yolo3_darknet53_coco" not in zoo_names()
+    with pytest.raises(InputError, match="no image classifier"):
+        zoo_symbol("yolo3_darknet53_coco")
+
+
+@pytest.mark.parametrize("name, size", [("alexnet", 32), ("inceptionv3", 224), ("densenet121", 64)])
+def test_images_too_small_for_a_network_are_refused(name, size):
+    with pytest.raises(InputError, match=f"(?s){name}: does not work for images of 3 × {size} × {size} .*another size"):
+        Checkpoint(name, zoo_symbol(name)).features("flatten0", (3, size, size))

@@ -1,4 +1,6 @@
 """The loop against updates computed by hand, on one device and two."""
+import sys
+
 import numpy as np
 import pytest
 import reference
@@ -6,7 +8,9 @@ import reference
 from base.errors import DivergedError, InputError
 from base.framework import mx
 from iters import DualIter
-from symbols import JMMDLoss, MMDLoss, TransferNet, TransferObjective, features_block, resnet
+from symbols import JMMDLoss, MMDLoss, TransferNet, TransferObjective, features_block, resnet, zoo_symbol
+from training.checkpoint import Checkpoint
+from training.frozen import frozen_below, trainable_prefixes
 from training.loop import fit, prepare
 from training.run import Run
 from training.schedule import StepSchedule, step_updates
@@ -184,20 +188,104 @@ def test_nan_stops_with_epoch_batch_and_last_checkpoint(tmp_path):
             run=Run(tmp_path / "m"))
 
 
+TOP = ["bn1", "fc", "stage3"]
+
+
 def test_freeze_trains_the_top_and_moves_statistics_everywhere():
     net = TransferNet(features_block(resnet(8, (3, 16, 16))), 3)
     rng = np.random.default_rng(0)
     batches = Fixed(rng.uniform(0, 255, (8, 3, 16, 16)).astype(np.float32), np.arange(8) % 3, 2)
-    learning = prepare(net, CPU, freeze=True)
+    learning = prepare(net, CPU, TOP)
     net(batches.next().data[0])
     assert set(learning) == {n for n in net.collect_params() if n.startswith(("bn1", "fc", "stage3"))
                              and "moving" not in n}
     before = {n: p.data().asnumpy() for n, p in net.collect_params().items()}
-    fit(net, TransferObjective(), batches, CPU, StepSchedule(0.1), 1, freeze=True)
+    fit(net, TransferObjective(), batches, CPU, StepSchedule(0.1), 1, trainable=TOP)
     for name, parameter in net.collect_params().items():
         changed = (parameter.data().asnumpy() != before[name]).any()
         # A fixed gamma gets no gradient.
         assert changed == (name in learning or "moving" in name), name
+
+
+def everything_backward(net, objective, images, labels, devices, updates, rate):
+    """Plain SGD whose backward pass reaches the images, so that MXNet itself moves the statistics of all layers."""
+    prepare(net, devices)
+    for _ in range(updates):
+        inputs = mx.gluon.utils.split_and_load(images, devices)
+        for x in inputs:
+            x.attach_grad()
+        with mx.autograd.record():
+            losses = [objective(*net(x), y)[0] for x, y in zip(inputs, mx.gluon.utils.split_and_load(labels, devices))]
+        mx.autograd.backward(losses)
+        for name, parameter in net.collect_params().items():
+            if name.startswith(tuple(TOP)) and parameter.grad_req != "null":
+                step = rate * sum(g.as_in_context(CPU[0]) for g in parameter.list_grad()) / len(images)
+                for value in parameter.list_data():
+                    value -= step.as_in_context(value.context)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("trainable", [["bn1", "fc", "stage3"], ["fc"], ["stage1_unit1_conv2", "fc"]])
+def test_frozen_layers_without_backward_pass_move_as_with_it(count, trainable, monkeypatch):
+    monkeypatch.setattr(sys.modules[__name__], "TOP", trainable)
+    rng = np.random.default_rng(0)
+    images, labels = rng.uniform(0, 255, (16, 3, 16, 16)).astype(np.float32), np.arange(16) % 3
+    devices = [mx.cpu(i) for i in range(count)]
+    objective = TransferObjective(JMMDLoss(), 2.0, joint=True)
+    checkpoint = Checkpoint("new", resnet(8, (3, 16, 16)))
+    nets = []
+    for _ in range(2):
+        mx.random.seed(0)
+        nets.append(TransferNet(checkpoint.features("flatten0"), 3))
+        prepare(nets[-1], devices)
+        nets[-1](mx.nd.array(images))
+    before = {name: parameter.data().asnumpy() for name, parameter in nets[0].collect_params().items()}
+    everything_backward(nets[0], objective, mx.nd.array(images), mx.nd.array(labels), devices, 4, 0.05)
+    fit(nets[1], objective, Fixed(images, labels, 4), devices, StepSchedule(0.05), 1, momentum=0, trainable=trainable)
+    for name, wanted in nets[0].collect_params().items():
+        for device in devices:
+            found = nets[1].collect_params()[name].data(device).asnumpy()
+            scale = np.abs(wanted.data(device).asnumpy()).max()
+            np.testing.assert_allclose(found, wanted.data(device).asnumpy(), rtol=1e-5, atol=1e-5 * scale, err_msg=name)
+            if "moving" not in name and not name.startswith(tuple(trainable)):
+                assert (found == before[name]).all(), name
+            else:
+                assert (found != before[name]).any() or name == "bn_data_gamma", name
+
+
+def test_nothing_is_recorded_below_what_trains():
+    net = TransferNet(features_block(resnet(8, (3, 16, 16))), 3)
+    images = mx.nd.random.uniform(0, 255, (2, 3, 16, 16))
+    prepare(net, CPU)
+    net(images)
+    images.attach_grad()
+    for trainable, split in (["stage2", "fc"], True), (["conv0"], True), (["bn_data", "fc"], False):
+        learning = {name for name in net.collect_params() if name.startswith(tuple(trainable))}
+        forward = frozen_below(net, learning)
+        assert (forward is not net) == split
+        with mx.autograd.record():
+            total = forward(images)[0].square().sum()
+        images.grad[:] = 0
+        total.backward()
+        assert (images.grad.norm().asscalar() == 0) == split
+
+
+def test_a_network_with_dropout_and_without_statistics_is_frozen_too():
+    images = np.random.default_rng(0).uniform(0, 255, (4, 3, 64, 64)).astype(np.float32)
+    net = TransferNet(Checkpoint("alexnet", zoo_symbol("alexnet")).features("flatten0"), 3)
+    prefixes = trainable_prefixes(net, "dense1, fc")
+    fit(net, TransferObjective(), Fixed(images, np.arange(4) % 3, 2), CPU, StepSchedule(1e-3), 1, trainable=prefixes)
+    net = TransferNet(features_block(resnet(8, (3, 16, 16))), 3)
+    assert trainable_prefixes(net) == ["bn1", "fc", "stage3", "stage4"]
+
+
+def test_what_trains_must_be_named_by_prefixes_that_there_are():
+    net = TransferNet(features_block(zoo_symbol("resnext50_32x4d")), 3)
+    with pytest.raises(InputError, match="say with --trainable which train. It has conv0 batchnorm0 stage1 .*fc"):
+        trainable_prefixes(net)
+    with pytest.raises(InputError, match="no parameter begins with 'stage9'. The network has .*stage4"):
+        trainable_prefixes(net, "stage4,stage9,fc")
+    assert trainable_prefixes(net, "stage4,fc") == ["stage4", "fc"]
 
 
 def test_weight_decay_acts_on_weights_and_gammas_only():

@@ -11,6 +11,7 @@ import click  # noqa: E402
 
 from base.errors import InputError, exit_codes  # noqa: E402
 from exchange.gallery import GALLERY, get_model  # noqa: E402
+from exchange.zoo_files import get_zoo_model, pretrained_names  # noqa: E402
 
 
 @click.command(context_settings=dict(show_default=True, help_option_names=["-h", "--help"]))
@@ -21,18 +22,24 @@ from exchange.gallery import GALLERY, get_model  # noqa: E402
 @click.option("--sha256", default=None,
               help="What the parameter file's SHA-256 must be.  [default: as SHA256SUMS beside it says, if there]")
 def main(name, output, mirror, sha256):
-    """Fetch the pretrained network NAME. Without a name: list the names.
+    """Fetch the pretrained network NAME, of MXNet's model gallery or gluoncv's model zoo. Without a name: list them.
 
     A transfer that breaks off goes on from there when you call it again.
     """
+    names = [*GALLERY, *pretrained_names()]
     if not name:
-        print("\n".join(GALLERY))
+        print("\n".join(names))
         return
-    if name not in GALLERY:
-        raise InputError(f"{name}: not a known network. There are:\n  " + "\n  ".join(GALLERY))
+    if name not in names:
+        raise InputError(f"{name}: not a known network. There are:\n" + " ".join(names))
     if sha256 and (len(sha256) != 64 or set(sha256.lower()) - set("0123456789abcdef")):
         raise InputError(f"--sha256 is {sha256}; expected 64 hexadecimal digits.")
-    fetched = get_model(name, output, mirror, sha256)
+    if name in GALLERY:
+        fetched = get_model(name, output, mirror, sha256)
+    elif sha256:
+        raise InputError(f"--sha256 was given for {name}, which gluoncv's own SHA-1 is compared with; leave it out.")
+    else:
+        fetched = get_zoo_model(name, output, mirror)
     print(f"{fetched.prefix}: start from it by --pretrained-model {fetched.prefix} --pretrained-epoch 0")
     print(f"SHA-256 {fetched.sha256}: " + (f"as {fetched.checked} says" if fetched.checked else
           "not compared, since its publisher never told one; give it as --sha256 when you fetch the file again"))

@@ -1,10 +1,6 @@
 #!/usr/bin/env python3
-"""Pack the images of an MXNet list into RecordIO: ``data/source.lst`` → ``data/source.rec`` and ``.idx``."""
-import collections
-import dataclasses
-import fcntl
+"""Prepare data: lists of images, and the RecordIO files that training reads."""
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 if __name__ == "__main__":
@@ -12,189 +8,154 @@ if __name__ == "__main__":
     from base import installed  # noqa: F401
 
 import click  # noqa: E402
-import cv2  # noqa: E402
-import numpy as np  # noqa: E402
-from tqdm import tqdm  # noqa: E402
 
 from base.errors import InputError, exit_codes, first_ten  # noqa: E402
-from base.files import replacing  # noqa: E402
-from base.framework import mx  # noqa: E402
-from iters.lists import NULL_LABEL, list_text, read_list  # noqa: E402
+from iters.lists import NULL_LABEL, read_list  # noqa: E402
+from records.check import examine  # noqa: E402
+from records.contact_sheet import contact_sheet  # noqa: E402
+from records.describe import describe, repeated  # noqa: E402
+from records.listing import list_folder, mask_list, read_classes, split_list  # noqa: E402
+from records.packing import ENCODINGS, Options, is_packed, pack  # noqa: E402
+from records.unpack import unpack  # noqa: E402
+from training.progress import log_to_stderr  # noqa: E402
 
-_AHEAD = 64     # images read and checked before they are written, at most
-
-
-def is_packed(images):
-    """Whether the record of a list is there, is not older than the list, and holds its indices.
-
-    The labels need not be looked at: they are read from the list.
-    """
-    record, index = images.record, images.record.with_suffix(".idx")
-    if not (record.exists() and index.exists()) or record.stat().st_mtime < images.path.stat().st_mtime:
-        return False
-    try:
-        keys = [int(line.split("\t")[0]) for line in index.read_text().splitlines()]
-    except ValueError:
-        return False
-    return sorted(keys) == sorted(images.indices.tolist())
+FILE = click.Path(dir_okay=False)
+NULL = click.option("--null-label", default=NULL_LABEL, help="The label that means 'unknown'.")
+SEED = click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of the choice.")
+THREADS = click.option("--threads", type=click.IntRange(min=1), default=4, help="Images read at the same time.")
+CLASSES = click.option("--classes", type=FILE, default=None, help="A classes.txt: the name of each label, in order.")
 
 
-def ensure_packed(images, threads=4):
-    """Pack a list unless that has been done. Several processes may ask at once: one packs, the others wait."""
-    with open(images.path, "rb") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not is_packed(images):
-            pack(images, threads)
-
-
-def ensure_dealt(images, num_workers):
-    """A packed list dealt out to workers like cards: ``source.lst`` → ``source-2workers.lst`` and ``.rec``.
-
-    Every worker reads one part of a record, from one place to another. A list sorted by class would so give each
-    worker other classes of the source and of the target, and the transfer loss would compare those. Dealt out,
-    each part is a fair sample, and as long as the others: up to ``num_workers - 1`` images are left out.
-
-    Parameters
-    ----------
-    images : ImageList
-        Packed.
-    num_workers : int
-
-    Returns: `ImageList`, packed; `images` itself for one worker. Raises: InputError for too few images.
-    """
-    each = len(images) // num_workers
-    if num_workers == 1:
-        return images
-    if not each:
-        raise InputError(f"{images.path}: {len(images)} images for {num_workers} workers; expected one for each.")
-    order = np.arange(each * num_workers).reshape(each, num_workers).T.ravel()
-    dealt = dataclasses.replace(images, path=images.path.with_name(f"{images.path.stem}-{num_workers}workers.lst"),
-                                indices=images.indices[order], labels=images.labels[order],
-                                files=[images.files[i] for i in order])
-    with open(images.path, "rb") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        text = list_text(dealt.labels, dealt.files, dealt.indices)
-        if not dealt.path.exists() or dealt.path.read_text(encoding="utf-8") != text:
-            with replacing(dealt.path) as temporary:
-                temporary.write_text(text, encoding="utf-8")
-        if not is_packed(dealt) or dealt.record.stat().st_mtime < images.record.stat().st_mtime:
-            _copy_records(images.record, dealt)
-    return dealt
-
-
-def _copy_records(source, dealt):
-    index = dealt.record.with_suffix(".idx")
-    reader = mx.recordio.MXIndexedRecordIO(str(source.with_suffix(".idx")), str(source), "r")
-    with replacing(dealt.record) as new_record, replacing(index) as new_index:
-        writer = mx.recordio.MXIndexedRecordIO(str(new_index), str(new_record), "w")
-        for key in dealt.indices.tolist():
-            writer.write_idx(key, reader.read_idx(key))
-        writer.close()
-        dealt.record.unlink(missing_ok=True)    # an old record must not stand beside the new index
-    reader.close()
-
-
-def pack(images, threads=4, resize=0, quality=95, progress=True):
-    """Write the images of a list, in its order, to ``.rec`` and ``.idx`` beside it.
-
-    Every image is decoded once, because MXNet's reader dies without a word on a record that is no image.
-    The files' own bytes are packed unless `resize` asks for smaller images. The ``.rec`` appears last and
-    whole: a run that dies leaves none.
-
-    Parameters
-    ----------
-    images : ImageList
-    threads : int
-    resize : int, default 0
-        Shorter side in pixels that larger images are reduced to, and written as JPEG. 0: bytes as they are.
-    quality : int, default 95
-        Of the JPEG, 1 to 100, where `resize` is given.
-    progress : bool
-        Show a bar on a terminal.
-
-    Returns: Path of the ``.rec``.
-
-    Raises: InputError that counts the images which are missing or cannot be decoded, shows ten, and names
-    the file ``LIST.bad.txt`` that has all of them; no record is written then.
-    """
-    record = images.record
-    index = record.with_suffix(".idx")
-    bar = tqdm(total=len(images), desc=f"packing {images.path}", unit=" images", disable=None if progress else True)
-    problems = []
-    with bar, replacing(record) as new_record, replacing(index) as new_index:
-        writer = mx.recordio.MXIndexedRecordIO(str(new_index), str(new_record), "w")
-        for key, label, payload in _read_ahead(images, threads, resize, quality):
-            bar.update()
-            if isinstance(payload, InputError):
-                problems.append(str(payload))
-            elif not problems:
-                writer.write_idx(key, mx.recordio.pack(mx.recordio.IRHeader(0, label, key, 0), payload))
-        writer.close()
-        if problems:
-            raise _unusable(images, problems)
-        record.unlink(missing_ok=True)      # an old record must not stand beside the new index
-    return record
-
-
-def _unusable(images, problems):
-    report = images.path.with_suffix(".bad.txt")
-    with replacing(report) as temporary:
-        temporary.write_text("".join(f"{problem}\n" for problem in problems))
-    return InputError(f"{images.path}: {len(problems)} of {len(images)} images cannot be used "
-                      f"(all of them in {report}):{first_ten(problems)}")
-
-
-def _read_ahead(images, threads, resize, quality):
-    """(index, label, bytes or InputError) of every image, in order, `threads` at a time."""
-    with ThreadPoolExecutor(threads) as pool:
-        waiting = collections.deque()
-        for key, label, file in zip(images.indices.tolist(), images.labels.tolist(), images.files):
-            waiting.append((key, label, pool.submit(_load, file, resize, quality)))
-            if len(waiting) >= _AHEAD:
-                key, label, future = waiting.popleft()
-                yield key, label, future.result()
-        for key, label, future in waiting:
-            yield key, label, future.result()
-
-
-def _load(file, resize, quality):
-    try:
-        data = Path(file).read_bytes()
-    except OSError as error:
-        return InputError(f"{file}: {error.strerror or error}")
-    # A JPEG ends with FFD9 behind its scan, FFDA; MXNet's reader decodes one that was cut off without a word.
-    if data.startswith(b"\xff\xd8") and data.rfind(b"\xff\xd9") <= data.rfind(b"\xff\xda"):
-        return InputError(f"{file}: a JPEG that was cut off")
-    try:
-        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data else None
-    except cv2.error:
-        image = None
-    if image is None:
-        return InputError(f"{file}: {'cannot be decoded as an image' if data else 'empty'}")
-    shorter = min(image.shape[:2])
-    if not resize or shorter <= resize:
-        return data
-    height, width = (round(side * resize / shorter) for side in image.shape[:2])
-    smaller = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
-    return cv2.imencode(".jpg", smaller, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].tobytes()
-
-
-@click.group(context_settings=dict(show_default=True))
+@click.group(context_settings=dict(show_default=True, help_option_names=["-h", "--help"]))
 def commands():
-    """Prepare data: lists of images and the RecordIO files that training reads."""
+    """Prepare data: lists of images, and the RecordIO files that training reads.
+
+    A list (.lst) has a line an image: index, label, path, separated by tabs. All files are MXNet's own formats.
+    """
+    log_to_stderr()
+
+
+@commands.command("list")
+@click.argument("folder", type=click.Path(exists=True, file_okay=False))
+@click.argument("list_path", metavar="LIST", type=FILE)
+@CLASSES
+@click.option("--unlabelled", is_flag=True, help="All images get the null label; FOLDER needs no class folders.")
+@NULL
+def list_command(folder, list_path, classes, unlabelled, null_label):
+    """Write LIST of the images in FOLDER, which has a folder a class, and classes.txt beside it.
+
+    Labels follow the alphabet, or --classes. Paths begin with FOLDER as it is given: call this where you train.
+    """
+    labels, _ = list_folder(folder, list_path, classes, null_label if unlabelled else None)
+    print(f"{list_path}: {len(labels)} images, {'no labels' if unlabelled else f'{len(set(labels))} classes'}")
+
+
+@commands.command("split")
+@click.argument("list_path", metavar="LIST", type=FILE)
+@click.argument("first", type=FILE)
+@click.argument("second", type=FILE)
+@click.option("--fraction", type=click.FloatRange(0, 1), default=None, help="Part of each class that goes to FIRST.")
+@click.option("--per-class", type=click.IntRange(min=1), default=None, help="Images of each class that go to FIRST.")
+@SEED
+@NULL
+def split_command(list_path, first, second, fraction, per_class, seed, null_label):
+    """Divide LIST into the lists FIRST and SECOND, class by class and by chance.
+
+    The same file under two paths, and two files of the same bytes, never end in different lists.
+    """
+    if (fraction is None) == (per_class is None):
+        raise InputError("expected either --fraction or --per-class.")
+    images = read_list(list_path, null_label=null_label)
+    for path, number in zip((first, second), split_list(images, first, second, fraction, per_class, seed)):
+        print(f"{path}: {number} images")
+
+
+@commands.command("mask")
+@click.argument("list_path", metavar="LIST", type=FILE)
+@click.argument("output", type=FILE)
+@click.option("--keep", type=click.IntRange(min=0), default=None, help="Labels to keep in all.  [default: 0]")
+@click.option("--keep-per-class", type=click.IntRange(min=1), default=None, help="Labels to keep of each class.")
+@SEED
+@NULL
+def mask_command(list_path, output, keep, keep_per_class, seed, null_label):
+    """Write LIST to OUTPUT with the null label in place of labels: an unlabelled target domain."""
+    if keep is not None and keep_per_class is not None:
+        raise InputError("--keep and --keep-per-class were both given; expected one of them.")
+    images = read_list(list_path, null_label=null_label)
+    kept = mask_list(images, output, keep or 0, keep_per_class, seed)
+    print(f"{output}: {len(images)} images, {kept} with a label")
 
 
 @commands.command("pack")
-@click.argument("lists", nargs=-1, required=True, type=click.Path(dir_okay=False))
-@click.option("--threads", default=4, type=click.IntRange(min=1), help="Images read at the same time.")
+@click.argument("lists", nargs=-1, required=True, type=FILE)
+@THREADS
 @click.option("--resize", default=0, type=click.IntRange(min=0),
-              help="Shorter side, in pixels, that larger images are reduced to; 0 packs the files as they are.")
-@click.option("--quality", default=95, type=click.IntRange(1, 100), help="JPEG quality of reduced images.")
-@click.option("--null-label", default=NULL_LABEL, help="The label that means 'unknown'.")
-def pack_command(lists, threads, resize, quality, null_label):
-    """Pack each of LISTS (index, label, path, tab-separated) to .rec and .idx beside it."""
+              help="Shorter side, in pixels, that larger images are reduced to; 0: no change.")
+@click.option("--encoding", type=click.Choice(ENCODINGS), default="as-is",
+              help="as-is: files byte for byte where MXNet's reader shows them as they look and --resize does not "
+                   "change them. jpg, png: all encoded anew.")
+@click.option("--quality", default=95, type=click.IntRange(1, 100), help="Of JPEGs that are encoded.")
+@click.option("--root", default="", help="Folder that paths in LISTS are relative to.  [default: the working folder]")
+@click.option("--resume", is_flag=True, help="Go on where a run that was killed has stopped.")
+@click.option("--overwrite", is_flag=True, help="Replace records that were not packed by this command, too.")
+@NULL
+def pack_command(lists, threads, resize, encoding, quality, root, resume, overwrite, null_label):
+    """Pack each of LISTS to .rec and .idx beside it. Records that are up to date are left alone."""
+    options = Options(resize, encoding, quality, root)
     for path in lists:
-        print(pack(read_list(path, null_label=null_label), threads, resize, quality))
+        images = read_list(path, null_label=null_label)
+        print(images.record if is_packed(images, options)
+              else pack(images, threads, options, resume=resume, overwrite=overwrite))
+
+
+@commands.command("verify")
+@click.argument("files", nargs=-1, required=True, type=FILE)
+@click.option("--num-classes", type=click.IntRange(min=1), default=None, help="Labels must be below this number.")
+@THREADS
+@NULL
+def verify_command(files, num_classes, threads, null_label):
+    """Check every image of FILES, .rec or .lst, and name images that are there more than once.
+
+    Exit code 2 if there are images that cannot be used.
+    """
+    found, problems = {}, []
+    for path in files:
+        found[path] = list(examine(path, threads, num_classes, null_label))
+        bad = [finding for finding in found[path] if finding.problem]
+        print(f"{path}: {len(found[path])} images, {len(bad)} bad")
+        problems += [f"{path}: {finding}" for finding in bad]
+    for (one, other), pairs in repeated(found).items():
+        where = f"twice in {one}" if one == other else f"in both {one} and {other}"
+        print(f"{len(pairs)} images are {where}; by index:{first_ten(f'{a} = {b}' for a, b in pairs)}")
+    if problems:
+        raise InputError(f"{len(problems)} images cannot be used:{first_ten(problems)}")
+
+
+@commands.command("info")
+@click.argument("file", type=FILE)
+@click.option("--sheet", type=FILE, default=None, help="PNG to write: ten images of every class.")
+@CLASSES
+@THREADS
+@NULL
+def info_command(file, sheet, classes, threads, null_label):
+    """Describe FILE, .rec or .lst: images a class, sizes, kinds, and what they look like."""
+    names = read_classes(classes) if classes else None
+    findings = list(examine(file, threads, null_label=null_label))
+    print(describe(findings, null_label, names))
+    if sheet:
+        labels = {finding.index: finding.label for finding in findings if finding.label is not None}
+        more = contact_sheet(file, sheet, labels, null_label, names)
+        print(f"{sheet}: {f'all but the last {more}' if more else 'all'} classes")
+
+
+@commands.command("unpack")
+@click.argument("record", type=FILE)
+@click.argument("folder", type=click.Path(file_okay=False))
+@CLASSES
+@NULL
+def unpack_command(record, folder, classes, null_label):
+    """Write the images of RECORD to FOLDER, a folder a class, and their list to FOLDER.lst."""
+    print(unpack(record, folder, classes, null_label))
 
 
 if __name__ == "__main__":

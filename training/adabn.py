@@ -11,6 +11,7 @@ from base.errors import InputError
 from base.framework import mx
 from symbols import features_block
 from training.checkpoint import Checkpoint
+from training.devices import to_devices
 
 _SOFTMAX = ("SoftmaxOutput", "Softmax", "softmax", "SoftmaxActivation")
 
@@ -104,7 +105,7 @@ def adapt(checkpoint, batches, device, layers=None, statistics="image"):
     predictions = []
     batches.reset()
     for batch in batches:
-        scores, *values = net(batch.data[0].as_in_context(device))
+        scores, *values = net(*to_devices(batch.data[0], [device]))
         for moments, value in zip(means, values[0::2]):
             moments.add(value.asnumpy())
         for moments, value in zip(withins, values[1::2]):
@@ -119,9 +120,14 @@ def adapt(checkpoint, batches, device, layers=None, statistics="image"):
     return replace(checkpoint, aux_params=adapted), np.concatenate(predictions)
 
 
-def classifier(checkpoint: Checkpoint, device):
-    """A checkpoint as a block from images to class scores, on a device."""
-    return _network(logits(checkpoint.symbol), checkpoint, device)
+def classifier(checkpoint: Checkpoint, device, image_shape=None):
+    """A checkpoint as a block from images to class scores, on a device. Raises: see `features_block`."""
+    return _network(logits(checkpoint.symbol), checkpoint, device, image_shape)
+
+
+def num_classes(symbol, image_shape):
+    """How many classes a network tells apart."""
+    return logits(symbol).infer_shape(data=(1, *image_shape))[1][0][1]
 
 
 def logits(symbol):
@@ -133,8 +139,9 @@ def logits(symbol):
     return symbol[0]
 
 
-def _network(symbol, checkpoint, device):
-    net = features_block(symbol, checkpoint.arg_params, checkpoint.aux_params, checkpoint.name)
+def _network(symbol, checkpoint, device, image_shape=None):
+    net = features_block(symbol, checkpoint.arg_params, checkpoint.aux_params, checkpoint.name, image_shape)
+    net.collect_params().setattr("grad_req", "null")        # or gradients would take as much memory as the values
     net.initialize(ctx=device)
     net.hybridize(static_alloc=True)
     return net

@@ -7,7 +7,9 @@ from typing import Optional
 from base.errors import InputError
 from base.files import replacing
 from base.framework import mx
-from symbols import TransferNet, cut, features_block, normalized
+from symbols import TransferNet, cut, features_block, image_shape_of, image_variable, normalized
+from symbols.backbone import check_fit, loaded_parameters
+from training.checkpoint_files import read_parameters, read_symbol
 
 
 @dataclass(frozen=True)
@@ -28,31 +30,39 @@ class Checkpoint:
     arg_params: Optional[dict] = None
     aux_params: Optional[dict] = None
 
+    @property
+    def image_shape(self):
+        """Channels, height, width of the images it was trained with, in pixels; (3, 320, 320) if it says nothing."""
+        return image_shape_of(self.symbol) or (3, 320, 320)
+
     def normalized(self, mean, std):
         """The same behind a layer that normalises the images. Raises: see `symbols.normalized`."""
         return replace(self, symbol=normalized(self.symbol, mean, std, self.name))
 
-    def features(self, layer):
-        """The network up to `layer`, as a HybridBlock. Raises: InputError when there is no such layer."""
-        return features_block(cut(self.symbol, layer), self.arg_params, self.aux_params, self.name)
+    def features(self, layer, image_shape=None):
+        """The network up to `layer`, as a HybridBlock.
 
-    def classifier(self, layer, num_classes):
+        Raises: InputError when there is no such layer, and as `features_block` does.
+        """
+        return features_block(cut(self.symbol, layer), self.arg_params, self.aux_params, self.name, image_shape)
+
+    def classifier(self, layer, num_classes, image_shape=None):
         """The network up to `layer` with the checkpoint's ``fc`` behind it: a `TransferNet` to go on with.
 
-        Raises: InputError when ``fc`` is missing or has another number of classes.
+        Raises: InputError when ``fc`` is missing or has another number of classes, and as `features` does.
         """
-        for name in ("fc_weight", "fc_bias"):
+        names = "fc_weight", "fc_bias"
+        for name in names:
             if name not in self.arg_params:
                 raise InputError(f"{self.name}: has no {name}; stage 1 goes on from a checkpoint that stage 0 wrote. "
                                  "Run `fine_tune.py --train-stage 0` first and name its --model-prefix here.")
         found = self.arg_params["fc_weight"].shape[0]
         if found != num_classes:
             raise InputError(f"{self.name}: fc has {found} classes, and --num-classes is {num_classes}.")
-        net = TransferNet(self.features(layer), num_classes)
-        for parameter in (net.fc_weight, net.fc_bias):
-            parameter.shape = self.arg_params[parameter.name].shape
-            parameter.init = mx.init.Constant(self.arg_params[parameter.name])
-        return net
+        whole = mx.sym.FullyConnected(cut(self.symbol, layer), num_hidden=num_classes, name="fc")
+        check_fit(whole, self.arg_params, self.aux_params, self.name, image_shape)
+        return TransferNet(self.features(layer), num_classes, image_shape=image_shape,
+                           params=loaded_parameters({name: self.arg_params[name] for name in names}))
 
 
 def parameter_file(prefix, epoch):
@@ -72,26 +82,7 @@ def load_checkpoint(prefix, epoch):
         raise InputError(f"{parameters}: no such checkpoint; of the prefix {prefix} {known}.")
     if not symbol_file.exists():
         raise InputError(f"{symbol_file}: no such file; it holds the network of {parameters}.")
-    try:
-        symbol = mx.sym.load(str(symbol_file))
-    except (mx.MXNetError, UnicodeDecodeError):
-        raise InputError(f"{symbol_file}: not an MXNet symbol, or damaged. Fetch or write it again.") from None
-    saved = read_parameters(parameters)
-    kinds = {kind: {name[4:]: value for name, value in saved.items() if name.startswith(kind)}
-             for kind in ("arg:", "aux:")}
-    return Checkpoint(str(parameters), symbol, kinds["arg:"], kinds["aux:"])
-
-
-def read_parameters(path):
-    """The arrays of a ``.params`` file, under their names. Raises: InputError for any other file."""
-    try:
-        saved = mx.nd.load(str(path))
-    except (mx.MXNetError, UnicodeDecodeError):
-        saved = None
-    if not isinstance(saved, dict) or not any(name.startswith(("arg:", "aux:")) for name in saved):
-        raise InputError(f"{path}: not an MXNet parameter file, or cut off ({path.stat().st_size} bytes). "
-                         "Fetch or write it again.")
-    return saved
+    return Checkpoint(str(parameters), read_symbol(symbol_file), *read_parameters(parameters))
 
 
 def saved_epochs(prefix):
@@ -104,7 +95,7 @@ def saved_epochs(prefix):
 
 def inference_symbol(net):
     """The graph of a `TransferNet` from ``data`` to ``softmax``."""
-    _, logits = net(mx.sym.var("data"))
+    _, logits = net(image_variable(net.image_shape))
     return mx.sym.SoftmaxOutput(logits, name="softmax")
 
 

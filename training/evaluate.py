@@ -1,5 +1,6 @@
 """How many images a network classifies correctly."""
 from base.framework import mx
+from training.devices import to_devices
 from training.stores import ALONE
 
 
@@ -26,7 +27,7 @@ def evaluate(scores, batches, devices, top_k=1, null_label=9999, store=ALONE):
     right = right_k = total = 0
     for batch in batches:
         valid = batch.data[0].shape[0] - (batch.pad or 0)
-        parts = [mx.gluon.utils.split_and_load(array[0][:valid], devices[:valid], even_split=False)
+        parts = [to_devices(array[0][:valid], devices[:valid], even_split=False)
                  for array in (batch.data, batch.label)]
         answers = [(mx.nd.topk(scores(images), k=top_k, axis=-1), labels) for images, labels in zip(*parts)]
         for ranked, labels in answers:

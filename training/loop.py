@@ -6,22 +6,21 @@ import zlib
 
 from base.errors import InputError, Stopped
 from base.framework import mx
+from training.devices import to_devices
 from training.evaluate import evaluate
+from training.frozen import frozen_below
 from training.progress import EpochProgress, log
 from training.run import Run
 from training.stores import open_store
 from training.summary import EpochResult
 from training.sums import Sums
 
-# What the original trains with --freeze, in its residual networks.
-FREEZE_KEEPS = ("bn1", "fc", "stage3", "stage4")
 
-
-def prepare(net, devices, freeze=False):
+def prepare(net, devices, trainable=None):
     """Put a network on its devices and settle which parameters learn, and which decay.
 
-    Weight decay acts on names that end in ``_weight`` or ``_gamma`` only. With `freeze`, only names that
-    start with one of `FREEZE_KEEPS` learn; moving statistics of batch normalisation move everywhere.
+    Weight decay acts on names that end in ``_weight`` or ``_gamma`` only. With `trainable`, only parameters
+    learn whose names start with one of these prefixes; moving statistics of batch normalisation move everywhere.
 
     Returns: dict of str to Parameter, the ones that learn. Raises: InputError when none is left.
     """
@@ -29,19 +28,16 @@ def prepare(net, devices, freeze=False):
     for parameter in parameters.values():
         _put(parameter, devices)
     net.hybridize(static_alloc=True, static_shape=True)
-    learning = {}
-    for name, parameter in parameters.items():
-        if parameter.grad_req == "null":
-            continue
+    learning = {name: parameter for name, parameter in parameters.items() if parameter.grad_req != "null"}
+    if trainable is not None:
+        whole = len(learning)
+        for name in [name for name in learning if not name.startswith(tuple(trainable))]:
+            learning.pop(name).grad_req = "null"
+        log.info("training %d of %d parameters", len(learning), whole)
+        if not learning:
+            raise InputError(f"nothing is left to train: no parameter starts with {', '.join(trainable)}.")
+    for name, parameter in learning.items():
         parameter.wd_mult = float(name.endswith(("_weight", "_gamma")))
-        if not freeze or name.startswith(FREEZE_KEEPS):
-            learning[name] = parameter
-        elif not name.endswith("_beta"):
-            # MXNet moves the statistics of a frozen layer in its backward pass: asking for the gradient of
-            # its beta, which costs nothing more, is what brings the backward pass there.
-            parameter.grad_req = "null"
-    if not learning:
-        raise InputError(f"--freeze leaves nothing to train: no parameter starts with {', '.join(FREEZE_KEEPS)}.")
     return learning
 
 
@@ -66,7 +62,7 @@ def create_optimizer(name, schedule, momentum=0.9, wd=0.0, first_update=0):
 
 
 def fit(net, objective, batches, devices, schedule, num_epochs, *, optimizer="sgd", momentum=0.9, wd=0.0,
-        kvstore="device", freeze=False, validation=None, top_k=1, null_label=9999, run=None, stop=None, seed=0,
+        kvstore="device", trainable=None, validation=None, top_k=1, null_label=9999, run=None, stop=None, seed=0,
         disp_batches=10, monitor=0):
     r"""Train a network.
 
@@ -94,8 +90,9 @@ def fit(net, objective, batches, devices, schedule, num_epochs, *, optimizer="sg
         As MXNet has them. Which parameters decay: see `prepare`.
     kvstore : str or Store
         How gradients of several devices are summed: ``device``, ``local`` or ``dist_…``; see `open_store`.
-    freeze : bool
-        See `prepare`.
+    trainable : sequence of str, or None
+        Prefixes of the names of the parameters that learn; None: all learn. Layers below all that learn
+        are computed forward only.
     validation : DataIter or None
     top_k : int
         Validate top-k accuracy too.
@@ -118,7 +115,8 @@ def fit(net, objective, batches, devices, schedule, num_epochs, *, optimizer="sg
     """
     run = run or Run()
     store = open_store(kvstore) if isinstance(kvstore, str) else kvstore
-    learning = prepare(net, devices, freeze)
+    learning = prepare(net, devices, trainable)
+    forward = net if trainable is None else frozen_below(net, learning)
     objective.hybridize(static_alloc=True, static_shape=True)
     position = run.position
     position.updates = position.updates or position.epoch * batches.batches_per_epoch
@@ -136,7 +134,7 @@ def fit(net, objective, batches, devices, schedule, num_epochs, *, optimizer="sg
                                disp_batches) as progress:
                 for number, batch in enumerate(batches, start=position.batch + 1):
                     mx.random.seed(zlib.crc32(repr((seed, epoch, number)).encode()))
-                    statistics = _forward_backward(net, objective, batch, devices)
+                    statistics = _forward_backward(forward, objective, batch, devices)
                     trainer.step(whole_batch)
                     sums.add(statistics, f"epoch {epoch}, batch {number}; {run.last}")
                     position.batch, position.updates = number, position.updates + 1
@@ -179,11 +177,10 @@ def _stopped(stop, run, store):
     return Stopped(f"{reason}: {run.last}. The same command with --resume goes on.")
 
 
-def _forward_backward(net, objective, batch, devices):
-    images = mx.gluon.utils.split_and_load(batch.data[0], devices)
-    labels = mx.gluon.utils.split_and_load(batch.label[0], devices)
+def _forward_backward(forward, objective, batch, devices):
+    images, labels = to_devices(batch.data[0], devices), to_devices(batch.label[0], devices)
     with mx.autograd.record():
-        outputs = [objective(*net(x), y) for x, y in zip(images, labels)]
+        outputs = [objective(*forward(x), y) for x, y in zip(images, labels)]
     mx.autograd.backward([loss for loss, _ in outputs])
     return [statistics for _, statistics in outputs]
 

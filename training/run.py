@@ -114,12 +114,9 @@ class Run:
             return self
         self.folder.mkdir(parents=True, exist_ok=True)
         self._take_lock()
-        prefix = Path(self.prefix)
-        for left in [*prefix.parent.glob(f".{prefix.name}-*.tmp"), *self.folder.glob(".*.tmp")]:
-            left.unlink()       # of a process that was killed while it wrote
-        for epoch in saved_epochs(prefix):
+        for epoch in saved_epochs(self.prefix):
             if epoch > self.position.epoch:
-                parameter_file(prefix, epoch).unlink()
+                parameter_file(self.prefix, epoch).unlink()
         if self._state is None:
             self._state_file.unlink(missing_ok=True)
         self._summary = Summary(self._summary, self.position.epoch)

@@ -7,7 +7,8 @@ import numpy as np
 from base.errors import InputError
 from base.files import replacing
 from base.framework import mx
-from training.checkpoint import Checkpoint, inference_symbol, read_parameters
+from training.checkpoint import Checkpoint, inference_symbol
+from training.checkpoint_files import read_arrays, with_prefix
 
 
 @dataclass
@@ -70,7 +71,7 @@ class State:
         # MXNet's own save_states would pickle, and what is read again must not be able to run code.
         for updater, context in zip(trainer._updaters, trainer._contexts):
             for index, parameter in enumerate(trainer._params):
-                leaves = _named(self.others, f"optimizer:{parameter.name}:")
+                leaves = with_prefix(self.others, f"optimizer:{parameter.name}:")
                 if leaves:
                     fresh = optimizer.create_state_multi_precision(index, parameter.data(context))
                     for number, leaf in enumerate(_leaves(fresh)):
@@ -112,19 +113,15 @@ def save_state(path, net, trainer, position, settings):
 
 def load_state(path):
     """Read what `save_state` wrote. Raises: InputError when the file is damaged."""
-    values = read_parameters(path)
+    values = read_arrays(path)
     try:
         content = json.loads(values.pop("json").asnumpy().tobytes())
         symbol = mx.sym.load_json(content["symbol"])
-        checkpoint = Checkpoint(str(path), symbol, _named(values, "arg:"), _named(values, "aux:"))
+        checkpoint = Checkpoint(str(path), symbol, with_prefix(values, "arg:"), with_prefix(values, "aux:"))
         return State(checkpoint, Position(**content["position"]), content["settings"], content["optimizer"], values)
     except (KeyError, TypeError, ValueError, mx.MXNetError):
         raise InputError(f"{path}: not the state of a run, or damaged. "
                          "Go on from an epoch with --load-epoch.") from None
-
-
-def _named(values, prefix):
-    return {name[len(prefix):]: value for name, value in values.items() if name.startswith(prefix)}
 
 
 def _leaves(state):

@@ -1,0 +1,18 @@
+"""gluoncv's networks, imported so that the import works beside any PyTorch. ``from base.gluoncv_zoo import get_model``
+
+gluoncv 0.10 refuses to be imported where PyTorch 2 is installed (``RuntimeError: Legacy torch==2.1.0
+detected``), though nothing of its model zoo needs PyTorch: so it does not see it.
+"""
+import sys
+
+from base.framework import mx  # noqa: F401
+
+_torch = {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] == "torch"}
+sys.modules["torch"] = None     # `import torch` raises ImportError
+try:
+    from gluoncv.model_zoo import get_model, get_model_list, model_store
+finally:
+    del sys.modules["torch"]
+    sys.modules.update(_torch)
+
+__all__ = ["get_model", "get_model_list", "model_store"]

@@ -1,0 +1,88 @@
+"""Pretrained image classifiers of gluoncv's model zoo, as checkpoints: fetched, compared by their SHA-1, converted."""
+import os
+import shutil
+import zipfile
+from pathlib import Path
+
+from base.errors import InputError
+from base.files import replacing, writable_folder
+from base.framework import mx
+from exchange.download import Unavailable, base_address, check, digest_of, fetch
+from exchange.gallery import Fetched
+from symbols import image_variable
+from symbols.backbone import check_fit
+from symbols.zoo import zoo_names, zoo_network
+from training.checkpoint import parameter_file, write_checkpoint
+
+
+def pretrained_names():
+    """The zoo's image classifiers of which it has weights."""
+    from base.gluoncv_zoo import model_store  # here, since the gallery does without gluoncv
+    return [name for name in zoo_names() if name in model_store._model_sha1]
+
+
+def get_zoo_model(name, folder="model", mirror=None, progress=True):
+    """Fetch a network of gluoncv's model zoo as epoch 0 of ``FOLDER/NAME``, with its normalisation inside.
+
+    Parameters
+    ----------
+    name : str
+        One of `pretrained_names()`.
+    folder : str or Path
+    mirror : str, optional
+        Address or folder that has ``gluon/models/NAME-….zip``, as the zoo's site; or a folder with gluoncv's own
+        ``NAME-….params``. Default: ``~/.mxnet/models``, then what MXNET_GLUON_REPO says, then the zoo's site.
+    progress : bool
+        Show a bar on a terminal.
+
+    Returns: Fetched. A checkpoint that is there already is left as it is.
+
+    Raises: Unavailable with what to do when the site or the file is not there; InputError for content that is
+    not what was expected.
+    """
+    from base.gluoncv_zoo import model_store
+    prefix = Path(folder) / name
+    if parameter_file(prefix, 0).exists():
+        return Fetched(prefix, digest_of(parameter_file(prefix, 0)), None)
+    file, sha1 = f"{name}-{model_store.short_hash(name)}", model_store._model_sha1[name]
+    writable_folder(prefix, "--output")
+    cached = Path(mirror or "~/.mxnet/models").expanduser() / f"{file}.params"
+    if cached.is_file():
+        check(cached, sha1)
+        return _converted(cached, name, prefix)
+    archive = Path(folder) / f"{file}.zip"
+    site = mirror or os.environ.get("MXNET_GLUON_REPO") or model_store.apache_repo_url
+    try:
+        fetch(f"{base_address(site)}gluon/models/{file}.zip", archive, progress=progress)
+    except Unavailable as error:
+        raise Unavailable(
+            f"{error}\nIf the site is gone: whoever has used this network with gluoncv has it as {file}.params in "
+            "~/.mxnet/models, where it is looked for. Name a folder with that file by --mirror, or a folder or site that has "
+            f"gluon/models/{file}.zip. Weights of PyTorch serve too: tools/import_weights.py. "
+            "See docs/models.md.") from None
+    parameters = archive.with_suffix(".params")
+    try:
+        with zipfile.ZipFile(archive) as content, replacing(parameters) as temporary, open(temporary, "wb") as target:
+            shutil.copyfileobj(content.open(parameters.name), target)
+        check(parameters, sha1)
+        return _converted(parameters, name, prefix)
+    except (zipfile.BadZipFile, KeyError):
+        raise InputError(f"{site}: sent something else than {archive.name}; see what it says in a browser.") from None
+    finally:
+        archive.unlink()
+        parameters.unlink(missing_ok=True)
+
+
+def _converted(file, name, prefix):
+    """Write gluoncv's parameters, which it names by their place in its block, as a checkpoint."""
+    network = zoo_network(name, classes=10 if name.startswith("cifar_") else 1000)
+    scores, found = network.classifier, mx.nd.load(str(file))
+    values = {ours: found[theirs] for theirs, ours in network.parameters.items() if theirs in found}
+    check_fit(scores, values, {}, str(file))
+    auxiliary = scores.list_auxiliary_states()
+    symbol = mx.sym.Group([mx.sym.SoftmaxOutput(scores[0], name="softmax"), *list(scores)[1:]])
+    side = 32 if name.startswith("cifar_") else 299 if name in ("inceptionv3", "xception") else 224
+    symbol = symbol(data=image_variable((3, side, side)))
+    write_checkpoint(prefix, 0, symbol, {n: value for n, value in values.items() if n not in auxiliary},
+                     {n: values[n] for n in auxiliary})
+    return Fetched(prefix, digest_of(file), "gluoncv")

@@ -1,0 +1,85 @@
+"""The images of a list, by their place in it: from image files, or from the record that they are packed to."""
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from base.errors import InputError, first_ten
+from iters.images import decode, decode_plain
+from iters.recordio import read_at, read_index
+
+
+def open_source(images, packed):
+    """The images of an `ImageList`; of its record if `packed`. Several threads may ask at once."""
+    return _Records(images) if packed else _Files(images)
+
+
+class _Source:
+    def __init__(self, images):
+        self._images = images
+
+    def content(self, place):
+        """The bytes of an image file. Raises: InputError that names the image."""
+        try:
+            return self._content(place)
+        except (OSError, EOFError, InputError) as error:
+            reason = getattr(error, "strerror", None) or str(error) or "behind the end of the file"
+            raise self._unusable(place, reason) from None
+
+    def pixels(self, place):
+        """The pixels of an image (height, width, 3), red, green, blue. Raises: InputError that names the image."""
+        content = self.content(place)
+        try:
+            return self.decode(content)
+        except InputError as error:
+            raise self._unusable(place, error) from None
+
+    def _unusable(self, place, reason):
+        return InputError(f"{self._name(place)} cannot be used: {reason}.")
+
+
+class _Files(_Source):
+    decode = staticmethod(decode)
+
+    def _name(self, place):
+        return f"{self._images.path}: the image {self._images.files[place]}"
+
+    def _content(self, place):
+        return Path(self._images.files[place]).read_bytes()
+
+
+class _Records(_Source):
+    decode = staticmethod(decode_plain)
+
+    def __init__(self, images):
+        super().__init__(images)
+        self._thread = threading.local()
+        self._offsets = dict(read_index(images.record.with_suffix(".idx")))
+        missing = [index for index in images.indices.tolist() if index not in self._offsets]
+        if missing:
+            raise InputError(f"{images.record}: {len(missing)} of {len(images)} images of {images.path} are not in it, "
+                             f"by their index:{first_ten(missing)}")
+
+    def _name(self, place):
+        return f"{self._images.record}: index {self._images.indices[place]}"
+
+    def _content(self, place):
+        if not hasattr(self._thread, "file"):
+            self._thread.file = open(self._images.record, "rb", buffering=0)
+        return read_at(self._thread.file, self._offsets[int(self._images.indices[place])])[0].image
+
+
+def decoder_speed(images, threads=4, packed=False, most=512):
+    """Images a second that OpenCV decodes in `threads`, and does nothing else: what no reader of the list exceeds.
+
+    Up to `most` images are looked at; their bytes are read before the clock starts.
+    """
+    source = open_source(images, packed)
+    places = np.linspace(0, len(images) - 1, min(most, len(images))).astype(int)
+    with ThreadPoolExecutor(threads) as pool:
+        contents = list(pool.map(source.content, places))
+        started = time.monotonic()
+        list(pool.map(lambda content: source.decode(content) is None, contents))
+        return len(contents) / (time.monotonic() - started)

@@ -1,0 +1,222 @@
+"""Lists made from folders and from other lists."""
+import collections
+import hashlib
+import os
+from pathlib import Path
+
+import numpy as np
+
+from base.errors import InputError, first_ten
+from base.files import replacing
+from iters.lists import write_list
+
+EXTENSIONS = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".avif", ".tif", ".tiff", ".jp2", ".ppm", ".pgm"}
+
+
+def read_classes(path):
+    """The names of a ``classes.txt``: a line a class, in the order of the labels.
+
+    Raises: InputError for a file that cannot be read, an empty or repeated name, one that is no name of a folder.
+    """
+    try:
+        names = Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}.") from None
+    problems = [f"line {number}: {name!r}" for number, name in enumerate(names, start=1)
+                if name in ("", ".", "..") or "/" in name or "\0" in name or name in names[:number - 1]]
+    if problems or not names:
+        raise InputError(f"{path}: expected a line a class, each with another name of a folder:{first_ten(problems)}")
+    return names
+
+
+def class_name(label, null_label, names=None):
+    """What a label is called: its name, if `names` has one, else its number.
+
+    >>> class_name(1, 9999, ["cat", "dog"]), class_name(9999, 9999), class_name(5, 9999)
+    ('dog', 'unknown', '5')
+    """
+    if label == null_label:
+        return "unknown"
+    return names[label] if names and label < len(names) else str(label)
+
+
+def list_folder(folder, path, classes=None, null_label=None):
+    """Write a list of the images below a folder, ordered by name.
+
+    Each folder in `folder` is a class; images may lie in folders of their own within it. Hidden files, and those that
+    do not end like an image, are left out.
+
+    Parameters
+    ----------
+    folder : str or Path
+        Paths in the list begin with it, as it is given here.
+    path : str or Path
+        The ``.lst`` to write.
+    classes : str or Path, optional
+        A ``classes.txt`` that says which label each folder has. Without it, labels follow the alphabet, and
+        ``classes.txt`` is written beside the list.
+    null_label : int, optional
+        All images get this label, and `folder` need not have folders in it.
+
+    Returns: the labels and the paths.
+
+    Raises: InputError when there are no images, images lie beside the class folders, a folder is no class or links to
+    one above it, a name does not fit in a list, or ``classes.txt`` would change.
+    """
+    files = _files_below(folder)
+    if null_label is not None:
+        labels = [null_label] * len(files)
+    else:
+        names = [Path(file).relative_to(folder).parts[0] for file in files]
+        loose = [file for file, name in zip(files, names) if Path(file).name == name]
+        if loose:
+            raise InputError(f"{folder}: {len(loose)} images lie in no class folder:{first_ten(loose)}")
+        known = read_classes(classes) if classes else _new_classes(Path(path).with_name("classes.txt"), names)
+        strangers = sorted(set(names) - set(known))
+        if strangers:
+            raise InputError(f"{folder}: {len(strangers)} folders are no class of {classes}:{first_ten(strangers)}")
+        labels = [known.index(name) for name in names]
+    write_list(path, labels, files)
+    return labels, files
+
+
+def _files_below(folder):
+    def refuse(error):
+        raise InputError(f"{error.filename}: cannot be read: {error.strerror}.")
+
+    files = []
+    for place, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        here = Path(place).resolve()
+        circles = [name for name in folders if (here / name).resolve() in (here, *here.parents)]
+        if circles:
+            raise InputError(f"{os.path.join(place, circles[0])}: links to a folder that it lies in.")
+        files += [os.path.join(place, name) for name in names
+                  if Path(name).suffix.lower() in EXTENSIONS and not name.startswith(".")]
+    files.sort(key=lambda file: Path(file).parts)
+    if not files:
+        raise InputError(f"{folder}: no images in it; expected files that end in {', '.join(sorted(EXTENSIONS))}.")
+    strange = [repr(file) for file in files if not _fits(file)]
+    if strange:
+        raise InputError(f"{folder}: {len(strange)} names do not fit in a list, which has a line an image, tabs "
+                         f"between its fields, and UTF-8; rename them:{first_ten(strange)}")
+    return files
+
+
+def _fits(file):
+    try:
+        file.encode()
+    except UnicodeEncodeError:
+        return False
+    return file == file.strip() and len(file.splitlines()) == 1 and "\t" not in file
+
+
+def _new_classes(path, names):
+    classes = sorted(set(names))
+    if path.exists() and read_classes(path) != classes:
+        raise InputError(f"{path}: there already, with other classes than the folders. Give it by --classes to take "
+                         "the labels from it, or write the list to another folder.")
+    with replacing(path) as temporary:
+        temporary.write_text("".join(f"{name}\n" for name in classes), encoding="utf-8")
+    return classes
+
+
+def split_list(images, first, second, fraction=None, per_class=None, seed=0):
+    """Divide a list in two, class by class and by chance, and write both.
+
+    Lines that mean the same image stay together: the same file under another spelling of its path or behind a link, and
+    files of the same bytes. 'Unknown' counts as a class.
+
+    Parameters
+    ----------
+    images : ImageList
+    first, second : str or Path
+        The ``.lst`` files to write; lines keep their order, and are numbered anew.
+    fraction : float
+        Part of each class that goes to `first`, rounded; or
+    per_class : int
+        number of images of each class that go to `first`.
+    seed : int
+
+    Returns: numbers of images in the two.
+
+    Raises: InputError for classes that are too small, when one of the lists would be empty, or replace another.
+    """
+    _not_over(images, first, second)
+    copies = collections.defaultdict(list)      # from the line where an image is first to all its lines
+    for line, earliest in enumerate(_same_image(images.files)):
+        copies[earliest].append(line)
+    classes = collections.defaultdict(list)
+    for earliest in copies:
+        classes[images.labels[earliest]].append(earliest)
+    rng = np.random.default_rng(seed)
+    chosen, small = set(), []
+    for label, members in sorted(classes.items()):
+        size = sum(len(copies[member]) for member in members)
+        wanted = per_class if fraction is None else round(fraction * size)
+        if wanted > size:
+            small.append(f"label {label}: {size} images")
+        taken = 0
+        for member in rng.permutation(members).tolist():
+            if taken + len(copies[member]) <= wanted:
+                chosen.update(copies[member])
+                taken += len(copies[member])
+    if small:
+        raise InputError(f"{images.path}: {len(small)} classes have fewer than {per_class} images:{first_ten(small)}")
+    parts = [[line for line in range(len(images)) if (line in chosen) == wanted] for wanted in (True, False)]
+    if not all(parts):
+        raise InputError(f"{images.path}: of its {len(images)} images, {len(parts[0])} would go to {first} and "
+                         f"{len(parts[1])} to {second}; expected some in each.")
+    for path, lines in zip((first, second), parts):
+        write_list(path, images.labels[lines].tolist(), [images.files[line] for line in lines])
+    return tuple(map(len, parts))
+
+
+def _not_over(images, *paths):
+    if len({Path(path).resolve() for path in (images.path, *paths)}) <= len(paths):
+        raise InputError(f"{images.path} would be overwritten, or another list twice; give each a name of its own.")
+
+
+def _same_image(files):
+    """For each file the number of the first that is the same image. Only files of equal size are read."""
+    places = [os.path.realpath(file) for file in files]
+    sizes = [os.path.getsize(place) if os.path.isfile(place) else None for place in places]
+    occurrences = collections.Counter(dict(zip(places, sizes)).values())
+    first, earliest = {}, []
+    for number, (place, size) in enumerate(zip(places, sizes)):
+        key = place
+        if size is not None and occurrences[size] > 1:
+            try:
+                key = hashlib.sha256(Path(place).read_bytes()).digest()
+            except OSError:
+                pass        # a file that cannot be read is told by its path
+        earliest.append(first.setdefault(key, number))
+    return earliest
+
+
+def mask_list(images, path, keep=0, keep_per_class=None, seed=0):
+    """Write a list with the null label in place of labels: a target domain for (semi-)supervised transfer.
+
+    `keep` labels in all, or `keep_per_class` of each class, are left as they are, chosen by `seed`. Indices and order
+    stay, so that the record of one list can serve as that of the other.
+
+    Returns: how many labels were kept.
+
+    Raises: InputError when more are to be kept than there are, or `path` is the list itself.
+    """
+    _not_over(images, path)
+    rng = np.random.default_rng(seed)
+    known = np.flatnonzero(images.labelled)
+    groups = [known] if keep_per_class is None else [known[images.labels[known] == label]
+                                                     for label in np.unique(images.labels[known])]
+    wanted = keep if keep_per_class is None else keep_per_class
+    few = [f"label {images.labels[group[0]]}: {len(group)}" if keep_per_class else f"{len(group)} in all"
+           for group in groups if len(group) < wanted]
+    if few:
+        raise InputError(f"{images.path}: {wanted} labels were to be kept, and there are fewer:{first_ten(few)}")
+    labels = np.full(len(images), images.null_label)
+    for group in groups:
+        kept = rng.permutation(group)[:wanted]
+        labels[kept] = images.labels[kept]
+    write_list(path, labels.tolist(), images.files, images.indices.tolist())
+    return int((labels != images.null_label).sum())

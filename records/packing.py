@@ -1,0 +1,332 @@
+"""The images of a list, packed to ``.rec`` and ``.idx`` beside it.
+
+While it is packed, the record is ``.source.rec.partial``. What is complete in it stands in ``.source.rec.journal``,
+whose lines are written after the images that they speak of: packing that was killed goes on behind them, and ends with
+the same bytes. The ``.rec`` appears last and whole.
+"""
+import contextlib
+import dataclasses
+import fcntl
+import json
+import logging
+import os
+import zlib
+from pathlib import Path
+
+import cv2
+from tqdm import tqdm
+
+from base.errors import InputError, first_ten
+from base.files import replacing
+from iters.images import decode, decode_plain, is_plain
+from iters.recordio import read_index, to_bytes, write_index
+from records.manifest import (
+    digest,
+    digest_of_files,
+    digest_of_list,
+    manifest_path,
+    read_manifest,
+    stamp,
+    write_manifest,
+)
+from records.parallel import in_order
+
+log = logging.getLogger("transfer-gluon")
+
+ENCODINGS = ("as-is", "jpg", "png")
+_TOGETHER = 64      # images that are written before the journal says so: what a killed run does again
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """How images are packed.
+
+    Attributes
+    ----------
+    resize : int, default 0
+        Shorter side, in pixels, that larger images are reduced to. 0: as large as they are.
+    encoding : str
+        ``as-is``: the bytes of the file, where MXNet's reader shows them as a person expects (`iters.images`) and they
+        are not reduced; else JPEG from a JPEG, PNG from anything else. ``jpg``, ``png``: all encoded anew.
+    quality : int, default 95
+        Of a JPEG that is encoded, 1 to 100.
+    root : str
+        Folder that the paths of the list are relative to; empty: the working directory.
+    """
+
+    resize: int = 0
+    encoding: str = "as-is"
+    quality: int = 95
+    root: str = ""
+
+
+def is_packed(images, options=None):
+    """Whether the record of a list is up to date: nothing would change if it was packed again.
+
+    That is decided by the manifest: indices, paths and image files are the same, and `options` if they are given.
+    Image files that are gone do not matter. A record without a manifest, from MXNet's ``im2rec.py`` say, is up to date
+    when it holds the list's indices. The labels need not be looked at: they are read from the list.
+    """
+    if not (images.record.exists() and _same_indices(images)):
+        return False
+    manifest = _own_manifest(images.record)
+    if manifest is None:
+        return options is None
+    if options not in (None, manifest["options"]) or manifest["list"] != digest_of_list(images):
+        return False
+    return digest_of_files(images, manifest["options"].root) in (None, manifest["images"])
+
+
+def _same_indices(images):
+    try:
+        return sorted(index for index, _ in read_index(images.record.with_suffix(".idx"))) == sorted(images.indices)
+    except InputError:
+        return False
+
+
+def _own_manifest(record):
+    """The manifest of a record that was packed here, with its `Options`; else None."""
+    manifest = read_manifest(record)
+    try:
+        return {"list": manifest["list"], "images": manifest["images"], "options": Options(**manifest["options"])}
+    except (KeyError, TypeError):
+        return None
+
+
+def ensure_packed(images, threads=4):
+    """Pack a list unless its record is up to date, with the options it was packed with before.
+
+    Several processes may ask at once: one packs, the others wait. Packing that was killed is gone on with.
+
+    Raises: InputError as `pack`.
+    """
+    with locked(images):
+        if not is_packed(images):
+            _pack(images, threads, _options_before(images), progress=True, resume=True)
+
+
+def _options_before(images):
+    """Options of the run that was killed, else those of the record that is no longer up to date, else the defaults."""
+    try:
+        with open(_journal(images.record), encoding="utf-8") as journal:
+            return Options(**json.loads(journal.readline())[1])
+    except (OSError, ValueError, TypeError, IndexError):
+        manifest = _own_manifest(images.record)
+        return manifest["options"] if manifest else Options()
+
+
+def pack(images, threads=4, options=None, progress=True, resume=False, overwrite=False):
+    """Write the images of a list, in its order, to ``.rec`` and ``.idx`` beside it, and the manifest.
+
+    Every image is decoded once, because MXNet's reader dies without a word on a record that is no image.
+
+    Parameters
+    ----------
+    images : ImageList
+    threads : int
+    options : Options
+    progress : bool
+        Show a bar on a terminal.
+    resume : bool
+        Go on with what a killed run has packed, if list and options are the same.
+    overwrite : bool
+        Also a record that was not packed by this function.
+
+    Returns: Path of the ``.rec``.
+
+    Raises: InputError that counts the images which cannot be used, shows ten, and names the file ``LIST.bad.txt``
+    that has all of them; for a full disk; for a record from elsewhere. No record is written then.
+    """
+    with locked(images):
+        return _pack(images, threads, options or Options(), progress, resume, overwrite)
+
+
+@contextlib.contextmanager
+def locked(images):
+    """Wait until no other process packs this list, and keep them out within the block."""
+    with open(images.path, "rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _pack(images, threads, options, progress, resume, overwrite=False):
+    record = images.record
+    if record.exists() and not overwrite and _own_manifest(record) is None:
+        raise InputError(f"{record}: not known to be packed from {images.path} (no {manifest_path(record).name} speaks "
+                         "of it), so it is not overwritten. Move it away to have the list packed, or give the list "
+                         "whose indices it holds.")
+    files = _files(images, options.root)
+    try:
+        with _Partial(images, files, options, resume) as partial:
+            _write(partial, images, files, threads, options, progress)
+            return partial.finish()
+    except OSError as error:
+        raise InputError(f"{record}: cannot be written: {error.strerror or error}.") from error
+
+
+def _files(images, root):
+    """The image files of a list. Raises: InputError for paths that lead out of `root`."""
+    if not root:
+        return images.files
+    outside = [file for file in images.files
+               if os.path.isabs(file) or os.path.normpath(file).split(os.sep)[0] == os.pardir]
+    if outside:
+        raise InputError(f"{images.path}: {len(outside)} paths lead out of {root}:{first_ten(outside)}")
+    return [os.path.join(root, file) for file in images.files]
+
+
+def _write(partial, images, files, threads, options, progress):
+    done, problems, reencoded = len(partial.entries), [], 0
+    if done:
+        log.info("%s: %d of %d images were packed before", images.path, done, len(images))
+    bar = tqdm(total=len(images), initial=done, desc=f"packing {images.path}", unit=" images",
+               disable=None if progress else True)
+    packed = in_order(lambda file: _load(file, options), files[done:], threads)
+    with bar, contextlib.closing(packed):
+        for index, label, result in zip(images.indices[done:].tolist(), images.labels[done:].tolist(), packed):
+            bar.update()
+            if isinstance(result, InputError):
+                problems.append(result)
+            elif not problems:
+                image, file_stamp, changed = result
+                partial.add(index, to_bytes(index, label, image), file_stamp)
+                reencoded += changed
+    if problems:
+        raise _unusable(images, problems)
+    if reencoded:
+        log.info("%s: %d of %d images were encoded anew: reduced, or not shown by MXNet's reader as they look",
+                 images.path, reencoded, len(images) - done)
+
+
+def _unusable(images, problems):
+    report = images.path.with_suffix(".bad.txt")
+    with replacing(report) as temporary:
+        temporary.write_text("".join(f"{problem}\n" for problem in problems))
+    return InputError(f"{images.path}: {len(problems)} of {len(images)} images cannot be used "
+                      f"(all of them in {report}):{first_ten(problems)}")
+
+
+def _load(file, options):
+    """What is packed of a file, its stamp, whether it was encoded anew; or an InputError."""
+    try:
+        before = stamp(file)
+        if not os.path.isfile(file):
+            raise InputError("not a file that holds an image")
+        data = Path(file).read_bytes()
+        image = _encoded(data, options)
+        if stamp(file) != before or len(data) != before[0]:
+            raise InputError("changed while it was read")
+    except OSError as error:
+        return InputError(f"{file}: {error.strerror or error}")
+    except InputError as error:
+        return InputError(f"{file}: {error}")
+    return image, before, image is not data
+
+
+def _encoded(data, options):
+    keep = options.encoding == "as-is" and is_plain(data)
+    if keep and not options.resize:
+        decode_plain(data, cv2.IMREAD_REDUCED_COLOR_8)      # of a JPEG, an eighth shows whether it can be decoded
+        return data
+    image = cv2.cvtColor(decode(data), cv2.COLOR_RGB2BGR)
+    height, width = image.shape[:2]
+    factor = options.resize / min(height, width)
+    if 0 < factor < 1:
+        image = cv2.resize(image, (round(width * factor), round(height * factor)), interpolation=cv2.INTER_AREA)
+    elif keep:
+        return data
+    kind = {"jpg": ".jpg", "png": ".png", "as-is": ".jpg" if data.startswith(b"\xff\xd8") else ".png"}[options.encoding]
+    success, encoded = cv2.imencode(kind, image, [cv2.IMWRITE_JPEG_QUALITY, options.quality])
+    if not success:
+        raise InputError(f"{width} × {height} pixels cannot be encoded as {kind}")     # a JPEG holds 65500 a side
+    return encoded.tobytes()
+
+
+def _journal(record):
+    return record.with_name(f".{record.name}.journal")
+
+
+class _Partial:
+    """A record that is being packed: the file and its journal, a line of which is index, beginning and end in the
+    record, size and time of the image file, checksum of the record. Killed, it stays; an exception deletes it, but
+    Ctrl-C does not."""
+
+    def __init__(self, images, files, options, resume):
+        self._images, self._options = images, options
+        self._path = images.record.with_name(f".{images.record.name}.partial")
+        self._journal_path = _journal(images.record)
+        self._title = json.dumps([digest_of_list(images), dataclasses.asdict(options), cv2.__version__])
+        self.entries = self._kept(files) if resume else []
+
+    def _kept(self, files):
+        """The journal's entries up to the first that is torn, whose record is, or whose image file has changed."""
+        entries = []
+        try:
+            title, *lines = self._journal_path.read_text(encoding="utf-8").split("\n")[:-1]
+            if title != self._title:
+                return []
+            with open(self._path, "rb") as record:
+                for line, index, file in zip(lines, self._images.indices.tolist(), files):
+                    entry = json.loads(line)
+                    data = record.read(entry[2] - record.tell())
+                    if entry != self._entry(index, entry[1], data, stamp(file)):
+                        break
+                    entries.append(entry)
+        except (OSError, ValueError, TypeError, IndexError):
+            pass        # a file that is not there, a line that is not ours
+        return entries
+
+    @staticmethod
+    def _entry(index, start, data, file_stamp):
+        return [index, start, start + len(data), *file_stamp, zlib.crc32(data)]
+
+    def __enter__(self):
+        self._record = open(self._path, "ab")
+        self._record.truncate(self._end())
+        self._record.seek(0, os.SEEK_END)
+        with replacing(self._journal_path) as temporary:
+            temporary.write_text("".join(f"{line}\n" for line in [self._title, *map(json.dumps, self.entries)]))
+        self._journal = open(self._journal_path, "a")
+        self._waiting = []
+        return self
+
+    def _end(self):
+        return self.entries[-1][2] if self.entries else 0
+
+    def add(self, index, data, file_stamp):
+        """One more record."""
+        self._record.write(data)
+        self.entries.append(self._entry(index, self._end(), data, file_stamp))
+        self._waiting.append(self.entries[-1])
+        if len(self._waiting) == _TOGETHER:
+            self._flush()
+
+    def _flush(self):
+        self._record.flush()
+        self._journal.write("".join(f"{json.dumps(entry)}\n" for entry in self._waiting))
+        self._journal.flush()
+        self._waiting = []
+
+    def finish(self):
+        """Give the files their names: index and manifest first, the record last."""
+        self._record.flush()
+        os.fsync(self._record.fileno())
+        record = self._images.record
+        with replacing(manifest_path(record)) as manifest, replacing(record.with_suffix(".idx")) as index:
+            write_index(index, [entry[:2] for entry in self.entries])
+            write_manifest(manifest, dict(
+                bytes=self._end(), count=len(self.entries), list=digest_of_list(self._images),
+                images=digest(entry[3:5] for entry in self.entries), options=dataclasses.asdict(self._options),
+                checked=[stamp(self._path), stamp(index)]))
+            record.unlink(missing_ok=True)      # an old record must not stand beside the new index
+        os.replace(self._path, record)
+        return record
+
+    def __exit__(self, kind, error, traceback):
+        with contextlib.suppress(OSError):      # of a full disk, once more
+            self._record.close()
+        with contextlib.suppress(OSError):
+            self._journal.close()
+        if kind is None or issubclass(kind, Exception):
+            self._path.unlink(missing_ok=True)
+            self._journal_path.unlink(missing_ok=True)

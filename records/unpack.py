@@ -1,0 +1,74 @@
+"""A ``.rec`` taken apart: image files in a folder a class, and the list of them."""
+import os
+import shutil
+from pathlib import Path
+
+from tqdm import tqdm
+
+from base.errors import InputError, first_ten
+from iters.images import read_header
+from iters.lists import NULL_LABEL, write_list
+from records.contents import contents, count
+from records.listing import class_name, read_classes
+
+_SUFFIXES = {"JPEG": ".jpg", "MPO": ".jpg", "JPEG2000": ".jp2", "TIFF": ".tif"}
+
+
+def unpack(record, folder, classes=None, null_label=NULL_LABEL):
+    """Write the images of a ``.rec`` file, byte for byte, to ``FOLDER/LABEL/INDEX.jpg``, and ``FOLDER.lst``.
+
+    File names come from labels and indices only, so that no record can write outside of `folder`, which appears
+    whole or not at all. Records need not be decodable, but must show what kind of image they are.
+
+    Parameters
+    ----------
+    record, folder : str or Path
+    classes : str or Path, optional
+        A ``classes.txt``: folders get the names of the classes instead of numbers. The null label is ``unknown``.
+
+    Returns: Path of the list.
+
+    Raises: InputError when `folder` is there already, for records that cannot be read, vector labels, labels
+    that are no class.
+    """
+    folder = Path(folder)
+    names = read_classes(classes) if classes else None
+    if folder.exists():
+        raise InputError(f"{folder}: there already; give the name of a folder that is not.")
+    list_path = folder.with_name(f"{folder.name}.lst")
+    if list_path.exists():
+        raise InputError(f"{list_path}: there already; give another folder.")
+    partial = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    lines, problems = [], []
+    try:
+        for content in tqdm(contents(record, null_label), f"unpacking {record}", count(record, null_label),
+                            unit=" images", disable=None):
+            try:
+                label, place = _place(content, names, null_label)
+            except InputError as error:
+                problems.append(f"index {content.index}, {content.where}: {error}")
+                continue
+            (partial / place).parent.mkdir(parents=True, exist_ok=True)
+            (partial / place).write_bytes(content.packed.image)
+            lines.append((content.index, label, str(folder / place)))
+        if problems:
+            raise InputError(f"{record}: {len(problems)} of its records cannot be unpacked:{first_ten(problems)}")
+        partial.rename(folder)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written: {error.strerror or error}.") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    indices, labels, files = zip(*lines)
+    return write_list(list_path, labels, files, indices)
+
+
+def _place(content, names, null_label):
+    """The label of a record, and its file's path in the folder."""
+    if content.problem:
+        raise InputError(content.problem)
+    label = content.packed.label()
+    kind = read_header(content.packed.image).format
+    if names and label >= len(names) and label != null_label:
+        raise InputError(f"its label is {label}, and there are {len(names)} classes")
+    suffix = _SUFFIXES.get(kind, f".{kind.lower()}")
+    return label, Path(class_name(label, null_label, names)) / f"{content.index:08d}{suffix}"

@@ -1,0 +1,74 @@
+"""Predictions for images without labels."""
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from base.errors import InputError
+from base.framework import mx
+from iters import ListedIter, read_list, write_list
+from iters.listed import centre_crop
+from predict import main
+from symbols import image_shape_of
+from training.checkpoint import load_checkpoint
+
+
+def read_csv(path):
+    with open(path, newline="", encoding="utf-8") as file:
+        return list(csv.reader(file))
+
+
+def test_a_list_without_labels_is_classified_in_its_order(stage0, data, command, tmp_path):
+    out, names = tmp_path / "p" / "predictions.csv", ["red, bright", "green", "blau ä"]
+    (tmp_path / "classes.txt").write_text("\n".join(names), encoding="utf-8")
+    images = read_list(data / "target.lst")
+    command("predict.py", "--model", stage0, "--epoch", 1, "--lst", images.path, "--out", out, "--batch-size", 5)
+    header, *rows = read_csv(out)
+    assert header == ["path", "label_1", "probability_1", "label_2", "probability_2", "label_3", "probability_3"]
+    assert [row[0] for row in rows] == images.files and not images.labelled.any()
+    checkpoint = load_checkpoint(stage0, 1)
+    assert image_shape_of(checkpoint.symbol) == (3, 16, 16)
+    net = checkpoint.classifier("flatten0", 3)
+    net.initialize()
+    batches = ListedIter(images, 4, centre_crop(16, 16))
+    pixels = mx.nd.concat(*(batch.data[0] for batch in batches), dim=0).astype("float32")
+    wanted = mx.nd.softmax(net(pixels)[1]).asnumpy()
+    labels = np.array([row[1::2] for row in rows], int)
+    np.testing.assert_array_equal(labels, np.argsort(-wanted, axis=1))
+    np.testing.assert_allclose(np.array([row[2::2] for row in rows], float),
+                               np.take_along_axis(wanted, labels, axis=1), atol=1e-5)
+
+    main(["--model", str(stage0), "--epoch", "1", "--lst", str(images.path), "--out", str(out), "--top-k", "1",
+          "--classes", str(tmp_path / "classes.txt")], standalone_mode=False)
+    assert [row[1] for row in read_csv(out)[1:]] == [names[label] for label in labels[:, 0]]
+
+
+def test_unreadable_images_are_named_and_cost_no_other_prediction(stage0, data, command, tmp_path):
+    images = read_list(data / "target.lst")
+    files = [*images.files[:3], str(tmp_path / "missing.jpg"), str(tmp_path / "text.jpg"), *images.files[3:5]]
+    (tmp_path / "text.jpg").write_text("no image")
+    lst = write_list(tmp_path / "some.lst", [9999] * 7, files)
+    said = command("predict.py", "--model", stage0, "--epoch", 1, "--lst", lst, "--out", tmp_path / "p.csv",
+                   "--batch-size", 2, expect=2).stderr
+    assert "2 of its 7 images are missing" in said and "missing.jpg" in said and "text.jpg" in said
+    rows = read_csv(tmp_path / "p.csv")[1:]
+    assert [row[0] for row in rows] == files
+    assert [not any(row[1:]) for row in rows] == [False] * 3 + [True] * 2 + [False] * 2
+
+
+@pytest.mark.parametrize("flags, problem", [
+    (["--top-k", 4], "--top-k is 4, and .* has 3 classes"),
+    (["--classes", "two.txt"], "two.txt: 2 classes, and .* has 3; expected"),
+    (["--classes", "none.txt"], "none.txt: cannot be read"),
+    (["--image-shape", "3,2"], "--image-shape is '3,2'"),
+    (["--out", "two.txt/p.csv"], "--out: the folder two.txt cannot be written"),
+    (["--epoch", 4], "no such checkpoint; of the prefix .* there are the epochs 1"),
+])
+def test_what_cannot_be_predicted_is_refused(stage0, data, tmp_path, monkeypatch, flags, problem):
+    monkeypatch.chdir(tmp_path)
+    Path("two.txt").write_text("a\nb\n")
+    with pytest.raises(InputError, match=problem):
+        main(["--model", str(stage0), "--epoch", "1", "--lst", str(data / "target.lst"), *map(str, flags)],
+             standalone_mode=False)
+    assert not Path("predictions.csv").exists()

@@ -1,0 +1,739 @@
+"""Packing, checking, describing and taking apart records."""
+import io
+import json
+import os
+import random
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import time
+import zlib
+
+import cv2
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from conftest import ROOT, call, make_domain
+from PIL import Image
+
+from base.errors import InputError
+from base.framework import mx
+from iters import read_list, write_list
+from iters.images import MOST_PIXELS, decode, is_plain, load_image
+from iters.recordio import read_at, read_index, to_bytes
+from records import Options, ensure_checked, ensure_packed, is_packed, pack
+from records.check import check, examine
+from records.contact_sheet import contact_sheet
+from records.describe import repeated
+from records.listing import list_folder, mask_list, read_classes, split_list
+from records.manifest import manifest_path, read_manifest
+from records.unpack import unpack
+from tools import im2rec_helpers
+
+TOOL = "tools/im2rec_helpers.py"
+MAGIC = struct.pack("<I", 0xced7230a)
+
+
+@pytest.fixture
+def images(tmp_path):
+    """18 images whose labels are all different, to tell them apart."""
+    return read_list(make_domain(tmp_path, "source", list(range(18))))
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def opened(record):
+    return mx.recordio.MXIndexedRecordIO(str(record.with_suffix(".idx")), str(record), "r")
+
+
+def write_with_mxnet(record, contents, labels=None):
+    """A record by MXNet's own writer, as from elsewhere."""
+    writer = mx.recordio.MXIndexedRecordIO(str(record.with_suffix(".idx")), str(record), "w")
+    for i, content in enumerate(contents):
+        header = mx.recordio.IRHeader(0, labels[i] if labels else 0, i, 0)
+        writer.write_idx(i, mx.recordio.pack(header, content))
+    writer.close()
+    return record
+
+
+def picture(height=24, width=32, seed=0):
+    """A smooth picture, red at the top left."""
+    image = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    image = cv2.GaussianBlur(image, (0, 0), 4)
+    image[:height // 2, :width // 2] = [250, 10, 10]
+    return image
+
+
+def encoded(image, kind="PNG", **options):
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+# The format
+
+def test_records_are_those_of_mxnet_byte_for_byte(tmp_path):
+    rng = random.Random(0)
+    contents = [b"", b"x", MAGIC, MAGIC * 2, b"abc" + MAGIC, b"abcd" + MAGIC + b"z"] + [
+        b"".join(rng.choice([MAGIC, rng.randbytes(rng.randrange(6))]) for _ in range(9)) for _ in range(100)]
+    record = write_with_mxnet(tmp_path / "x.rec", contents, range(len(contents)))
+    assert record.read_bytes() == b"".join(to_bytes(i, i, content) for i, content in enumerate(contents))
+    with open(record, "rb") as file:
+        end = 0
+        for (index, offset), content in zip(read_index(tmp_path / "x.idx"), contents):
+            assert offset == end
+            packed, end = read_at(file, offset)
+            assert (packed.index, packed.label(), packed.image) == (index, index, content)
+        with pytest.raises(EOFError):
+            read_at(file, end)
+
+
+def test_labels_are_one_number(tmp_path):
+    image = encoded(picture())
+    record = write_with_mxnet(tmp_path / "x.rec", [image] * 5, [[4.0], [1.0, 2.0], 2.5, -1, float("nan")])
+    found = list(examine(record))
+    assert found[0].label == 4 and found[0].problem is None
+    whole = "expected a whole number from 0 up"
+    assert [finding.problem for finding in found[1:]] == [
+        "its label is a vector of 2 numbers; expected one number", f"its label is 2.5; {whole}",
+        f"its label is -1; {whole}", f"its label is nan; {whole}"]
+    with pytest.raises(InputError, match="4 of its records cannot be unpacked(?s:.*)vector of 2 numbers"):
+        unpack(record, tmp_path / "out")
+    assert names(tmp_path) == ["x.idx", "x.rec"]
+
+
+# Images as a person sees them
+
+KINDS = {
+    "rgb.png": lambda image: encoded(image),
+    "grey.png": lambda image: encoded(image[:, :, 0]),
+    "16.png": lambda image: cv2.imencode(".png", image[:, :, ::-1].astype(np.uint16) * 257)[1].tobytes(),
+    "16-grey.png": lambda image: cv2.imencode(".png", image[:, :, 0].astype(np.uint16) * 257)[1].tobytes(),
+    "16-grey.tif": lambda image: encoded(image[:, :, 0].astype(np.uint16) * 257, "TIFF"),
+    "turned.png": lambda image: encoded(np.rot90(image), exif=turned()),
+    "turned.tif": lambda image: encoded(np.rot90(image), "TIFF", exif=turned()),
+    "turned.jpg": lambda image: encoded(np.rot90(image), "JPEG", quality=100, subsampling=0, exif=turned()),
+    "cmyk.jpg": lambda image: cmyk(image),
+    "bmp.bmp": lambda image: encoded(image, "BMP"),
+    "lossless.webp": lambda image: encoded(image, "WEBP", lossless=True),
+    "transparent.png": lambda image: encoded(transparent(image)),
+    "transparent.webp": lambda image: encoded(transparent(image), "WEBP", lossless=True, exact=True),
+}
+
+
+def turned():
+    """EXIF data that says: turn this by 90 degrees clockwise."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return exif
+
+
+def cmyk(image):
+    buffer = io.BytesIO()
+    Image.fromarray(image).convert("CMYK").save(buffer, "JPEG", quality=100, subsampling=0)
+    return buffer.getvalue()
+
+
+def transparent(image):
+    """`image`, with black where it is transparent: its right half."""
+    alpha = np.full(image.shape[:2], 255, np.uint8)
+    alpha[:, image.shape[1] // 2:] = 0
+    return np.dstack([image * (alpha[:, :, None] > 0), alpha])
+
+
+def expected(name, image):
+    if "grey" in name:
+        return np.repeat(image[:, :, :1], 3, axis=2)
+    if "transparent" in name:
+        return np.where(np.arange(image.shape[1])[None, :, None] < image.shape[1] // 2, image, 255)
+    return image
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_images_are_upright_rgb_over_white(tmp_path, name):
+    image = picture()
+    (tmp_path / name).write_bytes(KINDS[name](image))
+    loaded = load_image(tmp_path / name)
+    assert loaded.shape == image.shape and loaded.dtype == np.uint8
+    difference = np.abs(loaded.astype(int) - expected(name, image))
+    assert difference.max() <= (0 if name.endswith(("png", "tif", "bmp", "webp")) else 12) and difference.mean() < 2
+
+
+def test_mxnet_reads_the_pixels_that_we_show(tmp_path):
+    """From a record that was packed, whatever the file was."""
+    image, files = picture(), []
+    for name, make in KINDS.items():
+        files.append(str(tmp_path / name))
+        (tmp_path / name).write_bytes(make(image))
+    images = read_list(write_list(tmp_path / "x.lst", [0] * len(files), files))
+    record = pack(images, progress=False)
+    batch = mx.io.ImageRecordIter(path_imgrec=str(record), data_shape=(3, 24, 32), batch_size=len(files)).next()
+    for name, file, pixels in zip(KINDS, files, batch.data[0].asnumpy()):
+        np.testing.assert_array_equal(pixels.transpose(1, 2, 0), load_image(file), name)
+    for index, (name, make) in enumerate(KINDS.items()):
+        content = mx.recordio.unpack(opened(record).read_idx(index))[1]
+        kept = name.endswith((".jpg", "16.png", "grey.png", "rgb.png"))
+        assert (content == make(image)) == kept == is_plain(make(image)), name
+
+
+def png_bomb(width, height):
+    """A small PNG file of so many pixels, as far as its header goes."""
+    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return encoded(picture())[:12] + header + struct.pack(">I", zlib.crc32(header)) + encoded(picture())[33:]
+
+
+def test_files_that_are_no_images_are_named(tmp_path):
+    whole = {".jpg": encoded(picture(), "JPEG"), ".png": encoded(picture())}
+    wrong = {"empty.jpg": (b"", "empty"), "text.jpg": (b"text" * 50, "cannot be decoded"),
+             "cut.jpg": (whole[".jpg"][:-40], "a JPEG that was cut off"),
+             "cut.png": (whole[".png"][:-40], "a PNG that was cut off"),
+             "bomb.png": (png_bomb(50000, 50000),
+                          f"more than {MOST_PIXELS // 10**6} million pixels")}
+    for name, (content, problem) in wrong.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(InputError, match=f"{name}: {problem}"):
+            load_image(tmp_path / name)
+    with pytest.raises(InputError, match="gone.jpg: No such file"):
+        load_image(tmp_path / "gone.jpg")
+
+
+def test_a_bomb_takes_no_memory(tmp_path):
+    """A JPEG that says it has 65500 × 65500 pixels: 12 GB, if one believed it."""
+    data = bytearray(encoded(picture(), "JPEG"))
+    frame = data.index(b"\xff\xc0")
+    data[frame + 5:frame + 9] = struct.pack(">HH", 65500, 65500)
+    write_with_mxnet(tmp_path / "x.rec", [bytes(data)])
+    problem, = check(tmp_path / "x.rec")
+    assert "million pixels" in problem.problem
+
+
+# Packing
+
+def test_packed_files_keep_their_bytes_labels_and_order(images):
+    record = pack(images, progress=False)
+    file = opened(record)
+    assert file.keys == images.indices.tolist()
+    for index, label, path in zip(images.indices.tolist(), images.labels, images.files):
+        header, content = mx.recordio.unpack(file.read_idx(index))
+        assert (header.id, header.label) == (index, label)
+        with open(path, "rb") as original:
+            assert content == original.read()
+    assert names(record.parent) == ["source", "source.idx", "source.lst", "source.manifest.json", "source.rec"]
+
+
+def test_images_that_cannot_be_encoded_are_named(tmp_path):
+    cv2.imwrite(str(tmp_path / "long.png"), np.zeros((1, 70000), np.uint8))
+    os.mkfifo(tmp_path / "pipe.png")
+    files = [str(tmp_path / name) for name in ("long.png", "pipe.png", "")]
+    images = read_list(write_list(tmp_path / "x.lst", [0] * 3, files))
+    with pytest.raises(InputError, match="(?s)long.png: 70000 × 1 pixels cannot be encoded.*pipe.png: not a.*: not a"):
+        pack(images, options=Options(encoding="jpg"), progress=False)
+
+
+@pytest.mark.parametrize("options, start, size", [
+    (Options(resize=64), b"\xff\xd8", (96, 64)), (Options(encoding="png"), b"\x89PNG", (192, 128)),
+    (Options(resize=200), b"\xff\xd8", (192, 128)), (Options(64, "png"), b"\x89PNG", (96, 64)),
+    (Options(encoding="jpg", quality=5), b"\xff\xd8", (192, 128))])
+def test_packing_can_reduce_and_encode_images(tmp_path, options, start, size):
+    (tmp_path / "x.jpg").write_bytes(encoded(picture(128, 192), "JPEG"))
+    images = read_list(write_list(tmp_path / "x.lst", [0], [str(tmp_path / "x.jpg")]))
+    content = mx.recordio.unpack(opened(pack(images, options=options, progress=False)).read_idx(0))[1]
+    assert content.startswith(start) and Image.open(io.BytesIO(content)).size == size
+    if options.quality == 5:
+        assert len(content) < 0.6 * os.path.getsize(tmp_path / "x.jpg")
+    assert np.abs(decode(content)[:5, :5].astype(int) - [250, 10, 10]).mean() < 20
+
+
+def test_threads_do_not_change_a_byte(images):
+    first = pack(images, 1, Options(resize=16), progress=False).read_bytes()
+    assert pack(images, 7, Options(resize=16), progress=False).read_bytes() == first
+
+
+def test_what_makes_a_record_out_of_date(images, tmp_path):
+    assert not is_packed(images)
+    record = pack(images, progress=False)
+    assert is_packed(images) and is_packed(images, Options()) and not is_packed(images, Options(resize=5))
+    os.utime(images.path, (record.stat().st_mtime + 100,) * 2)
+    relabelled = read_list(write_list(images.path, images.labels + 1, images.files))
+    assert is_packed(relabelled), "labels are read from the list"
+    assert not is_packed(read_list(write_list(images.path, images.labels[:5], images.files[:5])))
+    swapped = [images.files[1], images.files[0], *images.files[2:]]
+    assert not is_packed(read_list(write_list(images.path, images.labels, swapped)))
+    shutil.move(images.files[3], tmp_path / "away")
+    assert is_packed(images), "a record lives on without its images"
+    (tmp_path / "away").write_bytes(open(images.files[2], "rb").read())
+    shutil.move(tmp_path / "away", images.files[3])
+    assert not is_packed(images), "another image under the same name"
+
+
+def test_packing_again_keeps_the_options(images):
+    pack(images, options=Options(resize=8), progress=False)
+    fewer = read_list(write_list(images.path, images.labels[:5], images.files[:5]))
+    ensure_packed(fewer)
+    assert read_manifest(images.record)["options"]["resize"] == 8
+    assert decode(mx.recordio.unpack(opened(fewer.record).read_idx(4))[1]).shape == (8, 8, 3)
+
+
+def test_records_from_elsewhere_are_taken_and_not_overwritten(images):
+    contents = [open(file, "rb").read() for file in images.files]
+    written = write_with_mxnet(images.record, contents).read_bytes()
+    assert is_packed(images)
+    ensure_packed(images)
+    ensure_checked(images.record)
+    fewer = read_list(write_list(images.path, images.labels[:5], images.files[:5]))
+    for attempt in (ensure_packed, pack):
+        with pytest.raises(InputError, match="not known to be packed from"):
+            attempt(fewer)
+    assert images.record.read_bytes() == written
+    pack(fewer, progress=False, overwrite=True)
+    assert opened(fewer.record).keys == [0, 1, 2, 3, 4]
+
+
+def test_paths_that_lead_out_of_the_root_are_refused(tmp_path):
+    make_domain(tmp_path, "in", [0, 1])
+    images = read_list(write_list(tmp_path / "x.lst", [0, 1], ["in/000.jpg", "in/../in/001.jpg"]))
+    assert pack(images, options=Options(root=str(tmp_path)), progress=False).exists() and is_packed(images)
+    for file in ("../x.jpg", "in/../../x.jpg", "/etc/passwd"):
+        images = read_list(write_list(tmp_path / "y.lst", [0], [file]))
+        with pytest.raises(InputError, match="1 paths lead out of"):
+            pack(images, options=Options(root=str(tmp_path)), progress=False)
+
+
+def test_processes_that_pack_at_once_wait_for_each_other(tmp_path):
+    images = read_list(make_domain(tmp_path, "x", [0] * 200))
+    code = ("import sys; from iters import read_list; from records import ensure_packed\n"
+            "ensure_packed(read_list(sys.argv[1]))\n"
+            "print(open(sys.argv[1][:-3] + 'rec', 'rb').read().__len__(), "
+            "__import__('os').stat(sys.argv[1][:-3] + 'rec').st_ino)")
+    running = [subprocess.Popen([sys.executable, "-c", code, images.path], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+               for _ in range(4)]
+    said = {process.communicate()[0] for process in running}
+    assert len(said) == 1 and [process.returncode for process in running] == [0] * 4
+
+
+def test_all_unusable_images_are_listed_and_the_first_ten_shown(tmp_path):
+    images = read_list(make_domain(tmp_path, "x", [0] * 30))
+    for i in range(5):
+        open(images.files[i], "wb").close()
+    for i in range(5, 8):
+        content = open(images.files[i], "rb").read()
+        open(images.files[i], "wb").write(content[:-40])
+    for i in range(8, 12):
+        open(images.files[i], "w").write("text")
+    for i in range(12, 15):
+        (tmp_path / "x" / f"{i:03d}.jpg").unlink()
+    with pytest.raises(InputError, match=r"(?s)15 of 30 images.*x.bad.txt.*and 5 more") as caught:
+        pack(images, progress=False)
+    assert str(caught.value).count(".jpg") == 10
+    report = (tmp_path / "x.bad.txt").read_text().splitlines()
+    assert len(report) == 15 and "empty" in report[0] and "cut off" in report[5] and "decoded" in report[8]
+    assert "No such file" in report[14]
+    assert names(tmp_path) == ["x", "x.bad.txt", "x.lst"]
+
+
+def test_an_image_that_changes_while_it_is_packed_is_named(images, monkeypatch):
+    import records.packing as packing
+
+    def slow(data, *others):
+        with open(images.files[4], "ab") as file:
+            file.write(b"more")
+        return data
+
+    monkeypatch.setattr(packing, "_encoded", slow)
+    with pytest.raises(InputError, match="004.jpg: changed while it was read"):
+        pack(images, progress=False)
+
+
+def test_a_full_disk_is_said_and_leaves_nothing(tmp_path):
+    images = read_list(make_domain(tmp_path, "x", [0] * 40, side=64, suffix=".png"))
+    code = ("import resource, signal, sys; from iters import read_list; from records import pack\n"
+            "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+            "resource.setrlimit(resource.RLIMIT_FSIZE, (200000, 200000))\n"
+            "pack(read_list(sys.argv[1]), progress=False)")
+    done = subprocess.run([sys.executable, "-c", code, images.path], cwd=ROOT, capture_output=True, text=True)
+    assert "x.rec: cannot be written: File too large" in done.stderr
+    assert names(tmp_path) == ["x", "x.lst"]
+
+
+# Packing that is killed
+
+def killed_while_packing(path, *, after):
+    """Pack in a process of its own, and kill it when so many bytes are written. True if it was in time."""
+    partial = path.with_name(".x.rec.partial")
+    process = subprocess.Popen([sys.executable, ROOT / TOOL, "pack", path, "--resume", "--threads", "2"],
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while process.poll() is None and not (partial.exists() and partial.stat().st_size >= after):
+        time.sleep(0.001)
+    process.send_signal(signal.SIGKILL)
+    return process.wait() == -signal.SIGKILL
+
+
+def test_packing_that_is_killed_goes_on_and_ends_with_the_same_bytes(tmp_path):
+    path = make_domain(tmp_path, "x", [i % 3 for i in range(1200)], side=64)
+    images = read_list(path)
+    pack(images, progress=False)
+    whole = {suffix: images.record.with_suffix(suffix).read_bytes() for suffix in (".rec", ".idx")}
+    for suffix in (".rec", ".idx", ".manifest.json"):
+        images.record.with_suffix(suffix).unlink()
+    size, rng, in_time = len(whole[".rec"]), random.Random(0), 0
+    for part in range(3):
+        in_time += killed_while_packing(path, after=(part + rng.random()) / 4 * size)
+        assert not images.record.exists() and not is_packed(images)
+    assert in_time == 3
+    journal = (tmp_path / ".x.rec.journal").read_text().splitlines()
+    assert len(journal) > 300, "what was packed is kept"
+    done = call(TOOL, "pack", path, "--resume")
+    assert f"{len(journal) - 1} of 1200 images were packed before" in done.stderr
+    assert {suffix: images.record.with_suffix(suffix).read_bytes() for suffix in whole} == whole
+    assert is_packed(images) and names(tmp_path) == ["x", "x.idx", "x.lst", "x.manifest.json", "x.rec"]
+
+
+@pytest.mark.parametrize("damage", ["torn line", "torn record", "changed image", "other options", "no journal"])
+def test_only_what_is_still_good_is_gone_on_with(tmp_path, monkeypatch, damage):
+    import records.packing as packing
+    images = read_list(make_domain(tmp_path, "x", [0] * 12))
+    monkeypatch.setattr(packing, "_TOGETHER", 2)
+    monkeypatch.setattr(packing._Partial, "finish", lambda self: os.kill(os.getpid(), signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt):
+        pack(images, progress=False)
+    monkeypatch.undo()
+    partial, journal = (tmp_path / f".x.rec.{name}" for name in ("partial", "journal"))
+    lines = journal.read_text().splitlines()
+    assert len(lines) == 13 and not images.record.exists()
+    kept = 11
+    if damage == "torn line":
+        journal.write_text("\n".join(lines)[:-3])
+    elif damage == "torn record":
+        os.truncate(partial, partial.stat().st_size - 1)
+    elif damage == "changed image":
+        with open(images.files[11], "wb") as file:
+            file.write(encoded(picture(), "JPEG"))
+    elif damage == "no journal":
+        journal.unlink()
+        kept = 0
+    else:
+        kept = 0
+    options = Options(encoding="png" if damage == "other options" else "as-is")
+    assert len(packing._Partial(images, images.files, options, resume=True).entries) == kept
+    resumed = pack(images, options=options, progress=False, resume=True).read_bytes()
+    images.record.unlink()
+    assert pack(images, options=options, progress=False).read_bytes() == resumed
+
+
+def test_training_goes_on_with_the_options_of_a_killed_run(tmp_path, monkeypatch):
+    import records.packing as packing
+    images = read_list(make_domain(tmp_path, "x", [0] * 12))
+    monkeypatch.setattr(packing._Partial, "finish", lambda self: os.kill(os.getpid(), signal.SIGINT))
+    with pytest.raises(KeyboardInterrupt):
+        pack(images, options=Options(resize=8), progress=False)
+    monkeypatch.undo()
+    ensure_packed(images)
+    assert read_manifest(images.record)["options"]["resize"] == 8
+
+
+# Checking
+
+def test_a_good_record_is_checked_once(images, monkeypatch):
+    pack(images, progress=False)
+    written = write_with_mxnet(images.record, [open(file, "rb").read() for file in images.files])
+    manifest_path(written).unlink()
+    ensure_checked(written, threads=2)
+    monkeypatch.setattr("records.check.check", lambda *_: pytest.fail("checked again"))
+    ensure_checked(written, threads=2)
+    os.utime(written, (1, 1))
+    with pytest.raises(pytest.fail.Exception):
+        ensure_checked(written)
+
+
+def test_what_we_pack_need_not_be_checked(images, monkeypatch):
+    monkeypatch.setattr("records.check.check", lambda *_: pytest.fail("checked again"))
+    ensure_checked(pack(images, progress=False))
+
+
+def test_bad_records_are_named_with_index_byte_and_reason(tmp_path):
+    image = encoded(picture(), "JPEG")
+    bad = [b"", b"no image at all" * 9, image[:-40], encoded(picture(), "WEBP"), encoded(picture())[:-30]]
+    record = write_with_mxnet(tmp_path / "x.rec", [image, *bad, image])
+    with pytest.raises(InputError, match=r"(?s)x.rec: 5 of its records.*index 1, byte \d+: empty.*index 2.*decoded"
+                                         r".*index 3.*cut off.*index 4.*WEBP.*index 5.*cut off"):
+        ensure_checked(record)
+    assert names(tmp_path) == ["x.idx", "x.rec"]
+
+
+def test_an_index_of_another_record_is_noticed(tmp_path):
+    contents = [encoded(picture(seed=seed)) for seed in range(6)]
+    write_with_mxnet(tmp_path / "y.rec", contents[::-1])
+    record = write_with_mxnet(tmp_path / "x.rec", contents)
+    right = read_index(tmp_path / "x.idx")
+
+    def problems(lines):
+        (tmp_path / "x.idx").write_text("".join(f"{index}\t{offset}\n" for index, offset in lines))
+        return [finding.problem for finding in check(record)]
+
+    assert problems(right) == []
+    assert problems([(index + 1, offset) for index, offset in right])[0] == "the record says that its index is 0"
+    assert "no record begins here" in problems([(index, offset + 4) for index, offset in right])
+    assert "the record before ends at byte" in problems(right[:2] + right[3:])[0]
+    assert "bytes behind the index's last record" in problems(right[:5])[0]
+    assert "behind the end of the file" in problems([*right, (6, 10**9)])
+    shutil.copy(tmp_path / "y.idx", tmp_path / "x.idx")
+    assert list(check(record))
+    for text, problem in (("", "empty"), ("0\t0\n0\t4\n", "an index stands in several"), ("0 0\n", "line 1 is '0 0'"),
+                          ("0\t-4\n", "line 1"), (f"0\t{9 ** 99}\n", "line 1"), ("\xe4\t0\n", "not an index")):
+        (tmp_path / "x.idx").write_text(text)
+        with pytest.raises(InputError, match=f"x.idx: {problem}"):
+            ensure_checked(record)
+    (tmp_path / "x.idx").unlink()
+    with pytest.raises(InputError, match="x.idx: cannot be read"):
+        ensure_checked(record)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+def test_damaged_records_are_reported_or_read(tmp_path):
+    """300 records with some bytes changed, taken away or put in. MXNet reads all that are found good, and lives."""
+    rng = random.Random(1)
+    whole = [encoded(picture(seed=seed), kind, **options) for seed, (kind, options) in enumerate(
+        [("JPEG", {}), ("JPEG", {"progressive": True}), ("PNG", {}), ("BMP", {}), ("TIFF", {})])]
+    good = []
+    for turn in range(300):
+        data = bytearray(to_bytes(turn, 0, whole[turn % 5]))
+        for _ in range(rng.randrange(1, 5)):
+            place = rng.randrange(min(len(data), 700))
+            data[place:place + rng.randrange(3)] = rng.randbytes(rng.randrange(3))
+        (tmp_path / "x.rec").write_bytes(data)
+        (tmp_path / "x.idx").write_text(f"{turn}\t0\n")
+        if not list(check(tmp_path / "x.rec", threads=1)):
+            with open(tmp_path / "x.rec", "rb") as file:
+                good.append(read_at(file, 0)[0].image)
+    assert 30 < len(good) < 270
+    write_with_mxnet(tmp_path / "good.rec", good)
+    code = ("import sys; from base.framework import mx; from iters import Augmentation\n"
+            "print(sum(batch.data[0].shape[0] for batch in mx.io.ImageRecordIter(path_imgrec=sys.argv[1],\n"
+            "    data_shape=(3, 16, 16), batch_size=1, verbose=False, **Augmentation().training(16))))")
+    done = subprocess.run([sys.executable, "-c", code, tmp_path / "good.rec"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0 and int(done.stdout) == len(good), done.stderr
+
+
+# Lists
+
+def make_folder(folder, classes):
+    """Some images in a folder a class; `classes` maps names to numbers of images."""
+    for number, (name, count) in enumerate(classes.items()):
+        (folder / name).mkdir(parents=True)
+        for i in range(count):
+            (folder / name / f"{i:02d}.png").write_bytes(encoded(picture(8, 8, seed=100 * number + i)))
+    return folder
+
+
+def test_a_folder_becomes_a_list(tmp_path):
+    folder = make_folder(tmp_path / "photos", {"vw": 2, "audi/front": 1, "audi/back": 1})
+    for name in (".hidden.png", "notes.txt"):
+        (folder / "vw" / name).write_text("")
+    list_folder(folder, tmp_path / "s.lst")
+    images = read_list(tmp_path / "s.lst")
+    assert [file.removeprefix(f"{folder}/") for file in images.files] == [
+        "audi/back/00.png", "audi/front/00.png", "vw/00.png", "vw/01.png"]
+    assert images.labels.tolist() == [0, 0, 1, 1] and read_classes(tmp_path / "classes.txt") == ["audi", "vw"]
+    (tmp_path / "classes.txt").write_text("vw\nbmw\naudi\n")
+    with pytest.raises(InputError, match="classes.txt: there already, with other classes"):
+        list_folder(folder, tmp_path / "s.lst")
+    labels, _ = list_folder(folder, tmp_path / "s.lst", classes=tmp_path / "classes.txt")
+    assert labels == [2, 2, 0, 0]
+    (tmp_path / "classes.txt").write_text("vw\n")
+    with pytest.raises(InputError, match="1 folders are no class of .*classes.txt:\n  audi"):
+        list_folder(folder, tmp_path / "s.lst", classes=tmp_path / "classes.txt")
+    (folder / "loose.png").write_bytes(encoded(picture()))
+    with pytest.raises(InputError, match="1 images lie in no class folder"):
+        list_folder(folder, tmp_path / "t" / "s.lst")
+    assert list_folder(folder, tmp_path / "t.lst", null_label=9999)[0] == [9999] * 5
+
+
+def test_names_that_do_not_fit_in_a_list_are_refused(tmp_path):
+    folder = make_folder(tmp_path / "photos", {"a": 1})
+    for name in ("tab\t.png", "line\n.png", "\udcff.png"):
+        shutil.copy(folder / "a" / "00.png", folder / "a" / name)
+    with pytest.raises(InputError, match="3 names do not fit in a list"):
+        list_folder(folder, tmp_path / "s.lst")
+    (folder / "a" / "up").symlink_to(folder)
+    with pytest.raises(InputError, match="a/up: links to a folder that it lies in"):
+        list_folder(folder, tmp_path / "s.lst")
+    (tmp_path / "none").mkdir()
+    with pytest.raises(InputError, match="no images in it"):
+        list_folder(tmp_path / "none", tmp_path / "s.lst")
+
+
+@pytest.mark.parametrize("text", ["", "a\na\n", "a\n\nb\n", "../etc\n", "a\n..\n"])
+def test_classes_are_names_of_folders(tmp_path, text):
+    (tmp_path / "classes.txt").write_text(text)
+    with pytest.raises(InputError, match="classes.txt: expected a line a class"):
+        read_classes(tmp_path / "classes.txt")
+
+
+@pytest.fixture
+def listed(tmp_path):
+    """A list of 10 + 20 + 6 images in 3 classes."""
+    list_folder(make_folder(tmp_path / "photos", {"a": 10, "b": 20, "c": 6}), tmp_path / "all.lst")
+    return read_list(tmp_path / "all.lst")
+
+
+@pytest.mark.parametrize("how, counts", [({"fraction": 0.5}, [5, 10, 3]), ({"fraction": 0.7}, [7, 14, 4]),
+                                         ({"per_class": 6}, [6, 6, 6])])
+def test_splits_are_stratified_disjoint_and_seeded(listed, tmp_path, how, counts):
+    def split(seed):
+        split_list(listed, tmp_path / "1.lst", tmp_path / "2.lst", seed=seed, **how)
+        return [read_list(tmp_path / name) for name in ("1.lst", "2.lst")]
+
+    first, second = split(0)
+    assert np.bincount(first.labels).tolist() == counts
+    assert sorted(first.files + second.files) == sorted(listed.files)
+    label_of = dict(zip(listed.files, listed.labels))
+    assert all(label_of[file] == label for part in (first, second) for file, label in zip(part.files, part.labels))
+    assert split(0)[0].files == first.files and split(1)[0].files != first.files
+
+
+def test_the_same_image_never_ends_in_both_parts(listed, tmp_path):
+    link, copy = tmp_path / "photos" / "link.png", tmp_path / "photos" / "copy.png"
+    link.symlink_to(listed.files[0])
+    shutil.copy(listed.files[0], copy)
+    same = {listed.files[0], str(link), str(copy), f"{tmp_path}/photos/../photos/a/00.png", "gone.png", "./gone.png"}
+    files = [*listed.files, *sorted(same - set(listed.files))]
+    images = read_list(write_list(tmp_path / "more.lst", [*listed.labels, *[0] * 5], files))
+    for seed in range(10):
+        split_list(images, tmp_path / "1.lst", tmp_path / "2.lst", fraction=0.5, seed=seed)
+        first = set(read_list(tmp_path / "1.lst").files)
+        for group in ({file for file in same if "gone" in file}, {file for file in same if "gone" not in file}):
+            assert group <= first or not group & first
+
+
+def test_splits_that_cannot_be_are_refused(listed, tmp_path):
+    with pytest.raises(InputError, match="1 classes have fewer than 8 images:\n  label 2: 6 images"):
+        split_list(listed, tmp_path / "1.lst", tmp_path / "2.lst", per_class=8)
+    with pytest.raises(InputError, match="0 would go to"):
+        split_list(listed, tmp_path / "1.lst", tmp_path / "2.lst", fraction=0.01)
+    assert not (tmp_path / "1.lst").exists()
+    before = listed.path.read_text()
+    for first, second in ((listed.path, "2.lst"), ("2.lst", "./2.lst")):
+        with pytest.raises(InputError, match="would be overwritten"):
+            split_list(listed, first, second, fraction=0.5)
+    with pytest.raises(InputError, match="would be overwritten"):
+        mask_list(listed, listed.path)
+    assert listed.path.read_text() == before
+
+
+def test_labels_are_masked_but_for_some(listed, tmp_path):
+    assert mask_list(listed, tmp_path / "t.lst") == 0
+    assert not read_list(tmp_path / "t.lst").labelled.any()
+    indexed = read_list(write_list(tmp_path / "i.lst", listed.labels, listed.files, listed.indices[::-1] + 7))
+    assert mask_list(indexed, tmp_path / "t.lst", keep=5) == 5
+    masked = read_list(tmp_path / "t.lst")
+    assert masked.files == listed.files and masked.indices.tolist() == indexed.indices.tolist()
+    assert (masked.labels == listed.labels)[masked.labelled].all() and masked.labelled.sum() == 5
+    assert mask_list(listed, tmp_path / "t.lst", keep_per_class=4) == 12
+    masked = read_list(tmp_path / "t.lst")
+    assert np.bincount(masked.labels[masked.labelled]).tolist() == [4, 4, 4]
+    with pytest.raises(InputError, match="37 labels were to be kept(?s:.*)36 in all"):
+        mask_list(listed, tmp_path / "t.lst", keep=37)
+    with pytest.raises(InputError, match="label 2: 6"):
+        mask_list(listed, tmp_path / "t.lst", keep_per_class=7)
+
+
+# Taking apart, looking at, and MXNet's own tool
+
+def test_unpacking_gives_back_what_was_packed(listed, tmp_path):
+    record = pack(listed, progress=False)
+    unpacked = read_list(unpack(record, tmp_path / "out", tmp_path / "classes.txt"))
+    assert unpacked.labels.tolist() == listed.labels.tolist()
+    assert unpacked.files[10] == str(tmp_path / "out" / "b" / "00000010.png")
+    for before, after in zip(listed.files, unpacked.files):
+        with open(before, "rb") as one, open(after, "rb") as other:
+            assert one.read() == other.read()
+    with pytest.raises(InputError, match="out: there already"):
+        unpack(record, tmp_path / "out")
+    (tmp_path / "classes.txt").write_text("a\nb\n")
+    with pytest.raises(InputError, match="6 of its records(?s:.*)its label is 2, and there are 2 classes"):
+        unpack(record, tmp_path / "again", tmp_path / "classes.txt")
+    assert not any("again" in name for name in names(tmp_path))
+
+
+def test_a_contact_sheet_shows_every_class(tmp_path):
+    path = make_domain(tmp_path, "x", [0, 1, 2, 9999], side=96)
+    with open(read_list(path).files[3], "w") as file:
+        file.write("no image")
+    assert contact_sheet(path, tmp_path / "sheet.png", {0: 0, 1: 1, 2: 2, 3: 9999}, 9999, ["red", "green", "blue"]) == 0
+    sheet = load_image(tmp_path / "sheet.png")
+    assert [sheet[50 + 100 * row, 200].argmax() for row in range(3)] == [0, 1, 2]
+    assert sheet[352, 208].tolist() == [255] * 3 and sheet[320, 208].tolist() == [211] * 3, "a cross"
+    assert (sheet[:100, :150].min() < 50) and (sheet[300:, :150].min() < 50), "captions"
+
+
+def test_repeated_images_are_found_by_their_bytes(listed, tmp_path):
+    record = pack(listed, progress=False)
+    write_list(tmp_path / "some.lst", [1, 1], [listed.files[3], listed.files[3]])
+    found = {path: list(examine(path)) for path in (record, tmp_path / "some.lst")}
+    assert repeated(found) == {(record, tmp_path / "some.lst"): [(3, 0), (3, 1)]}
+
+
+def im2rec(*flags, cwd):
+    """MXNet's own tool, which imports mxnet by itself and so needs our NumPy names first."""
+    script = os.path.join(os.path.dirname(mx.__file__), "tools", "im2rec.py")
+    code = ("import runpy, sys; from base.framework import mx; sys.argv = sys.argv[1:]\n"
+            "runpy.run_path(sys.argv[0], {}, '__main__')")
+    subprocess.run([sys.executable, "-c", code, script, *map(str, flags)], cwd=cwd, check=True, capture_output=True,
+                   env={**os.environ, "PYTHONPATH": str(ROOT)})
+
+
+def test_lists_and_records_are_interchangeable_with_im2rec(listed, tmp_path):
+    ours = pack(listed, progress=False)
+    (tmp_path / "theirs").mkdir()
+    shutil.copy(listed.path, tmp_path / "theirs" / "all.lst")
+    im2rec("all", tmp_path, "--pass-through", cwd=tmp_path / "theirs")
+    theirs = tmp_path / "theirs" / "all.rec"
+    assert theirs.read_bytes() == ours.read_bytes()
+    assert theirs.with_suffix(".idx").read_bytes() == ours.with_suffix(".idx").read_bytes()
+    ensure_checked(theirs)
+
+    im2rec("new", tmp_path / "photos", "--list", "--recursive", "--no-shuffle", cwd=tmp_path / "theirs")
+    im2rec("new", tmp_path / "photos", "--resize", 6, cwd=tmp_path / "theirs")
+    images = read_list(tmp_path / "theirs" / "new.lst")
+    assert images.labels.tolist() == listed.labels.tolist() and is_packed(images)
+    ensure_checked(images.record)
+    images.record.unlink()
+    pack(images, options=Options(root=str(tmp_path / "photos")), progress=False)
+    assert [finding.label for finding in examine(images.record)] == listed.labels.tolist()
+
+
+# The tool
+
+def test_the_tool_from_photos_to_record_and_back(tmp_path, monkeypatch):
+    make_folder(tmp_path / "photos", {"audi": 4, "bmw": 6})
+    monkeypatch.chdir(tmp_path)
+
+    def tool(*flags):
+        return CliRunner().invoke(im2rec_helpers.commands, list(map(str, flags)), catch_exceptions=False)
+
+    assert tool("list", "photos", "all.lst").stdout == "all.lst: 10 images, 2 classes\n"
+    assert tool("split", "all.lst", "1.lst", "2.lst", "--per-class", 3).stdout == "1.lst: 6 images\n2.lst: 4 images\n"
+    assert tool("mask", "all.lst", "t.lst", "--keep", 2).stdout == "t.lst: 10 images, 2 with a label\n"
+    assert tool("pack", "all.lst", "1.lst").stdout == "all.rec\n1.rec\n"
+    said = tool("verify", "all.rec", "1.rec", "--num-classes", 2).stdout
+    assert "all.rec: 10 images, 0 bad\n" in said and "6 images are in both all.rec and 1.rec" in said
+    with pytest.raises(InputError, match="6 images cannot be used"):
+        tool("verify", "1.rec", "2.lst", "--num-classes", 1)
+    said = tool("info", "all.rec", "--sheet", "sheet.png", "--classes", "classes.txt").stdout
+    assert "| bmw | 6 |" in said and "largest 8 × 8" in said and (tmp_path / "sheet.png").exists()
+    assert tool("unpack", "1.rec", "out").stdout == "out.lst\n"
+    with pytest.raises(InputError, match="--fraction or --per-class"):
+        tool("split", "all.lst", "1.lst", "2.lst")
+    assert "none.lst: no such file" in call(TOOL, "pack", "none.lst", expect=2).stderr
+
+
+def test_mxnet_reads_what_the_tool_packs(data):
+    done = call(TOOL, "pack", data / "source.lst", data / "val.lst", "--resize", 20)
+    assert done.stdout.split() == [str(data / "source.rec"), str(data / "val.rec")]
+    assert json.loads((data / "val.manifest.json").read_text())["count"] == 16
+    batch = mx.io.ImageRecordIter(path_imgrec=str(data / "source.rec"), data_shape=(3, 20, 20), batch_size=24).next()
+    assert batch.label[0].asnumpy().tolist() == [i % 3 for i in range(24)]
