@@ -4,7 +4,7 @@
 # make test-all   the tests under every Python from 3.9 to 3.13
 # make demo-long  the digits benchmark over 10 seeds: half an hour on 2 cores
 # make test-long  twenty kills, many repetitions, large networks: half an hour on 2 cores
-# make bench      the transfer heads against a per-pair formulation
+# make bench      the transfer heads against a per-pair formulation; what distributed training sends
 # make lock       resolve the dependencies of pyproject.toml anew (needs uv)
 #
 # The first two install what is missing into .venv. PYTHON=python3.10 chooses the Python, 3.9 to 3.13.
@@ -40,6 +40,7 @@ test-all:
 
 bench: ready
 	@$(IN_VENV) python benchmarks/heads.py
+	@$(IN_VENV) python benchmarks/communication.py
 
 COMPILE = uv pip compile --universal --python-version 3.9 --generate-hashes --no-emit-find-links --quiet
 lock:
