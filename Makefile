@@ -40,6 +40,7 @@ test-all:
 
 bench: ready
 	@$(IN_VENV) python benchmarks/heads.py
+	@$(IN_VENV) python benchmarks/communication.py
 
 COMPILE = uv pip compile --universal --python-version 3.9 --generate-hashes --no-emit-find-links --quiet
 lock:

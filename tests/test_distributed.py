@@ -14,8 +14,9 @@ from conftest import NEW_NETWORK, ROOT, SMALL, make_data, make_domain
 from base.errors import InputError
 from base.framework import mx
 from iters import Augmentation, DualIter, RecordIter, read_list
+from records.dealing import ensure_dealt
+from records.packing import ensure_packed
 from symbols import JMMDLoss, TransferNet, TransferObjective, features_block, resnet
-from tools.im2rec_helpers import ensure_dealt, ensure_packed
 from tools.launch import members
 from training import devices
 from training.checkpoint import parameter_file, read_parameters, saved_epochs
@@ -23,9 +24,6 @@ from training.loop import fit, prepare
 from training.schedule import Shared, StepSchedule
 from training.stores import open_store
 from training.summary import read_summary
-
-# `make test-long` asks for 10.
-REPETITIONS = int(os.environ.get("REPETITIONS", 1))
 
 
 class Launched:
@@ -183,9 +181,10 @@ def start():
             if parameter.grad_req != "null"}
 
 
-def test_two_workers_equal_two_devices(launch, tmp_path, start):
+@pytest.mark.parametrize("repetitions", [1, pytest.param(10, marks=pytest.mark.long)])
+def test_two_workers_equal_two_devices(launch, tmp_path, start, repetitions):
     wanted = trained_here(tmp_path, 2)
-    for _ in range(REPETITIONS):
+    for _ in range(repetitions):
         (tmp_path / "results.npz").unlink()
         assert_equal(trained_by(launch, tmp_path, "dist_sync", 2), wanted, start)
 
@@ -246,6 +245,44 @@ def test_killed_processes_are_named_and_the_run_goes_on_as_if_nothing_had_been(l
             np.testing.assert_allclose(killed[name].asnumpy(), value.asnumpy(), rtol=1e-4, atol=1e-5)
     whole, killed = (read_summary(tmp_path / f"{name}-run" / "summary.csv")[:last] for name in ("whole", "killed"))
     assert [row["validation_accuracy"] for row in whole] == [row["validation_accuracy"] for row in killed]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("role", ["worker", "server", "scheduler"])
+def test_processes_that_no_launcher_watches_notice_a_dead_one(tmp_path, role):
+    command = script(tmp_path, """
+import time
+from training.stores import open_store
+with open_store("dist_sync") as store:
+    store.barrier()
+    print("ready", flush=True)
+    time.sleep(8)
+    store.barrier()
+    time.sleep(3600)
+""")
+    processes = []
+    try:
+        for member in members(command, 2, 1):
+            environment = {name: str(value) for name, value in member.environment.items()}
+            processes.append(subprocess.Popen([str(part) for part in member.command], text=True, stdout=subprocess.PIPE,
+                                              stderr=subprocess.PIPE, env={**os.environ, **environment}))
+        scheduler, server, *workers = processes
+        for worker in workers:
+            assert worker.stdout.readline() == "ready\n"
+        victim = {"scheduler": scheduler, "server": server, "worker": workers[1]}[role]
+        victim.kill()
+        victim.wait()
+        killed = time.monotonic()
+        said = [process.communicate(timeout=70)[1] for process in processes if process is not victim]
+        print(f"{role} killed: all ended after {time.monotonic() - killed:.1f} s")
+        assert time.monotonic() - killed < 60
+        assert all(process.returncode for process in processes)
+        name = {"scheduler": "the scheduler", "server": "server 0", "worker": "worker 1"}[role]
+        assert any(f"nothing heard of {name} for" in text for text in said)
+    finally:
+        for process in processes:
+            process.kill()
+            process.wait()
 
 
 def test_nothing_outlives_a_killed_launcher(launch):

@@ -50,6 +50,13 @@ def _put(parameter, devices):
         parameter.reset_ctx(devices)
 
 
+def _fill_in(net, batches, devices):
+    """Have parameters drawn whose shapes are known from the first images only: before batches seed what is drawn."""
+    shape = batches.provide_data[0].shape
+    for device in devices:
+        net(mx.nd.zeros((1, *shape[1:]), ctx=device))
+
+
 def create_optimizer(name, schedule, momentum=0.9, wd=0.0, first_update=0):
     """An optimizer of MXNet by its name. Raises: InputError for a name that MXNet does not know."""
     if name.lower() not in mx.optimizer.Optimizer.opt_registry:
@@ -116,6 +123,7 @@ def fit(net, objective, batches, devices, schedule, num_epochs, *, optimizer="sg
     run = run or Run()
     store = open_store(kvstore) if isinstance(kvstore, str) else kvstore
     learning = prepare(net, devices, trainable)
+    _fill_in(net, batches, devices)
     forward = net if trainable is None else frozen_below(net, learning)
     objective.hybridize(static_alloc=True, static_shape=True)
     position = run.position
