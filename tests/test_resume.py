@@ -131,6 +131,7 @@ def test_the_last_epochs_and_the_best_are_kept(tmp_path):
 
         def __init__(self):
             super().__init__()
+            self.image_shape = None
             self.weight = self.params.get("fc_weight", shape=(1,), init="ones")
 
         def hybrid_forward(self, F, images, weight):
