@@ -2,6 +2,7 @@
 import itertools
 import tempfile
 import zlib
+from pathlib import Path
 
 from base.errors import InputError
 from base.framework import mx
@@ -59,11 +60,12 @@ class RecordIter(mx.io.DataIter):
         self._batches = 0
         seed = zlib.crc32(repr((self._seed, epoch)).encode()) % (2**31 - 2**16)
         # MXNet is given the labels as they were checked: it would read a list with a byte order mark as other indices.
-        with tempfile.NamedTemporaryFile("w", suffix=".lst") as labels:
-            labels.write(self._labels)
-            labels.flush()
+        # In a folder of their own, because MXNet looks at every file beside them, and fails if one of those vanishes.
+        with tempfile.TemporaryDirectory() as folder:
+            labels = Path(folder, "labels.lst")
+            labels.write_text(self._labels, encoding="utf-8")
             try:
-                self._reader = mx.io.ImageRecordIter(seed=seed, seed_aug=seed, path_imglist=labels.name,
+                self._reader = mx.io.ImageRecordIter(seed=seed, seed_aug=seed, path_imglist=str(labels),
                                                      **self._arguments)
             except mx.MXNetError as error:
                 raise InputError(f"{self.images.record}: cannot be read: {_reason(error)}. "

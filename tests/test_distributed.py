@@ -413,3 +413,19 @@ def test_a_gpu_with_too_little_memory_is_refused(monkeypatch):
     devices.check_memory([mx.cpu(0)], 2**60)
     with pytest.raises(InputError, match="GPU 1, of whose 8.0 GiB 1.0 are free; this network .* takes 1.5"):
         devices.check_memory([mx.gpu(0), mx.gpu(1)], 3 * 2**29)
+
+
+def test_files_that_come_and_go_elsewhere_do_not_disturb_reading(tmp_path, monkeypatch):
+    images = read_list(make_domain(tmp_path, "source", range(4)))
+    ensure_packed(images)
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+    others = subprocess.Popen(["sh", "-c", "while :; do : > 1; : > 2; : > 3; rm 1 2 3; done"], cwd=temporary)
+    try:
+        reader = RecordIter(images, 2, (3, 16, 16), PLAIN.training(16), 1)
+        for epoch in range(100):
+            reader.set_epoch(epoch)
+    finally:
+        others.kill()
+        others.wait()
