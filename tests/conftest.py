@@ -1,4 +1,5 @@
 """What several test files use."""
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -13,6 +14,7 @@ from base.framework import mx
 from iters import read_list, write_list
 
 ROOT = Path(__file__).resolve().parent.parent
+collect_ignore = [] if importlib.util.find_spec("torch") else ["torch_reference.py"]     # looked at for doctests
 
 
 @pytest.fixture(autouse=True)
