@@ -280,7 +280,7 @@ def test_reproduce_makes_table_csv_and_picture_and_does_not_repeat_itself(data, 
 
 def test_reproduce_passes_on_why_a_command_failed(data, command, tmp_path):
     said = fails(command, "--data-dir", data, "--num-classes", 3, "--seeds", 1, "--output", tmp_path / "out",
-                 "--stage0", "--num-epochs 1 --pretrained-model nowhere/x", script="reproduce.py")
+                 "--stage0", "--num-epochs 1 --batch-size 8 --pretrained-model nowhere/x", script="reproduce.py")
     assert "nowhere/x-0000.params: no such checkpoint" in said and "cnn.log" in said
 
 
