@@ -172,6 +172,9 @@ def run(*, store, settings, train_stage, num_classes, image_shape, num_epochs, l
                          "--num-epochs counts from the beginning.")
     if model_prefix:
         writable_folder(model_prefix, "--model-prefix")
+        if Path(model_prefix).resolve() == Path(pretrained_model).resolve():
+            raise InputError(f"--model-prefix and --pretrained-model are both {model_prefix}; the run would replace "
+                             "what it starts from. Give another --model-prefix.")
     domain_batch = batch_size // 2 if train_stage else batch_size
     if not benchmark:
         training, val, num_examples = _lists(Path(data_dir), train_stage, num_classes, null_label, no_validation)

@@ -2,6 +2,7 @@
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from base.errors import InputError, Stopped
 from base.framework import mx
 from iters import read_list, write_list
 from symbols import JMMDLoss, TransferNet, TransferObjective, features_block, resnet
+from training.checkpoint import load_checkpoint
 from training.loop import fit
 from training.run import Run
 from training.schedule import StepSchedule
@@ -101,6 +103,9 @@ def test_a_run_is_never_replaced_silently(tmp_path):
     before = content(tmp_path / "m")
     with pytest.raises(InputError, match="the epochs 1, 2, 3 of a run are there already"):
         Run(tmp_path / "m")
+    (tmp_path / "pretrained-0000.params").write_bytes(b"")
+    with pytest.raises(InputError, match="the epochs 0 of a run are there already"):
+        Run(tmp_path / "pretrained")
     with pytest.raises(InputError, match="the epochs 2, 3 of a run are there already"):
         Run(tmp_path / "m", load_epoch=1)
     assert content(tmp_path / "m") == before
@@ -276,3 +281,17 @@ def test_signals_end_a_run_with_a_code_of_their_own(two_stages, tmp_path):
     again = call("fine_tune.py", *flags)
     assert "nothing is left to train" in again.stderr
     assert os.path.getsize(tmp_path / "m0-run" / "state.params") > 0
+
+
+def test_a_full_disk_ends_a_run_with_a_sentence_and_what_was_saved(two_stages, tmp_path):
+    commands, _, _ = two_stages
+    flags, _ = commands(tmp_path)
+    small = ("import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000));"
+             "sys.argv = sys.argv[1:]; import runpy; runpy.run_path(sys.argv[0], run_name='__main__')")
+    done = subprocess.run([sys.executable, "-c", small, ROOT / "fine_tune.py", *map(str, flags), "--save-batches", "0"],
+                          capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 2, done.stderr
+    assert re.search(r"m0-run/state.params: cannot be written: .*MiB are free there", done.stderr)
+    assert "Traceback" not in done.stderr and not list(tmp_path.rglob("*.tmp"))
+    assert load_checkpoint(tmp_path / "m0", 1).arg_params
+    call("fine_tune.py", *flags)

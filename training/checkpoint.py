@@ -9,7 +9,7 @@ from base.files import replacing
 from base.framework import mx
 from symbols import TransferNet, cut, features_block, image_shape_of, image_variable, normalized
 from symbols.backbone import check_fit, loaded_parameters
-from training.checkpoint_files import read_parameters, read_symbol
+from training.checkpoint_files import read_parameters, read_symbol, write_arrays
 
 
 @dataclass(frozen=True)
@@ -120,9 +120,8 @@ def write_checkpoint(prefix, epoch, symbol, arg_params, aux_params):
              for name, value in values.items()}
     parameters = parameter_file(prefix, epoch)
     with replacing(f"{prefix}-symbol.json") as temporary:
-        symbol.save(str(temporary))
-    with replacing(parameters) as temporary:
-        mx.nd.save(str(temporary), saved)
+        temporary.write_text(symbol.tojson())
+    write_arrays(parameters, saved)
     return parameters
 
 

@@ -5,10 +5,12 @@ Nothing here unpickles or runs anything.
 """
 import json
 import math
+import shutil
 import struct
 from pathlib import Path
 
 from base.errors import InputError, first_ten
+from base.files import replacing
 from base.framework import mx
 
 _LIST, _V1, _V2, _V3 = 0x112, 0xF993FAC8, 0xF993FAC9, 0xF993FACA
@@ -77,6 +79,16 @@ def read_arrays(path):
         reason = f": {error}" if isinstance(error, _Damaged) else ""
         raise InputError(f"{path}: not an MXNet parameter file, or cut off ({path.stat().st_size} bytes){reason}. "
                          "Fetch or write it again.") from None
+
+
+def write_arrays(path, values):
+    """Write a dict of str to NDArray, whole or not at all. Raises: InputError when there is no room, or no right."""
+    with replacing(path) as temporary:
+        try:
+            mx.nd.save(str(temporary), values)
+        except mx.MXNetError:       # it does not tell what the system said
+            free = shutil.disk_usage(temporary.parent).free
+            raise OSError(f"MXNet could not write it; {free / 2**20:.0f} MiB are free there") from None
 
 
 def read_parameters(path):

@@ -101,7 +101,7 @@ class Run:
                 + "\nGive those of then, or --overwrite to begin anew, or another --model-prefix.")
 
     def _refuse_to_replace(self):
-        later = [epoch for epoch in saved_epochs(self.prefix) if epoch > self.position.epoch]
+        later = [epoch for epoch in saved_epochs(self.prefix) if epoch > self.position.epoch or not self.checkpoint]
         if later or not self.checkpoint and self._settings_file.exists():
             there = f"the epochs {', '.join(map(str, later))}" if later else self.folder
             raise InputError(f"--model-prefix {self.prefix}: {there} of a run are there already. --resume goes on with "

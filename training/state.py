@@ -5,10 +5,9 @@ from dataclasses import asdict, dataclass, field
 import numpy as np
 
 from base.errors import InputError
-from base.files import replacing
 from base.framework import mx
 from training.checkpoint import Checkpoint, inference_symbol
-from training.checkpoint_files import read_arrays, with_prefix
+from training.checkpoint_files import read_arrays, with_prefix, write_arrays
 
 
 @dataclass
@@ -107,8 +106,7 @@ def save_state(path, net, trainer, position, settings):
     text = json.dumps({"symbol": symbol.tojson(), "position": asdict(position), "settings": settings,
                        "optimizer": _own_numbers(trainer.optimizer)})
     values["json"] = mx.nd.array(np.frombuffer(text.encode(), np.uint8), dtype="uint8")
-    with replacing(path) as temporary:
-        mx.nd.save(str(temporary), values)
+    write_arrays(path, values)
 
 
 def load_state(path):
