@@ -75,7 +75,7 @@ def get_model(name, folder="model", mirror=None, sha256=None, progress=True):
             from None
     if known.mean:
         with replacing(symbol_file) as temporary:
-            normalized(symbol, known.mean).save(str(temporary))
+            temporary.write_text(normalized(symbol, known.mean).tojson())
     return Fetched(prefix, found, "--sha256" if sha256 else digest and "SHA256SUMS beside it")
 
 

@@ -13,6 +13,7 @@ from symbols import image_variable
 from symbols.backbone import check_fit
 from symbols.zoo import zoo_names, zoo_network
 from training.checkpoint import parameter_file, write_checkpoint
+from training.checkpoint_files import read_arrays
 
 
 def pretrained_names():
@@ -76,7 +77,7 @@ def get_zoo_model(name, folder="model", mirror=None, progress=True):
 def _converted(file, name, prefix):
     """Write gluoncv's parameters, which it names by their place in its block, as a checkpoint."""
     network = zoo_network(name, classes=10 if name.startswith("cifar_") else 1000)
-    scores, found = network.classifier, mx.nd.load(str(file))
+    scores, found = network.classifier, read_arrays(file)
     values = {ours: found[theirs] for theirs, ours in network.parameters.items() if theirs in found}
     check_fit(scores, values, {}, str(file))
     auxiliary = scores.list_auxiliary_states()

@@ -52,6 +52,8 @@ def _put(parameter, devices):
 
 def _fill_in(net, batches, devices):
     """Have parameters drawn whose shapes are known from the first images only: before batches seed what is drawn."""
+    if all(parameter.shape and 0 not in parameter.shape for parameter in net.collect_params().values()):
+        return
     shape = batches.provide_data[0].shape
     for device in devices:
         net(mx.nd.zeros((1, *shape[1:]), ctx=device))
