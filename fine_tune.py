@@ -9,13 +9,12 @@ from base.errors import InputError, exit_codes
 from base.files import writable_folder
 from base.flags import numbers
 from base.framework import mx
-from iters import Augmentation, DualIter, ListedIter, RecordIter, SyntheticIter, read_list, write_list
-from iters.listed import centre_crop
+from iters import Augmentation, DualIter, ListedIter, RecordIter, ShuffledIter, SyntheticIter, read_list, write_list
 from iters.lists import NULL_LABEL, list_text
-from iters.records import check_batch_size
+from iters.shuffled import check_batch_size
 from iters.sources import decoder_speed
+from iters.transforms import centre_crop
 from records import ensure_ready
-from records.dealing import ensure_dealt
 from symbols import JMMDLoss, MMDLoss, TransferNet, TransferObjective, resnet, zoo_symbol
 from training.checkpoint import Checkpoint, load_checkpoint
 from training.devices import check_memory, find_devices, memory_needed
@@ -31,8 +30,7 @@ from training.throughput import computing_speed, reading_speed
 ON_OFF = click.IntRange(0, 1)
 # Flags that may differ when a run goes on; of --data-dir and the devices, lists and number are compared.
 CHANGES_NO_NUMBER = {"num_epochs", "model_prefix", "no_checkpoint", "resume", "load_epoch", "overwrite", "keep",
-                     "save_batches", "gpus", "cpus", "data_dir", "read", "data_nthreads", "disp_batches", "monitor",
-                     "test_io"}
+                     "save_batches", "gpus", "cpus", "data_dir", "data_nthreads", "disp_batches", "monitor", "test_io"}
 
 
 @click.command(context_settings=dict(show_default=True, help_option_names=["-h", "--help"]))
@@ -96,9 +94,10 @@ CHANGES_NO_NUMBER = {"num_epochs", "model_prefix", "no_checkpoint", "resume", "l
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of weights, order and augmentation.")
 @click.option("--dtype", type=click.Choice(["float32"]), default="float32", help="Type of parameters and images.")
 @click.option("--data-dir", default="./data", help="Folder with source.lst, target.lst and val.lst.")
-@click.option("--read", type=click.Choice(["records", "files"]), default="records",
-              help="records: lists are packed to RecordIO beside them, once. files: nothing is written beside the "
-                   "lists; their images are gathered below $TMPDIR for this run, so for small sets.")
+@click.option("--read", type=click.Choice(["records", "files", "mxnet"]), default="records",
+              help="records: lists are packed to RecordIO beside them, once. files: the image files are read as they "
+                   "are, and nothing is packed. mxnet: records, through MXNet's ImageRecordIter in training; the same "
+                   "augmentation by other random numbers, slower.")
 @click.option("--no-validation", is_flag=True, help="Train without val.lst: the target has no labels at all.")
 @click.option("--image-shape", default="3,320,320", help="Channels, height, width of the network's input, in pixels.")
 @click.option("--data-nthreads", type=click.IntRange(min=1), default=15, help="Threads that decode images.")
@@ -165,6 +164,8 @@ def run(*, store, settings, train_stage, num_classes, image_shape, num_epochs, l
     normalization = None
     if rgb_mean or rgb_std:
         normalization = numbers("--rgb-mean", rgb_mean or "0,0,0", 3), numbers("--rgb-std", rgb_std or "1,1,1", 3)
+    if read == "mxnet" and store.num_workers > 1:
+        raise InputError(f"--read mxnet was given to {store.num_workers} workers, and reads for one; leave it out.")
     if trainable and not freeze:
         raise InputError("--trainable was given without --freeze; it says what --freeze leaves to train.")
     if load_epoch and load_epoch >= num_epochs:
@@ -204,8 +205,6 @@ def run(*, store, settings, train_stage, num_classes, image_shape, num_epochs, l
         check_memory(devices, memory_needed(net, (batch_size // len(devices), *image_shape)))
     trainable = trainable_prefixes(net, trainable) if freeze else None
 
-    crop = max(image_shape[1:])
-
     def both(domains):
         return DualIter(*domains, num_devices=len(devices)) if train_stage else domains[0]
 
@@ -216,13 +215,14 @@ def run(*, store, settings, train_stage, num_classes, image_shape, num_epochs, l
         batches, validation = synthetic(), None
         num_examples = batches.num_images
     else:
-        lists = ensure_ready([*training, *([val] if val else [])], data_nthreads, temporary=read == "files")
+        packed = read != "files"
+        lists = ensure_ready([*training, *([val] if val else [])], data_nthreads, packed)
         training, val = lists[:len(training)], lists[-1] if val else None
-        training = [ensure_dealt(images, store.num_workers) for images in training]
-        batches = both([RecordIter(images, domain_batch, image_shape, augmentation.training(crop), data_nthreads, seed,
-                                   store.num_workers, store.rank) for images in training])
-        validation = val and ListedIter(val, batch_size, centre_crop(*image_shape[1:]), data_nthreads, packed=True,
-                                        num_parts=store.num_workers, part_index=store.rank)
+        arguments = domain_batch, image_shape, augmentation, data_nthreads, seed
+        part = dict(packed=packed, num_parts=store.num_workers, part_index=store.rank)
+        batches = both([RecordIter(images, *arguments) if read == "mxnet" else ShuffledIter(images, *arguments, **part)
+                        for images in training])
+        validation = val and ListedIter(val, batch_size, centre_crop(*image_shape[1:]), data_nthreads, **part)
     steps = step_updates(lr_step_epochs, num_examples, batch_size, batches.batches_per_epoch, lr_step_unit,
                          store.num_workers)
     _log_schedule(lr, lr_factor, steps, batches.batches_per_epoch)
@@ -232,7 +232,7 @@ def run(*, store, settings, train_stage, num_classes, image_shape, num_epochs, l
             fit(net, objective, batches, devices, StepSchedule(0.0), 1, optimizer=optimizer, momentum=mom, wd=wd,
                 kvstore=store, trainable=trainable)
 
-        decoders = [] if benchmark else [decoder_speed(images, data_nthreads, packed=True) for images in training]
+        decoders = [] if benchmark else [decoder_speed(images, data_nthreads, packed) for images in training]
         _say_what_limits(reading_speed(batches), computing_speed(train, synthetic()), decoders)
         return
     with StopSignals() as stop:

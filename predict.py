@@ -7,7 +7,7 @@ from base.errors import InputError, exit_codes, first_ten
 from base.files import writable_folder
 from base.flags import numbers
 from iters import ListedIter, read_list
-from iters.listed import centre_crop
+from iters.transforms import centre_crop
 from records.listing import read_classes
 from training import adabn
 from training.checkpoint import load_checkpoint

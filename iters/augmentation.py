@@ -1,7 +1,5 @@
-"""What happens to an image between the file and the network, as arguments of `ImageRecordIter`."""
+"""What happens to a training image between the file and the network: the user's choice, whichever reader does it."""
 from dataclasses import dataclass
-
-_CUBIC = 2      # as the original's reader
 
 
 def training_size(crop):
@@ -39,6 +37,7 @@ class Augmentation:
         Degrees.
     max_random_shear_ratio : float
     max_random_scale, min_random_scale : float
+        Of the image before it is cropped. Random crops are parts of what comes out: they only become less sharp.
     pad_size : int
         Pixels of border added on every side.
     fill_value : int
@@ -61,20 +60,7 @@ class Augmentation:
     pad_size: int = 0
     fill_value: int = 255
 
-    def training(self, crop):
-        """Arguments of `ImageRecordIter` for training images of `crop` pixels."""
-        if self.random_crop:
-            # MXNet draws the aspect of a random resized crop from this range, and from nothing else.
-            geometry = dict(resize=training_size(crop), random_resized_crop=True,
-                            min_random_area=self.min_random_area, max_random_area=1.0,
-                            min_aspect_ratio=3 / 4 / (1 + self.max_random_aspect_ratio),
-                            max_aspect_ratio=4 / 3 * (1 + self.max_random_aspect_ratio))
-        else:
-            geometry = dict(resize=validation_size(crop), max_aspect_ratio=self.max_random_aspect_ratio)
-        return dict(
-            geometry, rand_mirror=self.random_mirror, inter_method=_CUBIC,
-            brightness=self.jitter, contrast=self.jitter, saturation=self.jitter, pca_noise=self.pca_noise,
-            random_h=self.max_random_h, random_s=self.max_random_s, random_l=self.max_random_l,
-            max_rotate_angle=self.max_random_rotate_angle, max_shear_ratio=self.max_random_shear_ratio,
-            max_random_scale=self.max_random_scale, min_random_scale=self.min_random_scale,
-            pad=self.pad_size, fill_value=self.fill_value)
+    @property
+    def aspects(self):
+        """Smallest and largest width / height of a random crop."""
+        return 3 / 4 / (1 + self.max_random_aspect_ratio), 4 / 3 * (1 + self.max_random_aspect_ratio)

@@ -65,9 +65,13 @@ class DualIter(mx.io.DataIter):
                                label=self._interleave(source.label, target.label), pad=0)
 
     def _interleave(self, source, target):
-        return [mx.nd.concat(*(part for pair in zip(self._parts(s), self._parts(t)) for part in pair), dim=0)
-                for s, t in zip(source, target)]
+        return [self._together(pair) for pair in zip(source, target)]
 
-    def _parts(self, array):
-        n = array.shape[0] // self._num_devices
-        return [array[i * n:(i + 1) * n] for i in range(self._num_devices)]
+    def _together(self, pair):
+        n = pair[0].shape[0] // self._num_devices
+        # Copied part by part: MXNet concatenates bytes at a tenth of the speed.
+        together = mx.nd.empty((2 * pair[0].shape[0], *pair[0].shape[1:]), dtype=pair[0].dtype)
+        for i in range(self._num_devices):
+            for k, domain in enumerate(pair):
+                together[(2 * i + k) * n:(2 * i + k + 1) * n] = domain[i * n:(i + 1) * n]
+        return together

@@ -1,4 +1,4 @@
-"""Training batches from a ``.rec`` file, decoded and augmented by MXNet's threads."""
+"""Training batches from a ``.rec`` file by MXNet's own `ImageRecordIter`."""
 import itertools
 import tempfile
 import zlib
@@ -6,12 +6,16 @@ from pathlib import Path
 
 from base.errors import InputError
 from base.framework import mx
+from iters.augmentation import training_size, validation_size
 from iters.lists import list_text
 from iters.recordio import read_index
+from iters.shuffled import check_batch_size
+
+_CUBIC = 2
 
 
 class RecordIter(mx.io.DataIter):
-    """Shuffled, augmented batches of one domain, as bytes: raw RGB 0–255.
+    """As `ShuffledIter`, by MXNet's `ImageRecordIter`: the same kinds of changes by other random numbers, slower.
 
     Every epoch opens a reader of its own, seeded by (`seed`, name of the list, epoch), so that what an epoch
     holds depends on nothing that came before it. Within an epoch MXNet seeds the augmentation by the
@@ -25,31 +29,28 @@ class RecordIter(mx.io.DataIter):
     batch_size : int
     image_shape : (int, int, int)
         Channels, height, width, in pixels.
-    augmentation : dict
-        Arguments of `ImageRecordIter`: `Augmentation.training(…)`.
+    augmentation : Augmentation
     threads : int
     seed : int
-    num_parts, part_index : int
-        Read the given one of this many parts of the record: workers of a distributed run. Each part has the same
-        number of batches, or workers would wait for ever for those that have fewer.
 
     Raises: InputError for fewer images than a batch holds, for a record that cannot be read, and for one that
     holds other indices than the list.
     """
 
-    def __init__(self, images, batch_size, image_shape, augmentation, threads=4, seed=0, num_parts=1, part_index=0):
+    def __init__(self, images, batch_size, image_shape, augmentation, threads=4, seed=0):
         super().__init__(batch_size)
         self.images = images
-        self.num_images = smallest_part(len(images), num_parts)
+        self.num_images = len(images)
         check_batch_size(images, self.num_images, batch_size)
         check_indices(images)
         self.batches_per_epoch = self.num_images // batch_size
         self._seed = (seed, images.path.name)
         self._labels = list_text(images.labels, ["-"] * len(images), images.indices)
         self._arguments = dict(
-            augmentation, path_imgrec=str(images.record), path_imgidx=str(images.record.with_suffix(".idx")),
-            data_shape=image_shape, dtype="uint8", batch_size=batch_size, preprocess_threads=threads,
-            num_parts=num_parts, part_index=part_index, shuffle=True, round_batch=False, verbose=False, device_id=-1)
+            record_iter_arguments(augmentation, max(image_shape[1:])), path_imgrec=str(images.record),
+            path_imgidx=str(images.record.with_suffix(".idx")), data_shape=image_shape, dtype="uint8",
+            batch_size=batch_size, preprocess_threads=threads, shuffle=True, round_batch=False, verbose=False,
+            device_id=-1)
         self.provide_data = [mx.io.DataDesc("data", (batch_size, *image_shape), "uint8")]
         self.provide_label = [mx.io.DataDesc("softmax_label", (batch_size,))]
         self.set_epoch(0)
@@ -93,22 +94,23 @@ class RecordIter(mx.io.DataIter):
         return mx.io.DataBatch(data=[batch.data[0].copy()], label=[batch.label[0].copy()], pad=0)
 
 
-def smallest_part(num_images, num_parts):
-    """Images of the smallest of the parts that MXNet's reader makes: ⌈n / parts⌉ each, and in the last what is left.
-
-    >>> smallest_part(10, 4), smallest_part(9, 4)
-    (1, 0)
-    """
-    size = -(-num_images // num_parts)
-    return max(num_images - size * (num_parts - 1), 0)
-
-
-def check_batch_size(images, each, batch_size):
-    """Raise InputError when the `each` images of a list that every worker has do not fill a batch."""
-    if each < batch_size:
-        raise InputError(
-            f"{images.path}: {each} images{' for each worker' * (each < len(images))}; a batch takes {batch_size} of "
-            "them. Give more images or a smaller --batch-size.")
+def record_iter_arguments(augmentation, crop):
+    """An `Augmentation` as arguments of `ImageRecordIter`, for training images of `crop` pixels."""
+    if augmentation.random_crop:
+        # MXNet draws the aspect of a random resized crop from this range, and from nothing else.
+        least, most = augmentation.aspects
+        geometry = dict(resize=training_size(crop), random_resized_crop=True, max_random_area=1.0,
+                        min_random_area=augmentation.min_random_area, min_aspect_ratio=least, max_aspect_ratio=most)
+    else:
+        geometry = dict(resize=validation_size(crop), max_aspect_ratio=augmentation.max_random_aspect_ratio)
+    jitter = augmentation.jitter
+    return dict(
+        geometry, rand_mirror=augmentation.random_mirror, inter_method=_CUBIC,
+        brightness=jitter, contrast=jitter, saturation=jitter, pca_noise=augmentation.pca_noise,
+        random_h=augmentation.max_random_h, random_s=augmentation.max_random_s, random_l=augmentation.max_random_l,
+        max_rotate_angle=augmentation.max_random_rotate_angle, max_shear_ratio=augmentation.max_random_shear_ratio,
+        max_random_scale=augmentation.max_random_scale, min_random_scale=augmentation.min_random_scale,
+        pad=augmentation.pad_size, fill_value=augmentation.fill_value)
 
 
 def check_indices(images):

@@ -14,11 +14,11 @@ import cv2
 from tqdm import tqdm
 
 from base.errors import InputError, first_ten
+from base.parallel import in_order
 from iters.images import decode, decode_plain, read_header
 from iters.lists import NULL_LABEL
 from records.contents import contents, count
 from records.manifest import is_checked, manifest_path, remember_checked
-from records.parallel import in_order
 
 log = logging.getLogger("transfer-gluon")
 
@@ -116,3 +116,17 @@ def ensure_checked(record, threads=4):
                          f"program. Have the list packed again, or leave them out:{first_ten(problems)}")
     if not remember_checked(record):
         log.info("%s cannot be written: %s will be checked again next time", manifest_path(record), record)
+
+
+def check_files(lists, threads=4):
+    """Decode every image file of these `ImageList`, once also if several lists name it all alike.
+
+    Raises: InputError that counts the bad images of a list and names ten of them.
+    """
+    for place, images in enumerate(lists):
+        if any(images.files == before.files for before in lists[:place]):
+            continue
+        problems = list(check(images.path, threads, null_label=images.null_label))
+        if problems:
+            raise InputError(f"{images.path}: {len(problems)} of its images cannot be used. Mend them, or leave them "
+                             f"out:{first_ten(problems)}")

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from base.errors import InputError, first_ten
 from base.files import replacing
+from base.parallel import in_order
 from iters.images import decode, decode_plain, is_plain
 from iters.recordio import read_index, to_bytes, write_index
 from records.manifest import (
@@ -29,7 +30,6 @@ from records.manifest import (
     stamp,
     write_manifest,
 )
-from records.parallel import in_order
 
 log = logging.getLogger("transfer-gluon")
 
@@ -100,7 +100,7 @@ def ensure_packed(images, threads=4):
 
     Raises: InputError as `pack`.
     """
-    with locked(images):
+    with _locked(images):
         if not is_packed(images):
             _pack(images, threads, _options_before(images), progress=True, resume=True)
 
@@ -137,12 +137,12 @@ def pack(images, threads=4, options=None, progress=True, resume=False, overwrite
     Raises: InputError that counts the images which cannot be used, shows ten, and names the file ``LIST.bad.txt``
     that has all of them; for a full disk; for a record from elsewhere. No record is written then.
     """
-    with locked(images):
+    with _locked(images):
         return _pack(images, threads, options or Options(), progress, resume, overwrite)
 
 
 @contextlib.contextmanager
-def locked(images):
+def _locked(images):
     """Wait until no other process packs this list, and keep them out within the block."""
     with open(images.path, "rb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -8,7 +8,7 @@ from conftest import SMALL
 from base.errors import InputError
 from base.framework import mx
 from iters import ListedIter, read_list, write_list
-from iters.listed import square_centre_crop
+from iters.transforms import square_centre_crop
 from symbols import features_block
 from training import adabn
 from training.checkpoint import load_checkpoint

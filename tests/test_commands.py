@@ -110,6 +110,8 @@ def test_files_can_be_read_without_packing(data, command):
     from_files = losses("--read", "files")
     assert tree(data) == before
     assert from_files == losses() and from_files and "val.rec" in tree(data)
+    by_mxnet = losses("--read", "mxnet")
+    assert len(by_mxnet) == len(from_files) and by_mxnet != from_files
 
 
 def test_too_few_images_for_a_batch_are_told_before_packing(data, command):

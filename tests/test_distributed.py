@@ -9,13 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import NEW_NETWORK, ROOT, SMALL, make_data, make_domain
+from conftest import NEW_NETWORK, ROOT, SMALL, call, make_data, make_domain
 
 from base.errors import InputError
 from base.framework import mx
 from iters import Augmentation, DualIter, ListedIter, RecordIter, read_list
-from iters.listed import centre_crop
-from records.dealing import ensure_dealt
+from iters.transforms import centre_crop
 from records.packing import ensure_packed
 from symbols import JMMDLoss, TransferNet, TransferObjective, features_block, resnet
 from tools.launch import members
@@ -247,6 +246,25 @@ def test_killed_processes_are_named_and_the_run_goes_on_as_if_nothing_had_been(l
     assert [row["validation_accuracy"] for row in whole] == [row["validation_accuracy"] for row in killed]
 
 
+def test_two_workers_train_on_the_batches_of_two_devices(launch, tmp_path):
+    make_data(tmp_path / "data")
+    launch(["-n", 2, "-s", 1], fine_tune(tmp_path, "--num-epochs", 2, "--batch-size", 4,
+                                         "--model-prefix", tmp_path / "two")).end()
+    call("fine_tune.py", *fine_tune(tmp_path, "--num-epochs", 2, "--batch-size", 8, "--model-prefix", tmp_path / "one",
+                                    "--kv-store", "device", "--cpus", 2)[2:])
+    one, two = (read_parameters(parameter_file(tmp_path / name, 2)) for name in ("one", "two"))
+    for name, value in one[0].items():
+        np.testing.assert_allclose(two[0][name].asnumpy(), value.asnumpy(), rtol=1e-4, atol=1e-6, err_msg=name)
+    one, two = (read_summary(tmp_path / f"{name}-run" / "summary.csv") for name in ("one", "two"))
+    np.testing.assert_allclose([row["loss"] for row in two], [row["loss"] for row in one], rtol=1e-5)
+
+
+def test_mxnets_reader_is_refused_to_several_workers(launch, tmp_path):
+    make_data(tmp_path / "data")
+    run = launch(["-n", 2, "-s", 1], fine_tune(tmp_path, "--read", "mxnet", "--model-prefix", tmp_path / "x"))
+    assert "--read mxnet was given to 2 workers, and reads for one" in run.end(expect=2)
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("role", ["worker", "server", "scheduler"])
 def test_processes_that_no_launcher_watches_notice_a_dead_one(tmp_path, role):
@@ -357,35 +375,6 @@ def test_numbers_are_ranks():
 PLAIN = Augmentation(random_crop=False, random_mirror=False, jitter=0.0, pca_noise=0.0)
 
 
-@pytest.mark.parametrize("count, num_workers", [(24, 2), (25, 3), (9, 4), (23, 8)])
-def test_workers_read_equal_and_fair_parts(tmp_path, count, num_workers):
-    images = read_list(make_domain(tmp_path, "source", [3 * i // count for i in range(count)]))     # sorted by class
-    ensure_packed(images)
-    dealt = ensure_dealt(images, num_workers)
-    written = dealt.record.stat().st_mtime_ns
-    assert ensure_dealt(images, num_workers).record.stat().st_mtime_ns == written
-    for rank in range(num_workers):
-        part = RecordIter(dealt, 1, (3, 16, 16), PLAIN.training(16), 1, 0, num_workers, rank)
-        assert part.batches_per_epoch == count // num_workers
-        labels = []
-        for batch in part:
-            labels.append(int(batch.label[0].asscalar()))
-            assert batch.data[0].asnumpy().mean((0, 2, 3)).argmax() == labels[-1]      # as make_domain paints them
-        wanted = images.labels[rank:count - count % num_workers:num_workers]
-        assert sorted(labels) == sorted(wanted.tolist())
-
-
-@pytest.mark.parametrize("num_workers", [3, 4])
-def test_workers_have_equally_many_batches_of_a_list_that_was_not_dealt(tmp_path, num_workers):
-    images = read_list(make_domain(tmp_path, "source", range(10)))
-    ensure_packed(images)
-    counts = set()
-    for rank in range(num_workers):
-        part = RecordIter(images, 1, (3, 16, 16), PLAIN.training(16), 1, 0, num_workers, rank)
-        counts.add(len(list(part)))
-        assert counts == {part.batches_per_epoch}
-
-
 @pytest.mark.parametrize("count, num_workers", [(9, 2), (9, 4), (5, 4)])
 def test_workers_validate_every_image_once(tmp_path, count, num_workers):
     images = read_list(make_domain(tmp_path, "val", range(count)))
@@ -423,7 +412,7 @@ def test_files_that_come_and_go_elsewhere_do_not_disturb_reading(tmp_path, monke
     monkeypatch.setattr("tempfile.tempdir", str(temporary))
     others = subprocess.Popen(["sh", "-c", "while :; do : > 1; : > 2; : > 3; rm 1 2 3; done"], cwd=temporary)
     try:
-        reader = RecordIter(images, 2, (3, 16, 16), PLAIN.training(16), 1)
+        reader = RecordIter(images, 2, (3, 16, 16), PLAIN, 1)
         for epoch in range(100):
             reader.set_epoch(epoch)
     finally:

@@ -18,11 +18,12 @@ READ = """
 import json, sys
 from pathlib import Path
 from base.errors import InputError
-from iters import Augmentation, ListedIter, RecordIter, read_list
-from iters.listed import centre_crop
+from iters import Augmentation, ListedIter, RecordIter, ShuffledIter, read_list
+from iters.transforms import centre_crop
 
 def readers(images):
-    yield lambda: RecordIter(images, 4, (3, 16, 16), Augmentation().training(16), threads=2)
+    yield lambda: RecordIter(images, 4, (3, 16, 16), Augmentation(), threads=2)
+    yield lambda: ShuffledIter(images, 4, (3, 16, 16), Augmentation(), threads=2, packed=True)
     yield lambda: ListedIter(images, 4, centre_crop(16, 16), threads=2, packed=True)
 
 for folder in map(Path, json.loads(sys.stdin.read())):
@@ -98,4 +99,4 @@ def test_damaged_files_are_reported_or_read(whole, tmp_path):
                           capture_output=True, timeout=300)
     lines = done.stdout.splitlines()
     assert done.returncode == 0, f"after {lines[-1:]}: {done.stderr[-3000:]}"
-    assert len(lines) == 2 * len(passed) and all(" read " in line or " refused: " in line for line in lines)
+    assert len(lines) == 3 * len(passed) and all(" read " in line or " refused: " in line for line in lines)

@@ -1,29 +1,33 @@
 """Lists, records and batches."""
 import dataclasses
-import subprocess
-import sys
+import gc
+import threading
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from conftest import ROOT, make_domain
+from conftest import make_domain
 from PIL import Image
 
 from base.errors import InputError
 from base.framework import mx
-from iters import Augmentation, DualIter, ListedIter, RecordIter, SyntheticIter, read_list, write_list
-from iters.listed import centre_crop, square_centre_crop
+from iters import Augmentation, DualIter, ListedIter, RecordIter, ShuffledIter, SyntheticIter, read_list, write_list
+from iters.records import record_iter_arguments
+from iters.transforms import centre_crop, square_centre_crop
 from records import ensure_ready, is_packed, pack
 
 SHAPE = (3, 16, 16)
+each_reader = pytest.mark.parametrize("kind", [ShuffledIter, RecordIter])
 
 
-def reader(images, batch_size=4, seed=0, threads=2, augmentation=None, **others):
-    if not is_packed(images):
+def reader(images, batch_size=4, seed=0, threads=2, augmentation=None, kind=ShuffledIter, packed=True, **others):
+    """Training batches."""
+    if packed and not is_packed(images):
         pack(images, progress=False)
-    arguments = (augmentation or Augmentation()).training(16)
-    return RecordIter(images, batch_size, SHAPE, arguments, threads, seed, **others)
+    if kind is ShuffledIter:
+        others["packed"] = packed
+    return kind(images, batch_size, SHAPE, augmentation or Augmentation(), threads, seed, **others)
 
 
 def in_order(images, batch_size=4, packed=True, **others):
@@ -89,8 +93,9 @@ def test_lists_of_other_programs_are_read(tmp_path):
     assert images.files == ["my photos/ä 1.jpg", "b.jpg"] and images.labelled.tolist() == [True, False]
 
 
-def test_an_epoch_is_the_same_again_and_independent_of_threads_and_of_what_came_before(images):
-    first = reader(images)
+@each_reader
+def test_an_epoch_is_the_same_again_and_independent_of_threads_and_of_what_came_before(images, kind):
+    first = reader(images, kind=kind)
     epochs = []
     for _ in range(3):
         epochs.append(contents(first))
@@ -98,22 +103,23 @@ def test_an_epoch_is_the_same_again_and_independent_of_threads_and_of_what_came_
     assert (epochs[0][1] != epochs[1][1]).any()
     assert (epochs[0][0] != epochs[1][0]).any()
     for threads in (1, 4):
-        again = reader(images, threads=threads)
+        again = reader(images, threads=threads, kind=kind)
         again.set_epoch(2)
         for found, wanted in zip(contents(again), epochs[2]):
             np.testing.assert_array_equal(found, wanted)
-    other = contents(reader(images, seed=1))
+    other = contents(reader(images, seed=1, kind=kind))
     assert (other[1] != epochs[0][1]).any()
 
 
-@pytest.mark.parametrize("kind", ["record", "dual"])
+@each_reader
+@pytest.mark.parametrize("dual", [False, True])
 @pytest.mark.parametrize("skipped", [1, 3, 4])
-def test_what_follows_skipped_batches_is_the_undisturbed_rest(images, tmp_path, kind, skipped):
+def test_what_follows_skipped_batches_is_the_undisturbed_rest(images, tmp_path, kind, dual, skipped):
     target = read_list(make_domain(tmp_path, "target", list(range(100, 123)), seed=1))
 
     def batches(threads):
-        source = reader(images, threads=threads)
-        return source if kind == "record" else DualIter(source, reader(target, threads=threads), 2)
+        source = reader(images, threads=threads, kind=kind)
+        return DualIter(source, reader(target, threads=threads, kind=kind), 2) if dual else source
 
     undisturbed = batches(threads=1)
     undisturbed.set_epoch(2)
@@ -152,8 +158,9 @@ def test_an_epoch_does_not_depend_on_the_folder(tmp_path):
         np.testing.assert_array_equal(first, second)
 
 
-def test_training_leaves_incomplete_batches_out_and_others_every_epoch(images):
-    batches = reader(images)
+@each_reader
+def test_training_leaves_incomplete_batches_out_and_others_every_epoch(images, kind):
+    batches = reader(images, kind=kind)
     seen = []
     for _ in range(6):
         labels = contents(batches)[1]
@@ -165,11 +172,30 @@ def test_training_leaves_incomplete_batches_out_and_others_every_epoch(images):
 
 def test_kept_batches_do_not_change_when_more_are_read(tmp_path):
     images = read_list(make_domain(tmp_path, "source", list(range(40))))
-    for batches in (reader(images), in_order(images)):
+    for batches in (reader(images), reader(images, kind=RecordIter), in_order(images)):
         at_once = contents(batches)[0]
         batches.reset() if isinstance(batches, ListedIter) else batches.set_epoch(0)
         kept = list(batches)
         np.testing.assert_array_equal(np.concatenate([batch.data[0].asnumpy() for batch in kept]), at_once)
+
+
+def test_readers_that_are_left_half_way_leave_no_threads(images):
+    """Else Python would end them when it collects garbage: in any thread, also in one that others wait for."""
+    before = set(threading.enumerate())
+    gc.disable()
+    try:
+        for opened in (reader, in_order):
+            batches = opened(images)
+            batches.next()
+            batches.reset()
+            batches.next()
+            left = set(threading.enumerate()) - before
+            del batches
+            for thread in left:
+                thread.join(timeout=30)
+            assert left and not any(thread.is_alive() for thread in left)
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("packed", [True, False])
@@ -194,16 +220,8 @@ def test_validation_images_are_those_of_mxnets_reader(tmp_path, height, width):
     np.testing.assert_allclose(found.astype(float), wanted, atol=1)
 
 
-@pytest.mark.parametrize("height, width", [(480, 640), (427, 640), (100, 300), (1080, 1920), (375, 500)])
-def test_images_are_cut_before_they_are_resized_as_if_after(height, width):
-    image = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    side = 360 * width // height
-    whole = cv2.resize(image, (side, 360), interpolation=cv2.INTER_CUBIC)[20:340, (side - 320) // 2:][:, :320]
-    np.testing.assert_allclose(centre_crop(320, 320)(image).astype(float), whole, atol=1)
-
-
 def test_augmentation_defaults_are_the_originals():
-    assert Augmentation().training(320) == dict(
+    assert record_iter_arguments(Augmentation(), 320) == dict(
         resize=512, random_resized_crop=True, min_random_area=0.08, max_random_area=1.0, min_aspect_ratio=3 / 4,
         max_aspect_ratio=4 / 3, rand_mirror=True, inter_method=2, brightness=0.4, contrast=0.4, saturation=0.4,
         pca_noise=0.1, random_h=0, random_s=0, random_l=0, max_rotate_angle=0, max_shear_ratio=0, max_random_scale=1,
@@ -213,25 +231,27 @@ def test_augmentation_defaults_are_the_originals():
 PLAIN = dict(random_crop=False, random_mirror=False, jitter=0.0, pca_noise=0.0)
 
 
+@each_reader
 @pytest.mark.parametrize("change", [
     dict(random_crop=True), dict(random_mirror=True), dict(jitter=0.4), dict(pca_noise=0.5), dict(max_random_h=90),
     dict(max_random_s=120), dict(max_random_l=120), dict(max_random_aspect_ratio=0.5), dict(max_random_rotate_angle=45),
     dict(max_random_shear_ratio=0.5), dict(max_random_scale=2.0)])
-def test_every_augmentation_changes_images(images, change):
-    plain = contents(reader(images, augmentation=Augmentation(**PLAIN)))
-    changed = contents(reader(images, augmentation=Augmentation(**{**PLAIN, **change})))
+def test_every_augmentation_changes_images(images, kind, change):
+    plain = contents(reader(images, augmentation=Augmentation(**PLAIN), kind=kind))
+    changed = contents(reader(images, augmentation=Augmentation(**{**PLAIN, **change}), kind=kind))
     assert (plain[1] == changed[1]).all() and (plain[0] != changed[0]).any()
 
 
-def test_padding_widens_what_random_crops_choose_from(images):
-    crops = [contents(reader(images, augmentation=Augmentation(random_crop=True, pad_size=pad)))[0] for pad in (0, 9)]
+@each_reader
+def test_padding_widens_what_random_crops_choose_from(images, kind):
+    crops = [contents(reader(images, augmentation=Augmentation(pad_size=pad), kind=kind))[0] for pad in (0, 9)]
     assert (crops[0] != crops[1]).any()
 
 
 def test_labels_of_the_list_win_over_those_of_the_record(images, tmp_path):
     pack(images, progress=False)
     masked = read_list(write_list(images.path, [9999] * 18, images.files))
-    for batches in (reader(masked), in_order(masked)):
+    for batches in (reader(masked), reader(masked, kind=RecordIter), in_order(masked)):
         assert (contents(batches)[1] == 9999).all()
 
 
@@ -239,33 +259,39 @@ def test_a_record_of_other_indices_is_refused(images):
     pack(images, progress=False)
     fewer = dataclasses.replace(images, indices=images.indices[:5], labels=images.labels[:5], files=images.files[:5])
     with pytest.raises(InputError, match="source.rec holds 18 images, of which 5 have an index .* list of 5"):
-        RecordIter(fewer, 4, SHAPE, Augmentation().training(16))
-    assert contents(ListedIter(fewer, 4, centre_crop(16, 16), packed=True))[1].tolist() == list(range(5))
+        RecordIter(fewer, 4, SHAPE, Augmentation())
     others = dataclasses.replace(images, indices=images.indices + 1)
     with pytest.raises(InputError, match="of which 17 have"):
-        RecordIter(others, 4, SHAPE, Augmentation().training(16))
-    with pytest.raises(InputError, match=r"(?s)1 of 18 images of .*source.lst are not in it.*\n  18"):
-        ListedIter(others, 4, centre_crop(16, 16), packed=True)
+        RecordIter(others, 4, SHAPE, Augmentation())
+    for batches in (ListedIter(fewer, 4, centre_crop(16, 16), packed=True),
+                    ShuffledIter(fewer, 5, SHAPE, Augmentation(), packed=True)):
+        assert sorted(contents(batches)[1].tolist()) == list(range(5))
+    for opened in (lambda: ListedIter(others, 4, centre_crop(16, 16), packed=True),
+                   lambda: ShuffledIter(others, 4, SHAPE, Augmentation(), packed=True)):
+        with pytest.raises(InputError, match=r"(?s)1 of 18 images of .*source.lst are not in it.*\n  18"):
+            opened()
 
 
-def test_labels_are_read_from_a_list_with_a_byte_order_mark(images):
+@each_reader
+def test_labels_are_read_from_a_list_with_a_byte_order_mark(images, kind):
     images.path.write_text("\ufeff" + images.path.read_text(), encoding="utf-8")
-    assert len(set(contents(reader(read_list(images.path)))[1])) == 16
+    assert len(set(contents(reader(read_list(images.path), kind=kind))[1])) == 16
 
 
 @pytest.mark.parametrize("num_parts", [1, 2, 3, 4])
-def test_workers_train_on_disjoint_parts_with_equally_many_batches(tmp_path, num_parts):
+def test_batches_of_workers_make_up_those_of_one(tmp_path, num_parts):
     images = read_list(make_domain(tmp_path, "source", list(range(25))))
-    seen, batches = [set() for _ in range(num_parts)], set()
-    for part in range(num_parts):
-        worker = reader(images, 3, num_parts=num_parts, part_index=part)
-        for _ in range(8):      # an epoch leaves some images out, the next one others
-            labels = contents(worker)[1]
-            batches.add(len(labels))
-            seen[part].update(labels)
-            worker.reset()
-    assert batches == {24 if num_parts == 1 else {2: 12, 3: 6, 4: 3}[num_parts]}
-    assert set.union(*seen) == set(range(25)) and sum(map(len, seen)) == 25
+    alone = reader(images, 2 * num_parts)
+    workers = [reader(images, 2, num_parts=num_parts, part_index=part) for part in range(num_parts)]
+    for _ in range(3):
+        wanted = contents(alone)
+        parts = [contents(worker) for worker in workers]
+        assert {len(labels) for _, labels in parts} == {25 // (2 * num_parts) * 2}
+        for found, before in zip(zip(*parts), wanted):
+            together = np.concatenate([part.reshape(-1, 2, *part.shape[1:]) for part in found], axis=1)
+            np.testing.assert_array_equal(together.reshape(before.shape), before)
+        for batches in [alone, *workers]:
+            batches.reset()
 
 
 @pytest.mark.parametrize("num_parts", [1, 2, 3, 4])
@@ -281,8 +307,8 @@ def test_workers_validate_on_disjoint_parts(tmp_path, num_parts, packed, count):
 
 
 def test_too_few_images_for_all_workers_are_refused(images):
-    with pytest.raises(InputError, match="3 images for each worker; a batch takes 4"):
-        reader(images, 4, num_parts=4)
+    with pytest.raises(InputError, match="4 images for each worker; a batch takes 5"):
+        reader(images, 5, num_parts=4)
 
 
 @pytest.mark.parametrize("devices", [1, 2])
@@ -348,7 +374,11 @@ def test_a_damaged_record_is_named(images):
     record = pack(images, progress=False)
     record.write_bytes(b"not a record at all")
     with pytest.raises(InputError, match="source.rec"):
-        list(RecordIter(images, 4, SHAPE, Augmentation().training(16)))
+        list(RecordIter(images, 4, SHAPE, Augmentation()))
+    for batches in (ListedIter(images, 4, centre_crop(16, 16), packed=True),
+                    ShuffledIter(images, 4, SHAPE, Augmentation(), packed=True)):
+        with pytest.raises(InputError, match="source.rec: index .* cannot be used: (no record|behind the end)"):
+            list(batches)
 
 
 def test_lists_of_the_same_images_share_a_record(images, tmp_path):
@@ -366,18 +396,24 @@ def test_lists_of_the_same_images_share_a_record(images, tmp_path):
     assert ensure_ready([target, fewer])[1].record == fewer.record and fewer.record.exists()
 
 
-def test_a_temporary_record_gives_the_same_batches_and_is_gone_in_the_end(images):
-    before = sorted(images.path.parent.iterdir())
-    temporary, = ensure_ready([images], temporary=True)
-    assert sorted(images.path.parent.iterdir()) == before
-    for first, second in ((reader(temporary), reader(images)), (in_order(temporary), in_order(images)),
-                          (in_order(images), in_order(images, packed=False))):
-        for found, wanted in zip(contents(first), contents(second)):
+def test_files_give_the_same_batches_as_records(images):
+    pack(images, progress=False)
+    for opened in (reader, in_order):
+        for found, wanted in zip(contents(opened(images, packed=False)), contents(opened(images))):
             np.testing.assert_array_equal(found, wanted)
-    code = "import sys; from iters import read_list; from records import ensure_ready\n" \
-           "print(ensure_ready([read_list(sys.argv[1])], temporary=True)[0].record)"
-    said = subprocess.run([sys.executable, "-c", code, images.path], cwd=ROOT, text=True, capture_output=True).stdout
-    assert said.strip().endswith("source.rec") and not Path(said.strip()).parent.exists()
+
+
+def test_bad_files_are_named_before_training(images):
+    before = sorted(images.path.parent.iterdir())
+    assert ensure_ready([images], packed=False) == [images]
+    assert sorted(images.path.parent.iterdir()) == before
+    Path(images.files[3]).write_bytes(b"")
+    Path(images.files[5]).unlink()
+    with pytest.raises(InputError, match=r"(?s)source.lst: 2 of its images .*003.jpg: empty\n.*005.jpg: No such file"):
+        ensure_ready([images], packed=False)
+    batches = reader(images, packed=False)
+    with pytest.raises(InputError, match="source.lst: the image .*/00[35].jpg cannot be used"):
+        list(batches)
 
 
 def test_bad_records_are_named_before_training(images):

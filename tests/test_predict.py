@@ -8,7 +8,7 @@ import pytest
 from base.errors import InputError
 from base.framework import mx
 from iters import ListedIter, read_list, write_list
-from iters.listed import centre_crop
+from iters.transforms import centre_crop
 from predict import main
 from symbols import image_shape_of
 from training.checkpoint import load_checkpoint

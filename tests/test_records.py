@@ -512,8 +512,9 @@ def test_damaged_records_are_reported_or_read(tmp_path):
     assert 30 < len(good) < 270
     write_with_mxnet(tmp_path / "good.rec", good)
     code = ("import sys; from base.framework import mx; from iters import Augmentation\n"
+            "from iters.records import record_iter_arguments\n"
             "print(sum(batch.data[0].shape[0] for batch in mx.io.ImageRecordIter(path_imgrec=sys.argv[1],\n"
-            "    data_shape=(3, 16, 16), batch_size=1, verbose=False, **Augmentation().training(16))))")
+            "    data_shape=(3, 16, 16), batch_size=1, verbose=False, **record_iter_arguments(Augmentation(), 16))))")
     done = subprocess.run([sys.executable, "-c", code, tmp_path / "good.rec"], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0 and int(done.stdout) == len(good), done.stderr
 

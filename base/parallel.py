@@ -2,13 +2,12 @@
 import collections
 from concurrent.futures import ThreadPoolExecutor
 
-AHEAD = 64      # pieces that are waiting or done and not taken yet, at most: what bounds the memory
 
-
-def in_order(function, pieces, threads):
+def in_order(function, pieces, threads, ahead=64):
     """``function(piece)`` of every piece, in their order, `threads` at a time.
 
-    OpenCV and NumPy give up Python's lock while they decode, so that threads use all cores.
+    OpenCV and NumPy give up Python's lock while they decode, so that threads use all cores. At most `ahead` pieces are
+    waiting or done and not taken yet, which bounds the memory.
 
     >>> list(in_order(abs, [-3, 2, -1], threads=2))
     [3, 2, 1]
@@ -18,9 +17,10 @@ def in_order(function, pieces, threads):
         waiting = collections.deque()
         for piece in pieces:
             waiting.append(pool.submit(function, piece))
-            if len(waiting) >= AHEAD:
+            if len(waiting) >= ahead:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        # Not waited for: Python may collect this generator, left half-way, in a thread that others wait for.
+        pool.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,98 @@
+"""Training batches of a list in random order, augmented, from a record or straight from image files."""
+import zlib
+
+import numpy as np
+
+from base.errors import InputError
+from base.framework import mx
+from iters.loading import load
+from iters.random_transform import RandomTransform
+from iters.sources import open_source
+
+
+class ShuffledIter(mx.io.DataIter):
+    """Shuffled, augmented batches of one domain, as bytes: raw RGB 0–255.
+
+    The order depends on (`seed`, name of the list, epoch), what happens to an image on these and its index: not on
+    threads, nor on what was read before, nor on how many workers share the list. Images that do not fill a batch are
+    left out: others every epoch.
+
+    Parameters
+    ----------
+    images : ImageList
+    batch_size : int
+    image_shape : (int, int, int)
+        Channels, height, width, in pixels.
+    augmentation : Augmentation
+    threads : int
+    seed : int
+    packed : bool
+        Read the record of the list instead of the image files; it may hold more images than the list.
+    num_parts, part_index : int
+        Read the given one of this many parts of every epoch: workers of a distributed run. Batch k of all parts, one
+        behind the other, is batch k of a single worker whose batches are as large as theirs together.
+
+    Raises: InputError for fewer images than a batch holds, and, from `next`, for an image that cannot be used.
+    """
+
+    def __init__(self, images, batch_size, image_shape, augmentation, threads=4, seed=0, packed=False, num_parts=1,
+                 part_index=0):
+        super().__init__(batch_size)
+        self.images = images
+        self.num_images = len(images) // num_parts
+        check_batch_size(images, self.num_images, batch_size)
+        self.batches_per_epoch = self.num_images // batch_size
+        self.provide_data = [mx.io.DataDesc("data", (batch_size, *image_shape), "uint8")]
+        self.provide_label = [mx.io.DataDesc("softmax_label", (batch_size,))]
+        self._num_parts, self._part_index = num_parts, part_index
+        self._seed = seed, zlib.crc32(images.path.name.encode())
+        self._transform = RandomTransform(augmentation, *image_shape[1:])
+        self._size = image_shape[1:]
+        self._threads = threads
+        self._source = open_source(images, packed)
+        self.set_epoch(0)
+
+    def set_epoch(self, epoch):
+        """Be at the beginning of epoch `epoch`, counted from 0."""
+        self._epoch, self._key = epoch, (*self._seed, epoch)
+        order = _random(self._key, 0).permutation(len(self.images))
+        order = order[:self.batches_per_epoch * self._num_parts * self.batch_size]
+        self._order = order.reshape(-1, self._num_parts, self.batch_size)[:, self._part_index]
+        self._begin(0)
+
+    def skip(self, count):
+        """Be `count` batches further on in this epoch, at once."""
+        self._begin(self._batch + count)
+
+    def reset(self):
+        """Go on to the next epoch."""
+        self.set_epoch(self._epoch + 1)
+
+    def next(self):
+        places, pixels, errors = next(self._batches)
+        if errors:
+            raise errors[min(errors)]
+        self._batch += 1
+        return mx.io.DataBatch(data=[mx.nd.from_numpy(pixels)], label=[mx.nd.array(self.images.labels[places])], pad=0)
+
+    def _begin(self, batch):
+        self._batch = batch
+        key, source, transform, indices = self._key, self._source, self._transform, self.images.indices
+
+        def image(place):
+            return transform(source.pixels(place), _random(key, 1 + int(indices[place])))
+
+        self._batches = load(self._order[batch:], image, self._size, self._threads)
+
+
+def _random(key, stream):
+    """Random numbers of an epoch: stream 0 for the order, 1 + index for an image."""
+    return np.random.default_rng((*key, stream))
+
+
+def check_batch_size(images, each, batch_size):
+    """Raise InputError when the `each` images of a list that every worker has do not fill a batch."""
+    if each < batch_size:
+        raise InputError(
+            f"{images.path}: {each} images{' for each worker' * (each < len(images))}; a batch takes {batch_size} of "
+            "them. Give more images or a smaller --batch-size.")

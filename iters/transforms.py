@@ -1,0 +1,79 @@
+"""From an image to the network's size, as validation and AdaBN want it, and the resizing that training shares."""
+import math
+from typing import NamedTuple
+
+import cv2
+
+from iters.augmentation import validation_size
+
+
+class Box(NamedTuple):
+    """A part of an image, in pixels."""
+
+    left: int
+    top: int
+    width: int
+    height: int
+
+
+def centre_crop(height, width):
+    """The preparation for validation: shorter side 1.125 × the crop (360 for 320), cubic, then the centre.
+
+    Returns: callable from an image to its part of (height, width, 3).
+    """
+    side = validation_size(max(height, width))
+
+    def prepare(image):
+        size = short_side_size(image, side)
+        return resized_part(image, size, centre_box(*size, width, height))
+
+    return prepare
+
+
+def square_centre_crop(crop):
+    """The original's preparation for AdaBN: resized to a square of 1.125 × `crop` pixels (360 for 320)
+    without keeping the aspect ratio, cubic, then the centre of `crop` pixels."""
+    side = validation_size(crop)
+    return lambda image: resized_part(image, (side, side), centre_box(side, side, crop, crop))
+
+
+def centre_box(width, height, box_width, box_height):
+    """The `Box` in the middle of an image of `width` × `height` pixels; the odd pixel lies below or on the right."""
+    return Box((width - box_width) // 2, (height - box_height) // 2, box_width, box_height)
+
+
+def short_side_size(image, side):
+    """(width, height) of the image once its shorter side is `side`, rounded down as by MXNet's reader.
+
+    >>> import numpy as np
+    >>> short_side_size(np.zeros((480, 640, 3), np.uint8), 360)
+    (480, 360)
+    """
+    height, width = image.shape[:2]
+    shorter = min(height, width)
+    return side * width // shorter, side * height // shorter
+
+
+def resized_part(image, size, box):
+    """A `Box` of the image that is resized to `size` (width, height), cubic, as if all of it had been resized."""
+    columns, left = _cut(image.shape[1], size[0], box.left, box.width)
+    rows, top = _cut(image.shape[0], size[1], box.top, box.height)
+    resized = cv2.resize(image[rows.source, columns.source], (columns.size, rows.size), interpolation=cv2.INTER_CUBIC)
+    return resized[top:top + box.height, left:left + box.width]
+
+
+def _cut(length, resized, start, count):
+    """Along one axis, what must be resized for `count` pixels from `start` to come out as if all of it had been.
+
+    Pixel i of the resized image lies at i · length / resized; it can be cut where that is a whole number.
+    """
+    step = resized // math.gcd(length, resized)
+    reach = 2 * resized // length + 2       # cubic interpolation looks at two pixels of the image on both sides
+    first = max(0, (start - reach) // step * step)
+    last = min(resized, -(-(start + count + reach) // step) * step)
+    return _Part(slice(first * length // resized, last * length // resized), last - first), start - first
+
+
+class _Part(NamedTuple):
+    source: slice
+    size: int
