@@ -4,7 +4,7 @@
 # make test-all   the tests under every Python from 3.9 to 3.13
 # make demo-long  the digits benchmark over 10 seeds: half an hour on 2 cores
 # make test-long  twenty kills, many repetitions of distributed runs: some 6 minutes on 2 cores
-# make bench      heads, reading, packing, loading, frozen layers: ratios, in a quarter of an hour
+# make bench      heads, reading, packing, loading, frozen layers, communication: ratios, in a quarter of an hour
 # make lock       resolve the dependencies of pyproject.toml anew (needs uv)
 #
 # The first two install what is missing into .venv. PYTHON=python3.10 chooses the Python, 3.9 to 3.13.
@@ -39,8 +39,8 @@ test-all:
 	@for version in 3.9 3.10 3.11 3.12 3.13; do $(MAKE) test PYTHON=python$$version || exit 1; done
 
 bench: ready
-	@$(IN_VENV) python benchmarks/heads.py
-	@$(IN_VENV) python benchmarks/communication.py
+	@for name in heads data packing loading frozen communication; do \
+	    echo "benchmarks/$$name.py" && $(IN_VENV) python benchmarks/$$name.py || exit 1; done
 
 COMPILE = uv pip compile --universal --python-version 3.9 --generate-hashes --no-emit-find-links --quiet
 lock:

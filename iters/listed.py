@@ -41,7 +41,7 @@ class ListedIter(mx.io.DataIter):
         self._size = prepare(np.zeros((2, 2, 3), np.uint8)).shape[:2]
         self._threads = threads
         source = open_source(images, packed)
-        self._image = lambda place: prepare(source.pixels(place))
+        self._image = lambda place: source.pixels(place, prepare)
         self.reset()
 
     def reset(self):

@@ -32,7 +32,6 @@ def load(batches, image, size, threads):
     [7, 8] [7, 7, 7, 8, 8, 8] {}
     [9] [9, 9, 9] {}
     """
-
     waiting = collections.deque()
 
     def shares():

@@ -80,7 +80,7 @@ class ShuffledIter(mx.io.DataIter):
         key, source, transform, indices = self._key, self._source, self._transform, self.images.indices
 
         def image(place):
-            return transform(source.pixels(place), _random(key, 1 + int(indices[place])))
+            return source.pixels(place, lambda pixels: transform(pixels, _random(key, 1 + int(indices[place]))))
 
         self._batches = load(self._order[batch:], image, self._size, self._threads)
 

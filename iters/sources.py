@@ -4,6 +4,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from base.errors import InputError, first_ten
@@ -28,13 +29,15 @@ class _Source:
             reason = getattr(error, "strerror", None) or str(error) or "behind the end of the file"
             raise self._unusable(place, reason) from None
 
-    def pixels(self, place):
-        """The pixels of an image (height, width, 3), red, green, blue. Raises: InputError that names the image."""
+    def pixels(self, place, prepare):
+        """What `prepare` makes of an image (height, width, 3), red, green, blue. Raises: InputError that names it."""
         content = self.content(place)
         try:
-            return self.decode(content)
+            return prepare(self.decode(content))
         except InputError as error:
             raise self._unusable(place, error) from None
+        except cv2.error as error:      # a thin strip, say, that grows out of memory when its shorter side is resized
+            raise self._unusable(place, f"OpenCV cannot resize it: {error.err}") from None
 
     def _unusable(self, place, reason):
         return InputError(f"{self._name(place)} cannot be used: {reason}.")

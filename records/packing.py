@@ -19,7 +19,7 @@ from tqdm import tqdm
 from base.errors import InputError, first_ten
 from base.files import replacing
 from base.parallel import in_order
-from iters.images import decode, decode_plain, is_plain
+from iters.images import decode, is_plain, try_decoding
 from iters.recordio import read_index, to_bytes, write_index
 from records.manifest import (
     digest,
@@ -226,7 +226,7 @@ def _load(file, options):
 def _encoded(data, options):
     keep = options.encoding == "as-is" and is_plain(data)
     if keep and not options.resize:
-        decode_plain(data, cv2.IMREAD_REDUCED_COLOR_8)      # of a JPEG, an eighth shows whether it can be decoded
+        try_decoding(data)
         return data
     image = cv2.cvtColor(decode(data), cv2.COLOR_RGB2BGR)
     height, width = image.shape[:2]

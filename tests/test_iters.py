@@ -381,6 +381,15 @@ def test_a_damaged_record_is_named(images):
             list(batches)
 
 
+def test_an_image_that_cannot_be_changed_is_named(tmp_path):
+    cv2.imwrite(str(tmp_path / "strip.png"), np.zeros((3, 40000, 3), np.uint8))
+    images = read_list(write_list(tmp_path / "x.lst", [0], [str(tmp_path / "strip.png")]))
+    assert in_order(images).next().data[0].shape == (1, *SHAPE)
+    turned = reader(images, 1, augmentation=Augmentation(max_random_rotate_angle=5), packed=False)
+    with pytest.raises(InputError, match="strip.png cannot be used: OpenCV cannot resize it"):
+        turned.next()
+
+
 def test_lists_of_the_same_images_share_a_record(images, tmp_path):
     target = read_list(write_list(tmp_path / "target.lst", [9999] * 18, images.files))
     ready = ensure_ready([images, target])

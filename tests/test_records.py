@@ -180,6 +180,17 @@ def test_mxnet_reads_the_pixels_that_we_show(tmp_path):
         assert (content == make(image)) == kept == is_plain(make(image)), name
 
 
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "BMP"])
+@pytest.mark.parametrize("height, width", [(1, 1), (5, 7), (3, 400)])
+def test_the_smallest_images_are_packed_and_checked(tmp_path, kind, height, width):
+    (tmp_path / "x").write_bytes(encoded(picture(height, width), kind))
+    images = read_list(write_list(tmp_path / "x.lst", [0], [str(tmp_path / "x")]))
+    record = pack(images, progress=False)
+    assert not list(check(record, threads=1)) and not list(check(images.path, threads=1))
+    write_with_mxnet(tmp_path / "theirs.rec", [encoded(picture(height, width), kind)])
+    assert not list(check(tmp_path / "theirs.rec", threads=1))
+
+
 def png_bomb(width, height):
     """A small PNG file of so many pixels, as far as its header goes."""
     header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
