@@ -256,7 +256,7 @@ def test_two_workers_train_on_the_batches_of_two_devices(launch, tmp_path):
     for name, value in one[0].items():
         np.testing.assert_allclose(two[0][name].asnumpy(), value.asnumpy(), rtol=1e-4, atol=1e-6, err_msg=name)
     one, two = (read_summary(tmp_path / f"{name}-run" / "summary.csv") for name in ("one", "two"))
-    np.testing.assert_allclose([row["loss"] for row in two], [row["loss"] for row in one], rtol=1e-5)
+    np.testing.assert_allclose(*([float(row["loss"]) for row in rows] for rows in (two, one)), rtol=1e-5)
 
 
 def test_mxnets_reader_is_refused_to_several_workers(launch, tmp_path):
