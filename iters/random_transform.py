@@ -1,4 +1,5 @@
 """Random changes of a training image by OpenCV: its geometry in one or two steps, all of its colours in one."""
+import itertools
 import math
 
 import cv2
@@ -7,11 +8,12 @@ import numpy as np
 from iters.augmentation import training_size, validation_size
 from iters.transforms import Box, centre_box, resized_part, short_side_size
 
-# Principal axes (columns) of the colours of ImageNet, red, green, blue from 0 to 255, and the standard deviations
+# Principal axes (columns) of the colours of ImageNet, red, green, blue from 0 to 255, times the standard deviations
 # along them (Krizhevsky, Sutskever, Hinton: ImageNet Classification with Deep CNNs, 2012, section 4.1; figures: MXNet).
 _AXES = np.array([[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]])
-_DEVIATIONS = np.array([55.46, 4.794, 1.148])
-_GREY = np.array([0.299, 0.587, 0.114])     # ITU-R BT.601
+_PRINCIPAL = _AXES * [55.46, 4.794, 1.148]
+_GREY = 0.299, 0.587, 0.114     # of red, green, blue: ITU-R BT.601
+_ORDERS = list(itertools.permutations(range(3)))
 _TRIES = 10
 
 
@@ -24,8 +26,9 @@ class RandomTransform:
     height, width : int
         Of what comes out, in pixels.
 
+    >>> import random
     >>> from iters.augmentation import Augmentation
-    >>> RandomTransform(Augmentation(), 20, 20)(np.zeros((48, 64, 3), np.uint8), np.random.default_rng(0)).shape
+    >>> RandomTransform(Augmentation(), 20, 20)(np.zeros((48, 64, 3), np.uint8), random.Random(0)).shape
     (20, 20, 3)
     """
 
@@ -39,7 +42,7 @@ class RandomTransform:
                            or given.pad_size or (given.min_random_scale, given.max_random_scale) != (1, 1))
 
     def __call__(self, image, rng):
-        """From uint8 (h, w, 3), red, green, blue, to uint8 (height, width, 3), by the random numbers of `rng`."""
+        """From uint8 (h, w, 3), red, green, blue, to uint8 (height, width, 3), by the numbers of a `random.Random`."""
         image = self._warped(image, rng) if self._warps else self._cropped(image, rng)
         if self._given.random_mirror and rng.random() < 0.5:
             image = cv2.flip(image, 1)
@@ -87,10 +90,10 @@ class RandomTransform:
 
     def _shifted(self, image, rng):
         """With another hue, lightness and saturation, each by one number for the whole image."""
-        most = np.array([self._given.max_random_h, self._given.max_random_l, self._given.max_random_s])
-        if not most.any():
+        most = self._given.max_random_h, self._given.max_random_l, self._given.max_random_s
+        if not any(most):
             return image
-        changed = np.arange(256)[:, None] + np.rint(rng.uniform(-most, most)).astype(int)
+        changed = np.arange(256)[:, None] + [round(rng.uniform(-1, 1) * one) for one in most]
         table = np.clip(changed, 0, 255)
         table[:, 0] = changed[:, 0] % 180       # a circle of 180 steps in OpenCV
         hls = cv2.LUT(cv2.cvtColor(image, cv2.COLOR_RGB2HLS), table[None].astype(np.uint8))
@@ -101,9 +104,17 @@ class RandomTransform:
         jitter, noise = self._given.jitter, self._given.pca_noise
         if not jitter and not noise:
             return image
-        matrix = jitter_matrix(rng.permutation(3), 1 + rng.uniform(-jitter, jitter, 3), cv2.mean(image)[:3])
-        matrix[:, 3] += _AXES @ (rng.normal(0, noise, 3) * _DEVIATIONS)
-        return cv2.transform(image, matrix)
+        factors = [1 + rng.uniform(-jitter, jitter) for _ in range(3)]
+        own, grey, offset = jittered(rng.choice(_ORDERS), factors, _grey(cv2.mean(image)))
+        shifts = _PRINCIPAL @ [rng.gauss(0, noise) for _ in range(3)]
+        rows = [[*(grey * weight for weight in _GREY), offset + shift] for shift in shifts.tolist()]
+        for i, row in enumerate(rows):
+            row[i] += own
+        return cv2.transform(image, np.array(rows))
+
+
+def _grey(colour):
+    return _GREY[0] * colour[0] + _GREY[1] * colour[1] + _GREY[2] * colour[2]
 
 
 def random_box(width, height, min_area, aspects, rng):
@@ -117,32 +128,34 @@ def random_box(width, height, min_area, aspects, rng):
         aspect = math.exp(rng.uniform(math.log(aspects[0]), math.log(aspects[1])))
         w, h = max(1, round(math.sqrt(area * aspect))), max(1, round(math.sqrt(area / aspect)))
         if w <= width and h <= height:
-            return Box(int(rng.integers(width - w + 1)), int(rng.integers(height - h + 1)), w, h)
+            return Box(rng.randrange(width - w + 1), rng.randrange(height - h + 1), w, h)
     return None
 
 
-def jitter_matrix(order, factors, mean):
-    """Brightness (0), contrast (1) and saturation (2) of an image, changed in an order, as one affine map of colours.
+def jittered(order, factors, mean):
+    """Brightness (0), contrast (1) and saturation (2) of an image, changed in an order, as one map of its colours.
 
     With factor f and grey g(c) = 0.299 r + 0.587 g + 0.114 b of a colour c, brightness maps c to f·c, contrast to
-    f·c + (1 − f)·g(mean), saturation to f·c + (1 − f)·g(c), as ``mx.image.ColorJitterAug``.
+    f·c + (1 − f)·g(mean colour), saturation to f·c + (1 − f)·g(c), as ``mx.image.ColorJitterAug``. Each of these, and
+    so all of them, map c to own·c + grey·g(c) + offset.
 
     Parameters
     ----------
     order : permutation of 0, 1, 2
     factors : three floats
         Of brightness, contrast and saturation.
-    mean : three floats
-        Mean colour of the image.
+    mean : float
+        Grey of the mean colour.
 
-    Returns: float64 array (3, 4) for ``cv2.transform``.
+    Returns: own, grey, offset.
 
-    >>> jitter_matrix([0, 1, 2], [2, 1, 1], [9, 9, 9]).tolist()
-    [[2.0, 0.0, 0.0, 0.0], [0.0, 2.0, 0.0, 0.0], [0.0, 0.0, 2.0, 0.0]]
+    >>> jittered([0, 1, 2], [2, 1, 1], mean=9)
+    (2.0, 0.0, 0.0)
     """
-    matrix = np.eye(3, 4)
+    own, grey, offset = 1.0, 0.0, 0.0
     for kind in order:
-        # What the colours are blended with: black, the mean grey, their own grey; a row (r, g, b, 1) → grey.
-        greys = np.zeros(4), [0, 0, 0, _GREY @ (matrix @ [*mean, 1])], _GREY @ matrix
-        matrix = factors[kind] * matrix + (1 - factors[kind]) * np.asarray(greys[kind])
-    return matrix
+        # What is blended in: black; the grey of the mean colour; the grey of each colour.
+        other_grey, other_offset = ((0.0, 0.0), (0.0, (own + grey) * mean + offset), (own + grey, offset))[kind]
+        factor, rest = factors[kind], 1 - factors[kind]
+        own, grey, offset = factor * own, factor * grey + rest * other_grey, factor * offset + rest * other_offset
+    return own, grey, offset

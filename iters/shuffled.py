@@ -1,4 +1,5 @@
 """Training batches of a list in random order, augmented, from a record or straight from image files."""
+import random
 import zlib
 
 import numpy as np
@@ -54,8 +55,8 @@ class ShuffledIter(mx.io.DataIter):
 
     def set_epoch(self, epoch):
         """Be at the beginning of epoch `epoch`, counted from 0."""
-        self._epoch, self._key = epoch, (*self._seed, epoch)
-        order = _random(self._key, 0).permutation(len(self.images))
+        self._epoch = epoch
+        order = np.random.default_rng((*self._seed, epoch)).permutation(len(self.images))
         order = order[:self.batches_per_epoch * self._num_parts * self.batch_size]
         self._order = order.reshape(-1, self._num_parts, self.batch_size)[:, self._part_index]
         self._begin(0)
@@ -77,17 +78,13 @@ class ShuffledIter(mx.io.DataIter):
 
     def _begin(self, batch):
         self._batch = batch
-        key, source, transform, indices = self._key, self._source, self._transform, self.images.indices
+        key, source, transform, indices = (*self._seed, self._epoch), self._source, self._transform, self.images.indices
 
         def image(place):
-            return source.pixels(place, lambda pixels: transform(pixels, _random(key, 1 + int(indices[place]))))
+            rng = random.Random(repr((*key, int(indices[place]))))      # Python's are faster than NumPy's one by one
+            return source.pixels(place, lambda pixels: transform(pixels, rng))
 
         self._batches = load(self._order[batch:], image, self._size, self._threads)
-
-
-def _random(key, stream):
-    """Random numbers of an epoch: stream 0 for the order, 1 + index for an image."""
-    return np.random.default_rng((*key, stream))
 
 
 def check_batch_size(images, each, batch_size):
