@@ -36,7 +36,7 @@ class _Source:
             return prepare(self.decode(content))
         except InputError as error:
             raise self._unusable(place, error) from None
-        except cv2.error as error:      # a thin strip, say, that grows out of memory when its shorter side is resized
+        except cv2.error as error:      # a strip, say, whose longer side it cannot turn
             raise self._unusable(place, f"OpenCV cannot resize it: {error.err}") from None
 
     def _unusable(self, place, reason):

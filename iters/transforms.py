@@ -4,7 +4,9 @@ from typing import NamedTuple
 
 import cv2
 
+from base.errors import InputError
 from iters.augmentation import validation_size
+from iters.images import MOST_PIXELS
 
 
 class Box(NamedTuple):
@@ -45,13 +47,18 @@ def centre_box(width, height, box_width, box_height):
 def short_side_size(image, side):
     """(width, height) of the image once its shorter side is `side`, rounded down as by MXNet's reader.
 
+    Raises: InputError for a strip so thin that it would have more than `MOST_PIXELS`.
+
     >>> import numpy as np
     >>> short_side_size(np.zeros((480, 640, 3), np.uint8), 360)
     (480, 360)
     """
     height, width = image.shape[:2]
-    shorter = min(height, width)
-    return side * width // shorter, side * height // shorter
+    size = tuple(side * length // min(height, width) for length in (width, height))
+    if size[0] * size[1] > MOST_PIXELS:
+        raise InputError(f"{width} × {height} pixels, which would be {size[0]} × {size[1]} when resized to the shorter "
+                         f"side of {side}")
+    return size
 
 
 def resized_part(image, size, box):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from scipy import ndimage, stats
 
+from base.errors import InputError
 from base.framework import mx
 from iters import Augmentation
 from iters.random_transform import RandomTransform, jittered, random_box
@@ -53,6 +54,13 @@ def test_parts_are_resized_as_if_the_whole_had_been(height, width):
     for box in (Box(0, 0, *size), Box(0, 0, 9, 9), Box(size[0] - 100, 212, 100, 300), Box(201, 17, 111, 97)):
         wanted = whole[box.top:box.top + box.height, box.left:box.left + box.width]
         np.testing.assert_allclose(resized_part(image, size, box).astype(float), wanted, atol=1)
+
+
+def test_strips_do_not_grow_out_of_memory():
+    strip = np.zeros((3, 40000, 3), np.uint8)
+    for prepare in (centre_crop(320, 320), lambda image: RandomTransform(Augmentation(), 320, 320)(image, Extreme())):
+        with pytest.raises(InputError, match="40000 × 3 pixels, which would be [0-9]+ × (360|512) when resized"):
+            prepare(strip)
 
 
 @pytest.mark.parametrize("shape", [(45, 60), (60, 45), (30, 30), (100, 301)])
