@@ -7,8 +7,8 @@ from base.errors import exit_codes
 from base.files import writable_folder
 from base.flags import numbers
 from iters import ListedIter, read_list
-from iters.transforms import square_centre_crop
 from iters.lists import NULL_LABEL
+from iters.transforms import square_centre_crop
 from training import adabn
 from training.checkpoint import load_checkpoint, write_checkpoint
 from training.devices import find_devices

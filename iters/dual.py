@@ -12,7 +12,7 @@ class DualIter(mx.io.DataIter):
     Parameters
     ----------
     source, target : DataIter
-        Batches of the same size and shape; `RecordIter` or `SyntheticIter`.
+        Batches of the same size and shape; `ShuffledIter`, `RecordIter` or `SyntheticIter`.
     num_devices : int
 
     >>> from iters.synthetic import SyntheticIter

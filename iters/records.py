@@ -22,16 +22,7 @@ class RecordIter(mx.io.DataIter):
     place in the batch, so the number of threads does not matter either. Images that do not fill a batch are
     left out: others every epoch.
 
-    Parameters
-    ----------
-    images : ImageList
-        Packed to its `record`; the labels given out are the list's, whatever the record says.
-    batch_size : int
-    image_shape : (int, int, int)
-        Channels, height, width, in pixels.
-    augmentation : Augmentation
-    threads : int
-    seed : int
+    Parameters are those of `ShuffledIter`; the `images` are packed to their `record`, whose labels do not matter.
 
     Raises: InputError for fewer images than a batch holds, for a record that cannot be read, and for one that
     holds other indices than the list.

@@ -88,7 +88,7 @@ def fit(net, objective, batches, devices, schedule, num_epochs, *, optimizer="sg
     objective : HybridBlock
         From (features, logits, labels) to (objective, statistics); `TransferObjective`.
     batches : DataIter
-        With `batch_size`, `batches_per_epoch`, `set_epoch` and `skip`; `RecordIter` or `DualIter`.
+        With `batch_size`, `batches_per_epoch`, `set_epoch` and `skip`; `ShuffledIter` or `DualIter`.
     devices : list of Context
         Each gets an equal part of every batch.
     schedule : LRScheduler
