@@ -26,11 +26,16 @@ _WHOLE, _FIRST, _MIDDLE, _LAST = range(4)
 
 @dataclass(frozen=True)
 class Packed:
-    """A record of an image: `index`, its number; `labels`, float32 (n,); `image`, the bytes of an image file."""
+    """A record of an image: `index`, its number; `labels`, float32 (n,); `view`, the image file, uncopied."""
 
     index: int
     labels: np.ndarray
-    image: bytes
+    view: memoryview
+
+    @property
+    def image(self):
+        """The bytes of the image file, a copy."""
+        return bytes(self.view)
 
     def label(self):
         """The one label. Raises: InputError for a vector of several, a fraction, a negative number, NaN."""
@@ -79,11 +84,12 @@ def read_at(file, offset):
         kind, length = divmod(_WORDS.unpack(words)[1], 2**29)
         if kind not in ((_WHOLE, _FIRST) if not parts else (_MIDDLE, _LAST)):
             raise InputError("its parts are in disorder")
-        part = file.read(length)
-        if len(part) < length or len(file.read(-length % 4)) < -length % 4:
+        padded = length + -length % 4
+        part = file.read(padded)
+        if len(part) < padded:
             raise InputError("the record is cut off")
-        parts.append(part)
-    return _packed(_MAGIC.join(parts)), file.tell()
+        parts.append(memoryview(part)[:length])
+    return _packed(parts[0] if kind == _WHOLE else memoryview(_MAGIC.join(parts))), file.tell()
 
 
 def _packed(record):

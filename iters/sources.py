@@ -22,7 +22,7 @@ class _Source:
         self._images = images
 
     def content(self, place):
-        """The bytes of an image file. Raises: InputError that names the image."""
+        """An image file, as bytes or a view of them. Raises: InputError that names the image."""
         try:
             return self._content(place)
         except (OSError, EOFError, InputError) as error:
@@ -71,7 +71,7 @@ class _Records(_Source):
     def _content(self, place):
         if not hasattr(self._thread, "file"):
             self._thread.file = open(self._images.record, "rb", buffering=0)
-        return read_at(self._thread.file, self._offsets[int(self._images.indices[place])])[0].image
+        return read_at(self._thread.file, self._offsets[int(self._images.indices[place])])[0].view
 
 
 def decoder_speed(images, threads=4, packed=False, most=512):

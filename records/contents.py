@@ -94,6 +94,6 @@ def _record_at(file, index, offset, expected):
 def _of_list(images):
     for index, label, file in zip(images.indices.tolist(), images.labels.tolist(), images.files):
         try:
-            yield Content(index, file, Packed(index, np.array([label]), Path(file).read_bytes()))
+            yield Content(index, file, Packed(index, np.array([label]), memoryview(Path(file).read_bytes())))
         except OSError as error:
             yield Content(index, file, None, error.strerror or str(error))
