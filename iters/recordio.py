@@ -10,6 +10,7 @@ vector, else 0; the label; the index; 8 bytes unused; the vector. The ``.idx`` f
 
 MXNet's own reader ends the process on damaged files, without a traceback; this one raises `InputError`.
 """
+import os
 import struct
 from dataclasses import dataclass
 
@@ -71,12 +72,13 @@ def to_bytes(index, label, image):
 def read_at(file, offset):
     """The record that begins at a byte of an open ``.rec`` file, and the byte it ends at: (`Packed`, int).
 
+    Where the file stands is neither asked nor changed: several threads may read at once.
+
     Raises: InputError that says what is wrong, but not in which file. EOFError at the end of the file.
     """
-    file.seek(offset)
     parts, kind = [], None
     while kind not in (_WHOLE, _LAST):
-        words = file.read(_WORDS.size)
+        words = os.pread(file.fileno(), _WORDS.size, offset)
         if not words and not parts:
             raise EOFError
         if words[:4] != _MAGIC or len(words) < _WORDS.size:
@@ -85,11 +87,12 @@ def read_at(file, offset):
         if kind not in ((_WHOLE, _FIRST) if not parts else (_MIDDLE, _LAST)):
             raise InputError("its parts are in disorder")
         padded = length + -length % 4
-        part = file.read(padded)
+        part = os.pread(file.fileno(), padded, offset + _WORDS.size)
         if len(part) < padded:
             raise InputError("the record is cut off")
         parts.append(memoryview(part)[:length])
-    return _packed(parts[0] if kind == _WHOLE else memoryview(_MAGIC.join(parts))), file.tell()
+        offset += _WORDS.size + padded
+    return _packed(parts[0] if kind == _WHOLE else memoryview(_MAGIC.join(parts))), offset
 
 
 def _packed(record):
@@ -117,7 +120,8 @@ def read_index(path):
     lines = []
     for number, line in enumerate(text.splitlines(), start=1):
         index, _, offset = line.partition("\t")
-        if not (index.isdecimal() and offset.strip().isdecimal()) or len(line) > 40:
+        numbers = len(line) <= 40 and index.isdecimal() and offset.strip().isdecimal()
+        if not numbers or max(int(index), int(offset)) >= 2**63:
             raise InputError(f"{path}: line {number} is {line[:40]!r}; expected index and offset, separated by a tab.")
         lines.append((int(index), int(offset)))
     return lines

@@ -1,5 +1,4 @@
 """The images of a list, by their place in it: from image files, or from the record that they are packed to."""
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -58,20 +57,21 @@ class _Records(_Source):
 
     def __init__(self, images):
         super().__init__(images)
-        self._thread = threading.local()
         self._offsets = dict(read_index(images.record.with_suffix(".idx")))
         missing = [index for index in images.indices.tolist() if index not in self._offsets]
         if missing:
             raise InputError(f"{images.record}: {len(missing)} of {len(images)} images of {images.path} are not in it, "
                              f"by their index:{first_ten(missing)}")
+        try:
+            self._file = open(images.record, "rb")
+        except OSError as error:
+            raise InputError(f"{images.record}: cannot be read: {error.strerror or error}.") from None
 
     def _name(self, place):
         return f"{self._images.record}: index {self._images.indices[place]}"
 
     def _content(self, place):
-        if not hasattr(self._thread, "file"):
-            self._thread.file = open(self._images.record, "rb", buffering=0)
-        return read_at(self._thread.file, self._offsets[int(self._images.indices[place])])[0].view
+        return read_at(self._file, self._offsets[int(self._images.indices[place])])[0].view
 
 
 def decoder_speed(images, threads=4, packed=False, most=512):

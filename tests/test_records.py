@@ -494,7 +494,8 @@ def test_an_index_of_another_record_is_noticed(tmp_path):
     shutil.copy(tmp_path / "y.idx", tmp_path / "x.idx")
     assert list(check(record))
     for text, problem in (("", "empty"), ("0\t0\n0\t4\n", "an index stands in several"), ("0 0\n", "line 1 is '0 0'"),
-                          ("0\t-4\n", "line 1"), (f"0\t{9 ** 99}\n", "line 1"), ("\xe4\t0\n", "not an index")):
+                          ("0\t-4\n", "line 1"), (f"0\t{9 ** 99}\n", "line 1"), (f"0\t{2 ** 63}\n", "line 1"),
+                          ("\xe4\t0\n", "not an index")):
         (tmp_path / "x.idx").write_text(text)
         with pytest.raises(InputError, match=f"x.idx: {problem}"):
             ensure_checked(record)
