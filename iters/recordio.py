@@ -13,6 +13,7 @@ MXNet's own reader ends the process on damaged files, without a traceback; this 
 import os
 import struct
 from dataclasses import dataclass
+from typing import Union
 
 import numpy as np
 
@@ -27,15 +28,15 @@ _WHOLE, _FIRST, _MIDDLE, _LAST = range(4)
 
 @dataclass(frozen=True)
 class Packed:
-    """A record of an image: `index`, its number; `labels`, float32 (n,); `view`, the image file, uncopied."""
+    """A record of an image: `index`, its number; `labels`, float32 (n,); `view`, the image file, bytes or a view."""
 
     index: int
     labels: np.ndarray
-    view: memoryview
+    view: Union[bytes, memoryview]
 
     @property
     def image(self):
-        """The bytes of the image file, a copy."""
+        """The image file as bytes, which copies a view."""
         return bytes(self.view)
 
     def label(self):
@@ -67,6 +68,14 @@ def to_bytes(index, label, image):
     kinds = [_FIRST, *[_MIDDLE] * (len(parts) - 2), _LAST] if len(parts) > 1 else [_WHOLE]
     return b"".join(_MAGIC + struct.pack("<I", kind << 29 | len(part)) + part + bytes(-len(part) % 4)
                     for kind, part in zip(kinds, parts))
+
+
+def open_record(path):
+    """A ``.rec`` file, open for `read_at`. Raises: InputError that names it."""
+    try:
+        return open(path, "rb")
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}.") from None
 
 
 def read_at(file, offset):

@@ -8,7 +8,7 @@ import numpy as np
 
 from base.errors import InputError, first_ten
 from iters.images import decode, decode_plain
-from iters.recordio import read_at, read_index
+from iters.recordio import open_record, read_at, read_index
 
 
 def open_source(images, packed):
@@ -62,10 +62,7 @@ class _Records(_Source):
         if missing:
             raise InputError(f"{images.record}: {len(missing)} of {len(images)} images of {images.path} are not in it, "
                              f"by their index:{first_ten(missing)}")
-        try:
-            self._file = open(images.record, "rb")
-        except OSError as error:
-            raise InputError(f"{images.record}: cannot be read: {error.strerror or error}.") from None
+        self._file = open_record(images.record)
 
     def _name(self, place):
         return f"{self._images.record}: index {self._images.indices[place]}"

@@ -7,7 +7,7 @@ import numpy as np
 
 from base.errors import InputError
 from iters.lists import read_list
-from iters.recordio import Packed, read_at, read_index
+from iters.recordio import Packed, open_record, read_at, read_index
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,11 +57,7 @@ def _of_record(path):
         raise InputError(f"{path.with_suffix('.idx')}: empty.")
     if len({index for index, _ in lines}) < len(lines):
         raise InputError(f"{path.with_suffix('.idx')}: an index stands in several lines.")
-    try:
-        file = open(path, "rb")
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror or error}.") from None
-    with file:
+    with open_record(path) as file:
         expected = 0
         for index, offset in lines:
             content, end = _record_at(file, index, offset, expected)
@@ -94,6 +90,6 @@ def _record_at(file, index, offset, expected):
 def _of_list(images):
     for index, label, file in zip(images.indices.tolist(), images.labels.tolist(), images.files):
         try:
-            yield Content(index, file, Packed(index, np.array([label]), memoryview(Path(file).read_bytes())))
+            yield Content(index, file, Packed(index, np.array([label]), Path(file).read_bytes()))
         except OSError as error:
             yield Content(index, file, None, error.strerror or str(error))

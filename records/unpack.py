@@ -49,7 +49,7 @@ def unpack(record, folder, classes=None, null_label=NULL_LABEL):
                 problems.append(f"index {content.index}, {content.where}: {error}")
                 continue
             (partial / place).parent.mkdir(parents=True, exist_ok=True)
-            (partial / place).write_bytes(content.packed.image)
+            (partial / place).write_bytes(content.packed.view)
             lines.append((content.index, label, str(folder / place)))
         if problems:
             raise InputError(f"{record}: {len(problems)} of its records cannot be unpacked:{first_ten(problems)}")
