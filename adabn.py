@@ -49,7 +49,7 @@ def run(model, epoch, val, gpu, layers, statistics, save_prefix, image_shape, ba
     images = read_list(val, null_label=null_label)
     checkpoint = load_checkpoint(model, epoch)
     names = adabn.batch_norm_layers(checkpoint.symbol) if layers == "all" else layers and layers.split(",")
-    batches = ListedIter(images, batch_size, square_centre_crop((shape or checkpoint.image_shape)[1]), threads)
+    batches = ListedIter(images, batch_size, square_centre_crop(*(shape or checkpoint.image_shape)[1:]), threads)
 
     adapted, before = adabn.adapt(checkpoint, batches, device, names, statistics)
     if save_prefix:

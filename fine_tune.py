@@ -10,6 +10,7 @@ from base.files import writable_folder
 from base.flags import numbers
 from base.framework import mx
 from iters import Augmentation, DualIter, ListedIter, RecordIter, ShuffledIter, SyntheticIter, read_list, write_list
+from iters.augmentation import MODES
 from iters.lists import NULL_LABEL, list_text
 from iters.shuffled import check_batch_size
 from iters.sources import decoder_speed
@@ -109,6 +110,10 @@ CHANGES_NO_NUMBER = {"num_epochs", "model_prefix", "no_checkpoint", "resume", "l
               help="Border added around training images, in pixels.")
 @click.option("--fill-value", type=click.IntRange(0, 255), default=255,
               help="Grey value of borders and of what rotation, shearing and scaling uncover.")
+@click.option("--augmentation", type=click.Choice(MODES), default=None,
+              help="original: colours change as floats that are not clipped, and the last batch of an epoch is filled "
+                   "up with its first images. bytes: colours are rounded and kept within 0 to 255, and images that do "
+                   "not fill a batch are left out.  [default: bytes]")
 @click.option("--random-crop", type=ON_OFF, default=1,
               help="1: random resized crops. 0: centre crops, as in validation.")
 @click.option("--random-mirror", type=ON_OFF, default=1, help="1: mirror every other image, by chance.")
@@ -135,6 +140,7 @@ def main(**flags):
     RecordIO when that has not been done yet.
     """
     log_to_stderr()
+    flags["augmentation"] = flags["augmentation"] or ("bytes" if flags["read"] == "mxnet" else Augmentation.mode)
     settings = {name: value for name, value in flags.items() if name not in CHANGES_NO_NUMBER}
     with open_store(flags.pop("kv_store")) as store:
         run(store=store, settings=settings, **flags)
@@ -166,6 +172,9 @@ def run(*, store, settings, train_stage, num_classes, image_shape, num_epochs, l
         normalization = numbers("--rgb-mean", rgb_mean or "0,0,0", 3), numbers("--rgb-std", rgb_std or "1,1,1", 3)
     if read == "mxnet" and store.num_workers > 1:
         raise InputError(f"--read mxnet was given to {store.num_workers} workers, and reads for one; leave it out.")
+    if read == "mxnet" and augmentation.mode != "bytes":
+        raise InputError(f"--augmentation {augmentation.mode} was given with --read mxnet, which reads bytes; leave "
+                         "one of them out.")
     if trainable and not freeze:
         raise InputError("--trainable was given without --freeze; it says what --freeze leaves to train.")
     if load_epoch and load_epoch >= num_epochs:
@@ -292,11 +301,11 @@ def _new_network(network, num_layers, image_shape):
     return Checkpoint(f"--network {network}", symbol)
 
 
-def _augmentation(*, color_jitter, random_crop, random_mirror, **others):
+def _augmentation(*, augmentation, color_jitter, random_crop, random_mirror, **others):
     if others["min_random_scale"] > others["max_random_scale"]:
         raise InputError(f"--min-random-scale is {others['min_random_scale']} and --max-random-scale is "
                          f"{others['max_random_scale']}; the smallest must not exceed the largest.")
-    return Augmentation(bool(random_crop), bool(random_mirror), jitter=color_jitter, **others)
+    return Augmentation(bool(random_crop), bool(random_mirror), jitter=color_jitter, mode=augmentation, **others)
 
 
 def _objective(train_stage, use_dan, transfer_weight, null_label):
