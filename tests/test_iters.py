@@ -12,12 +12,16 @@ import pytest
 from conftest import NEW_NETWORK, SMALL, make_domain
 from PIL import Image
 
-from base.errors import InputError
+from base.errors import InputError, Stopped
 from base.framework import mx
 from iters import Augmentation, DualIter, ListedIter, RecordIter, ShuffledIter, SyntheticIter, read_list, write_list
 from iters.records import record_iter_arguments
 from iters.transforms import centre_crop, square_centre_crop
 from records import ensure_ready, is_packed, pack
+from symbols import JMMDLoss, TransferNet, TransferObjective, features_block, resnet
+from training.loop import fit
+from training.run import Run
+from training.schedule import StepSchedule
 from training.summary import read_summary
 
 SHAPE = (3, 16, 16)
@@ -199,6 +203,41 @@ def test_the_last_batch_of_the_original_is_filled_up_with_the_first_images(image
     plain = reader(images, augmentation=Augmentation(**PLAIN, mode="original"))
     pixels = contents(plain)[0]
     np.testing.assert_array_equal(pixels[18:], pixels[:2])
+
+
+def test_a_run_stopped_around_the_filled_up_batch_goes_on_bit_for_bit(tmp_path):
+    source = read_list(make_domain(tmp_path, "source", [i % 3 for i in range(18)]))
+    target = read_list(make_domain(tmp_path, "target", [9999] * 23, seed=1))
+
+    class Stop:
+        """Asks for the end after so many batches."""
+
+        def __init__(self, batches):
+            self._left = batches
+
+        @property
+        def name(self):
+            self._left -= 1
+            return "SIGTERM" if self._left < 1 else None
+
+    def train(prefix, batches=99):
+        run = Run(prefix, resume=True)
+        mx.random.seed(1)
+        net = run.checkpoint.classifier("flatten0", 3) if run.checkpoint else \
+            TransferNet(features_block(resnet(8, SHAPE)), 3)
+        fit(net, TransferObjective(JMMDLoss(), 2, joint=True),
+            DualIter(*(read_as("original", images) for images in (source, target))), [mx.cpu()], StepSchedule(0.01), 2,
+            run=run, stop=Stop(batches))
+        return prefix
+
+    whole, parts = train(tmp_path / "whole"), tmp_path / "parts"
+    for batches in (4, 1):          # before the filled-up batch, behind it
+        with pytest.raises(Stopped):
+            train(parts, batches)
+    train(parts)
+    assert read_summary(f"{parts}-run/summary.csv") == read_summary(f"{whole}-run/summary.csv")
+    assert int(read_summary(f"{parts}-run/summary.csv")[-1]["updates"]) == 10       # of 18 images, 4 at a time
+    assert Path(f"{parts}-0002.params").read_bytes() == Path(f"{whole}-0002.params").read_bytes()
 
 
 def test_the_original_fills_up_as_mxnets_reader(images):
