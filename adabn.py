@@ -54,7 +54,7 @@ def main(model, epoch, val, gpu, layers, statistics, save_prefix, image_shape, b
     checkpoint = load_checkpoint(model, epoch)
     names = adabn.batch_norm_layers(checkpoint.symbol) if layers == "all" else layers and layers.split(",")
     shape = image_shape or checkpoint.image_shape
-    batches = ListedIter(images, batch_size, square_centre_crop(shape[1]), data_nthreads)
+    batches = ListedIter(images, batch_size, square_centre_crop(*shape[1:]), data_nthreads)
 
     adapted, before = adabn.adapt(checkpoint, batches, device, names, statistics)
     if save_prefix:

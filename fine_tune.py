@@ -5,6 +5,7 @@ import click
 
 from base.commands import CONTEXT, exit_codes
 from base.flags import FOLDER, IMAGE_SHAPE, PATH, RGB_MEAN, RGB_STD, Number, refuse_idle
+from iters.augmentation import MODES
 from iters.lists import NULL_LABEL
 from training.settings import READERS, STORES
 
@@ -93,6 +94,10 @@ ON_OFF = click.IntRange(0, 1)
               help="Border added around training images, in pixels.")
 @click.option("--fill-value", type=click.IntRange(0, 255), default=255,
               help="Grey value of borders and of what rotation, shearing and scaling uncover.")
+@click.option("--augmentation", type=click.Choice(MODES), default=None,
+              help="original: colours change as floats that are not clipped, and the last batch of an epoch is filled "
+                   "up with its first images. bytes: colours are rounded and kept within 0 to 255, and images that do "
+                   "not fill a batch are left out.  [default: bytes]")
 @click.option("--random-crop", type=ON_OFF, default=1,
               help="1: random resized crops. 0: centre crops, as in validation.")
 @click.option("--random-mirror", type=ON_OFF, default=1, help="1: mirror every other image, by chance.")

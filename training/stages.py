@@ -37,6 +37,7 @@ def run(flags):
     """Do what the flags of fine_tune.py ask for, given as a dict by the names of its parameters."""
     log_to_stderr()
     flags = dict(flags)
+    flags["augmentation"] = flags["augmentation"] or ("bytes" if flags["read"] == "mxnet" else Augmentation.mode)
     settings = {name: _text(value) for name, value in flags.items() if name not in CHANGES_NO_NUMBER}
     with open_store(flags.pop("kv_store")) as store:
         train(store=store, settings=settings, **flags)
@@ -68,6 +69,9 @@ def train(*, store, settings, train_stage, num_classes, image_shape, num_epochs,
         raise InputError("more than one of --resume, --load-epoch and --overwrite was given; expected one of them.")
     if read == "mxnet" and store.num_workers > 1:
         raise InputError(f"--read mxnet was given to {store.num_workers} workers, and reads for one; leave it out.")
+    if read == "mxnet" and augmentation.mode != "bytes":
+        raise InputError(f"--augmentation {augmentation.mode} was given with --read mxnet, which reads bytes; leave "
+                         "one of them out.")
     if trainable and not freeze:
         raise InputError("--trainable was given without --freeze; it says what --freeze leaves to train.")
     if num_layers and network != "resnet":
@@ -227,11 +231,11 @@ def _new_network(network, num_layers, image_shape):
     return Checkpoint(f"--network {network}", symbol)
 
 
-def _augmentation(*, color_jitter, random_crop, random_mirror, **others):
+def _augmentation(*, augmentation, color_jitter, random_crop, random_mirror, **others):
     if others["min_random_scale"] > others["max_random_scale"]:
         raise InputError(f"--min-random-scale is {others['min_random_scale']} and --max-random-scale is "
                          f"{others['max_random_scale']}; the smallest must not exceed the largest.")
-    return Augmentation(bool(random_crop), bool(random_mirror), jitter=color_jitter, **others)
+    return Augmentation(bool(random_crop), bool(random_mirror), jitter=color_jitter, mode=augmentation, **others)
 
 
 def _objective(train_stage, use_dan, transfer_weight, null_label):
