@@ -11,8 +11,8 @@ JPEG and PNG files that OpenCV shows so are decoded by it, all others by Pillow:
 reader, which holds an OpenCV of its own, wherever that one shows what is expected (see `is_plain`).
 
 A small file can ask for much. OpenCV takes up to 11 bytes a pixel (a progressive JPEG in CMYK), Pillow up to 25 (JPEG
-2000), so that the latter decodes half as many pixels, and a thread takes at most 2.2 GB. Each scan of a JPEG goes through
-the whole picture again; common encoders write 18 at most, libtiff stops at 100.
+2000), so that the latter decodes half as many pixels, and a thread takes at most 2.2 GB. Each scan of a JPEG goes
+through the whole picture again; common encoders write 18 at most, libtiff stops at 100.
 """
 import io
 import re
@@ -64,19 +64,20 @@ def load_image(path):
 
 def decode(data):
     """As `load_image`, from the bytes of a file. The message of the InputError says only what is wrong."""
-    return decode_plain(data) if is_plain(data) else _decode_odd(data)
+    header = read_header(data)
+    return decode_plain(data) if is_plain(data, header) else _decode_odd(header)
 
 
-def is_plain(data):
+def is_plain(data, header=None):
     """Whether OpenCV, and with it MXNet's reader, shows these bytes of an image file as a person expects.
 
     True for JPEG; for PNG unless it is transparent or marked as turned, which MXNet's OpenCV ignores; for nothing else,
-    since that OpenCV reads no GIF, WebP, JPEG 2000, …. Only the header is read.
+    since that OpenCV reads no GIF, WebP, JPEG 2000, …. Only the header is read, unless it is given.
 
     Raises: InputError for bytes that are no image, a JPEG or PNG that was cut off, more than `MOST_PIXELS` pixels, a
     JPEG of more than `MOST_SCANS` scans, or of 20 in the largest.
     """
-    header = read_header(data)
+    header = header or read_header(data)
     if data.startswith(_JPEG):
         return True
     # Pillow's getexif() of a PNG decodes it to the end, where the orientation may stand too.
@@ -143,8 +144,7 @@ def _is_transparent(image):
         raise InputError("cannot be decoded as an image") from None
 
 
-def _decode_odd(data):
-    header = read_header(data)
+def _decode_odd(header):
     width, height = header.size
     if width * height > MOST_PIXELS_BY_PILLOW:
         raise InputError(f"{width} × {height} pixels; of this kind of image, expected at most "

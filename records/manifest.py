@@ -13,7 +13,6 @@
 
 A record from elsewhere has `bytes`, `checked`, `check` and `thinnest` only.
 """
-import contextlib
 import hashlib
 import json
 import os
@@ -44,12 +43,16 @@ def write_manifest(path, manifest):
     path.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
 
 
-def is_checked(record):
-    """Whether these very files, ``.rec`` and ``.idx``, were checked before, as strictly as today."""
-    with contextlib.suppress(OSError):
-        manifest = read_manifest(record)
-        return manifest.get("checked") == stamps(record) and manifest.get("check") == CHECK
-    return False
+def checked_before(record):
+    """The thinnest image, (index, width, height), if these very files, ``.rec`` and ``.idx``, were checked before, as
+    strictly as today; else None."""
+    manifest = read_manifest(record)
+    try:
+        if manifest["checked"] == stamps(record) and manifest["check"] == CHECK:
+            index, width, height = manifest["thinnest"]
+            return (index, width, height) if min(index, width - 1, height - 1) >= 0 else None
+    except (OSError, KeyError, TypeError, ValueError):      # a file that is not there, a manifest that is not ours
+        return None
 
 
 def remember_checked(record, checked, thinnest):
@@ -62,15 +65,6 @@ def remember_checked(record, checked, thinnest):
     except InputError:
         return False
     return True
-
-
-def thinnest_image(record):
-    """(index, width, height) of the thinnest image of a checked record."""
-    try:
-        index, width, height = map(int, read_manifest(record)["thinnest"])
-    except (KeyError, TypeError, ValueError, OverflowError):
-        return None
-    return index, width, height
 
 
 def thinner(one, other):

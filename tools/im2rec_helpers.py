@@ -11,17 +11,29 @@ import click  # noqa: E402
 
 from base.errors import InputError, exit_codes, first_ten  # noqa: E402
 from base.files import writable_folder  # noqa: E402
-from iters.lists import NULL_LABEL, read_list  # noqa: E402
+from iters.lists import MOST_LABEL, NULL_LABEL, read_list  # noqa: E402
 from records.check import examine  # noqa: E402
 from records.contact_sheet import contact_sheet  # noqa: E402
 from records.describe import describe, repeated  # noqa: E402
 from records.listing import list_folder, mask_list, read_classes, split_list  # noqa: E402
-from records.packing import ENCODINGS, Options, is_packed, pack  # noqa: E402
+from records.packing import ENCODINGS, MOST_RESIZE, Options, is_packed, pack  # noqa: E402
 from records.unpack import unpack  # noqa: E402
 from training.progress import log_to_stderr  # noqa: E402
 
-FILE = click.Path(dir_okay=False)
-NULL = click.option("--null-label", default=NULL_LABEL, help="The label that means 'unknown'.")
+
+class PathInUtf8(click.Path):
+    """A path that can be said and written in a list."""
+
+    def convert(self, value, param, ctx):
+        path = super().convert(value, param, ctx)
+        if not path or "\0" in path or any("\ud800" <= character <= "\udfff" for character in path):
+            self.fail(f"{path!r}; expected a path in UTF-8.", param, ctx)
+        return path
+
+
+FILE = PathInUtf8(dir_okay=False)
+NULL = click.option("--null-label", type=click.IntRange(0, MOST_LABEL), default=NULL_LABEL,
+                    help="The label that means 'unknown'.")
 SEED = click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of the choice.")
 THREADS = click.option("--threads", type=click.IntRange(min=1), default=4, help="Images read at the same time.")
 CLASSES = click.option("--classes", type=FILE, default=None, help="A classes.txt: the name of each label, in order.")
@@ -37,7 +49,7 @@ def commands():
 
 
 @commands.command("list")
-@click.argument("folder", type=click.Path(exists=True, file_okay=False))
+@click.argument("folder", type=PathInUtf8(exists=True, file_okay=False))
 @click.argument("list_path", metavar="LIST", type=FILE)
 @CLASSES
 @click.option("--unlabelled", is_flag=True, help="All images get the null label; FOLDER needs no class folders.")
@@ -91,19 +103,20 @@ def mask_command(list_path, output, keep, keep_per_class, seed, null_label):
 @commands.command("pack")
 @click.argument("lists", nargs=-1, required=True, type=FILE)
 @THREADS
-@click.option("--resize", default=0, type=click.IntRange(min=0),
+@click.option("--resize", default=0, type=click.IntRange(0, MOST_RESIZE),
               help="Shorter side, in pixels, that larger images are reduced to; 0: no change.")
 @click.option("--encoding", type=click.Choice(ENCODINGS), default="as-is",
               help="as-is: files byte for byte where MXNet's reader shows them as they look and --resize does not "
                    "change them. jpg, png: all encoded anew.")
 @click.option("--quality", default=95, type=click.IntRange(1, 100), help="Of JPEGs that are encoded.")
-@click.option("--root", default="", help="Folder that paths in LISTS are relative to.  [default: the working folder]")
+@click.option("--root", type=PathInUtf8(file_okay=False), default=None,
+              help="Folder that paths in LISTS are relative to.  [default: the working folder]")
 @click.option("--resume", is_flag=True, help="Go on where a run that was killed has stopped.")
 @click.option("--overwrite", is_flag=True, help="Replace records that were not packed by this command, too.")
 @NULL
 def pack_command(lists, threads, resize, encoding, quality, root, resume, overwrite, null_label):
     """Pack each of LISTS to .rec and .idx beside it. Records that are up to date are left alone."""
-    options = Options(resize, encoding, quality, root)
+    options = Options(resize, encoding, quality, root or "")
     for path in lists:
         images = read_list(path, null_label=null_label)
         print(images.record if is_packed(images, options)
@@ -113,16 +126,18 @@ def pack_command(lists, threads, resize, encoding, quality, root, resume, overwr
 @commands.command("verify")
 @click.argument("files", nargs=-1, required=True, type=FILE)
 @click.option("--num-classes", type=click.IntRange(min=1), default=None, help="Labels must be below this number.")
+@click.option("--crop", type=click.IntRange(1, MOST_RESIZE), default=None,
+              help="Larger side of the --image-shape to train with: strips that are too thin for it are named, too.")
 @THREADS
 @NULL
-def verify_command(files, num_classes, threads, null_label):
+def verify_command(files, num_classes, crop, threads, null_label):
     """Check every image of FILES, .rec or .lst, and name images that are there more than once.
 
     Exit code 2 if there are images that cannot be used.
     """
     found, problems = {}, []
     for path in files:
-        found[path] = list(examine(path, threads, num_classes, null_label))
+        found[path] = list(examine(path, threads, num_classes, null_label, crop))
         bad = [finding for finding in found[path] if finding.problem]
         print(f"{path}: {len(found[path])} images, {len(bad)} bad")
         problems += [f"{path}: {finding}" for finding in bad]
@@ -142,6 +157,8 @@ def verify_command(files, num_classes, threads, null_label):
 def info_command(file, sheet, classes, threads, null_label):
     """Describe FILE, .rec or .lst: images a class, sizes, kinds, and what they look like."""
     names = read_classes(classes) if classes else None
+    if sheet:
+        writable_folder(sheet, "--sheet")
     findings = list(examine(file, threads, null_label=null_label))
     print(describe(findings, null_label, names))
     if sheet:
@@ -152,7 +169,7 @@ def info_command(file, sheet, classes, threads, null_label):
 
 @commands.command("unpack")
 @click.argument("record", type=FILE)
-@click.argument("folder", type=click.Path(file_okay=False))
+@click.argument("folder", type=PathInUtf8(file_okay=False))
 @CLASSES
 @NULL
 def unpack_command(record, folder, classes, null_label):
