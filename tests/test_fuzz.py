@@ -45,7 +45,7 @@ for folder in map(Path, json.loads(sys.stdin.read())):
 
 
 def read_by_all(folders):
-    """The lines that `READ` prints: three a folder, of which the last is of the reader that changes nothing by chance."""
+    """The lines that `READ` prints: three a folder, the last of them by the reader that changes nothing by chance."""
     done = subprocess.run([sys.executable, "-c", READ], input=json.dumps([*map(str, folders)]), cwd=ROOT, text=True,
                           capture_output=True, timeout=300)
     lines = done.stdout.splitlines()
@@ -253,7 +253,8 @@ def images_of_all_kinds():
     for compression in (None, "tiff_lzw", "tiff_deflate", "tiff_adobe_deflate", "jpeg", "packbits", "zstd"):
         yield f"TIFF {compression}", small("TIFF", compression=compression), "refused"
     for other in (b"", b"\xff\xd8", b"\xff\xd8\xff\xd9", b"\x89PNG\r\n\x1a\nIEND", b"BM", b"text",
-                  b"PK\3\4" + bytes(99), b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", framed((0, content(plain))), bytes(5000)):
+                  b"PK\3\4" + bytes(99), b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
+                  framed((0, content(plain))), bytes(5000)):
         yield f"{other[:8]}", other, "refused"
 
 

@@ -8,6 +8,7 @@ import random
 import resource
 import shutil
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -27,15 +28,16 @@ from base.errors import InputError
 from base.framework import mx
 from iters import read_list, write_list
 from iters.images import MOST_PIXELS, decode, is_plain, load_image
-from iters.recordio import read_at, read_index, to_bytes
-from records import Options, ensure_checked, ensure_packed, is_packed, pack
-from records.check import check, examine
+from iters.recordio import open_record, read_at, read_index, to_bytes
+from iters.sources import open_source
+from records import Options, ensure_checked, ensure_packed, ensure_ready, is_packed, pack
+from records.check import check, check_files, examine
 from records.contact_sheet import contact_sheet
 from records.describe import repeated
 from records.listing import list_folder, mask_list, read_classes, split_list
-from records.manifest import manifest_path, read_manifest
+from records.manifest import checked_before, manifest_path, read_manifest, stamps
 from records.unpack import unpack
-from tools import im2rec_helpers
+from tools import digits, im2rec_helpers
 
 TOOL = "tools/im2rec_helpers.py"
 MAGIC = struct.pack("<I", 0xced7230a)
@@ -226,6 +228,92 @@ def test_a_bomb_takes_no_memory(tmp_path):
     write_with_mxnet(tmp_path / "x.rec", [bytes(data)])
     problem, = check(tmp_path / "x.rec")
     assert "million pixels" in problem.problem
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_a_small_file_does_not_ask_for_gigabytes(tmp_path):
+    """21 kB of a transparent PNG were 2.8 GB of memory."""
+    buffer = io.BytesIO()
+    Image.new("1", (13_300, 13_300)).save(buffer, "PNG", transparency=0)
+    with pytest.raises(InputError, match="13300 × 13300 pixels; of this kind of image, expected at most 89 million"):
+        decode(buffer.getvalue())
+    code = ("import resource, sys; from iters.images import load_image\n"
+            "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+            "load_image(sys.argv[1])\n"
+            "print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)")
+    Image.new("1", (5_000, 5_000)).save(tmp_path / "x.png", transparency=0)
+    done = subprocess.run([sys.executable, "-c", code, tmp_path / "x.png"], cwd=ROOT, capture_output=True, text=True)
+    assert int(done.stdout) < 11 * 5_000 ** 2, "3 bytes a pixel come out; converted as a whole it took 15"
+
+
+@pytest.mark.parametrize("mode, options", [("P", {}), ("RGBA", {}), ("1", {"transparency": 0}), ("L", {}),
+                                           ("I;16", {})])
+def test_images_are_the_same_whole_and_in_strips(monkeypatch, mode, options):
+    image = Image.fromarray(transparent(picture(61, 47)))
+    image = Image.fromarray(picture(61, 47)[:, :, 0].astype(np.uint16) * 257) if mode == "I;16" else image.convert(mode)
+    buffer = io.BytesIO()
+    image.save(buffer, "TIFF" if mode in ("L", "I;16") else "PNG", exif=turned(), **options)
+    whole = decode(buffer.getvalue())
+    monkeypatch.setattr("iters.images._TOGETHER", 61 * 7)
+    np.testing.assert_array_equal(decode(buffer.getvalue()), whole)
+    assert whole.shape == (47, 61, 3)
+
+
+def with_scans(count):
+    """A progressive JPEG whose last scan is repeated, until there are so many."""
+    image = encoded(picture(), "JPEG", progressive=True)
+    return image[:-2] + image[image.rindex(b"\xff\xda"):-2] * (count - image.count(b"\xff\xda")) + image[-2:]
+
+
+def test_scans_of_a_jpeg_are_counted(monkeypatch):
+    assert decode(with_scans(100)).shape == (24, 32, 3)
+    with pytest.raises(InputError, match="a JPEG of 101 scans, which would take long to decode; expected at most 100"):
+        decode(with_scans(101))
+    monkeypatch.setattr("iters.images._MOST_SCANNED", 24 * 32 * 20)
+    with pytest.raises(InputError, match="a JPEG of 21 scans, .* at most 20"):
+        decode(with_scans(21))
+    with pytest.raises(InputError, match="a JPEG of more than 10000 segments"):
+        decode(b"\xff\xd8" + b"\xff\xe5\0\2" * 10_001 + encoded(picture(), "JPEG")[2:])
+
+
+def test_what_stands_behind_a_jpeg_does_not_matter():
+    """The film of a 'motion photo', say."""
+    image = encoded(picture(), "JPEG")
+    np.testing.assert_array_equal(decode(image + b"\xff\xda and \xff\xd9 \xff\xda" * 200), decode(image))
+
+
+@pytest.fixture(params=["pipe", "device", "socket", "folder"])
+def no_file(request, tmp_path):
+    """A path under which there is something, but no file."""
+    path = tmp_path / "thing.jpg"
+    if request.param == "pipe":
+        os.mkfifo(path)
+    elif request.param == "device":
+        path.symlink_to("/dev/zero")
+    elif request.param == "socket":
+        with socket.socket(socket.AF_UNIX) as listening:
+            listening.bind(str(path))
+    else:
+        path.mkdir()
+    return path
+
+
+def test_only_files_are_opened(no_file, tmp_path):
+    images = read_list(write_list(tmp_path / "x.lst", [0, 1, 2], [str(no_file)] * 3))
+    for use in (lambda: load_image(no_file), lambda: pack(images, progress=False), lambda: check_files([images]),
+                lambda: open_source(images, packed=False).content(0), lambda: read_list(no_file),
+                lambda: read_classes(no_file), lambda: read_index(no_file), lambda: open_record(no_file)):
+        with pytest.raises(InputError, match="thing.jpg"):
+            use()
+    record = tmp_path / "y.rec"
+    for suffix in (".rec", ".idx"):
+        write_with_mxnet(record, [encoded(picture())])
+        record.with_suffix(suffix).unlink()
+        record.with_suffix(suffix).symlink_to(no_file)
+        for use in (lambda: [*examine(record)], lambda: ensure_checked(record), lambda: unpack(record, tmp_path / "o")):
+            with pytest.raises(InputError, match=f"y{suffix}"):
+                use()
+        record.with_suffix(suffix).unlink()
 
 
 # Packing
@@ -645,6 +733,42 @@ def test_damaged_records_are_reported_or_read(tmp_path):
     assert done.returncode == 0 and int(done.stdout) == len(good), done.stderr
 
 
+def test_strips_are_named_before_training_not_within_it(tmp_path, caplog):
+    files = [str(tmp_path / name) for name in ("photo.png", "strip.png", "line.jpg")]
+    for file, size in zip(files, ((20, 30), (2, 300), (300, 3))):
+        cv2.imwrite(file, np.zeros((*size, 3), np.uint8))
+    images = read_list(write_list(tmp_path / "x.lst", [0, 1, 2], files))
+    ready, = ensure_ready([images], crop=32)
+    for packed in (True, False):
+        for _ in range(2):      # from what packing has seen, and again
+            with pytest.raises(InputError, match="300 × 2 pixels, which would be 76800 × 512 when resized"):
+                ensure_ready([images], packed=packed, crop=320)
+    manifest_path(ready.record).unlink()
+    with pytest.raises(InputError, match="x.rec: the image of index 1 has 300 × 2 pixels"):     # as the check sees
+        ensure_checked(ready.record, crop=320)
+    assert [finding.index for finding in check(ready.record, crop=320)] == [1, 2]
+    assert not list(check(ready.record, crop=32)) and not list(check(ready.record))
+
+
+def test_a_record_that_was_checked_less_strictly_is_checked_again(tmp_path):
+    record = write_with_mxnet(tmp_path / "x.rec", [encoded(picture(), "TIFF", compression="jpeg")])
+    manifest_path(record).write_text(json.dumps(dict(bytes=record.stat().st_size, checked=stamps(record))))
+    with pytest.raises(InputError, match="(?s)x.rec: 1 of its records.*a TIFF image; a record holds what MXNet reads"):
+        ensure_checked(record)
+
+
+def test_a_record_that_changes_while_it_is_checked_is_not_good(tmp_path, monkeypatch):
+    record = write_with_mxnet(tmp_path / "x.rec", [encoded(picture())])
+
+    def slow(*arguments):
+        yield from examine(*arguments)
+        os.utime(record, (1, 1))
+
+    monkeypatch.setattr("records.check.examine", slow)
+    ensure_checked(record)
+    assert checked_before(record) is None
+
+
 # Lists
 
 def make_folder(folder, classes):
@@ -749,6 +873,41 @@ def test_splits_that_cannot_be_are_refused(listed, tmp_path):
     with pytest.raises(InputError, match="would be overwritten"):
         mask_list(listed, listed.path)
     assert listed.path.read_text() == before
+
+
+def test_numbers_and_names_that_no_list_holds(listed, tmp_path):
+    for use in (lambda: read_list(listed.path, null_label=-5), lambda: list_folder(tmp_path / "photos", "x", None, -5)):
+        with pytest.raises(InputError, match="the null label is -5; expected a whole number from 0 to 16777216"):
+            use()
+    with pytest.raises(InputError, match="the fraction is nan; expected 0 to 1"):
+        split_list(listed, tmp_path / "1.lst", tmp_path / "2.lst", fraction=float("nan"))
+    for name in ("tab\t.jpg", "line\n.jpg", "\udcff.jpg", "nul\0.jpg", " blank.jpg", ""):
+        with pytest.raises(InputError, match="x.lst: 1 names do not fit in a list"):
+            write_list(tmp_path / "x.lst", [0, 1], ["a.jpg", name])
+    with pytest.raises(InputError, match="1 names do not fit in a list"):
+        unpack(pack(listed, progress=False), tmp_path / "tab\tulator")
+    with pytest.raises(InputError, match="all.lst/y.lst: cannot be written: Not a directory"):
+        mask_list(listed, listed.path / "y.lst")
+    assert names(tmp_path) == ["all.idx", "all.lst", "all.manifest.json", "all.rec", "classes.txt", "photos"]
+
+
+@pytest.mark.parametrize("flags", [
+    ["mask", "all.lst", ""], ["mask", "all.lst", "\udcff.lst"], ["mask", "all.lst", "t.lst", "--null-label", "-5"],
+    ["list", "photos", "t.lst", "--unlabelled", "--null-label", 2**24 + 1], ["verify", "photos"],
+    ["pack", "all.lst", "--resize", 10**400], ["unpack", "all.lst", "\udcff"],
+    ["info", "all.lst", "--sheet", "photos"]])
+def test_flags_that_no_file_or_list_can_have(listed, tmp_path, monkeypatch, flags):
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(im2rec_helpers.commands, [*map(str, flags)])
+    assert done.exit_code == 2 and "Invalid value" in done.output
+    assert names(tmp_path) == ["all.lst", "classes.txt", "photos"]
+
+
+def test_digits_that_cannot_be_written_are_named(tmp_path):
+    (tmp_path / "source" / "00003.png").mkdir(parents=True)
+    with pytest.raises(InputError, match="00003.png: cannot be written"):
+        digits.make(tmp_path, num_source=10)
+    assert not list(tmp_path.glob("*.lst"))
 
 
 def test_labels_are_masked_but_for_some(listed, tmp_path):
