@@ -8,7 +8,7 @@ import click
 from base.commands import CONTEXT, exit_codes
 from base.errors import InputError
 from base.flags import FILE, IMAGE_SHAPE, PATH
-from iters.lists import NULL_LABEL
+from iters.lists import MOST_LABEL, NULL_LABEL
 
 
 @click.command(context_settings=CONTEXT)
@@ -30,7 +30,8 @@ from iters.lists import NULL_LABEL
               help="Channels, height, width of the network's input, in pixels.  "
                    "[default: what it was trained with, if the checkpoint says so; else 3,320,320]")
 @click.option("--batch-size", type=click.IntRange(min=1), default=32, help="Images computed at a time.")
-@click.option("--null-label", type=click.IntRange(min=0), default=NULL_LABEL, help="The label that means 'unknown'.")
+@click.option("--null-label", type=click.IntRange(0, MOST_LABEL), default=NULL_LABEL,
+              help="The label that means 'unknown'.")
 @click.option("--data-nthreads", type=click.IntRange(min=1), default=15, help="Threads that decode images.")
 def main(model, epoch, val, gpu, layers, statistics, save_prefix, image_shape, batch_size, null_label, data_nthreads):
     """Take batch normalisation statistics from target images and classify the images with them."""

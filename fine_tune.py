@@ -6,7 +6,7 @@ import click
 from base.commands import CONTEXT, exit_codes
 from base.flags import FOLDER, IMAGE_SHAPE, PATH, RGB_MEAN, RGB_STD, Number, refuse_idle
 from iters.augmentation import MODES
-from iters.lists import NULL_LABEL
+from iters.lists import MOST_LABEL, NULL_LABEL
 from training.settings import READERS, STORES
 
 ON_OFF = click.IntRange(0, 1)
@@ -27,7 +27,8 @@ ON_OFF = click.IntRange(0, 1)
                    "gluoncv's model zoo, such as resnet50_v1d, vgg16, mobilenetv2_1.0.")
 @click.option("--num-layers", type=click.IntRange(min=1), default=None,
               help="Depth of --network resnet: 18, 34, 50, 101, 152, 200, 269; up to 32 pixels 8, 14, 20, ….")
-@click.option("--null-label", type=click.IntRange(min=0), default=NULL_LABEL, help="The label that means 'unknown'.")
+@click.option("--null-label", type=click.IntRange(0, MOST_LABEL), default=NULL_LABEL,
+              help="The label that means 'unknown'.")
 @click.option("--keep-classifier", is_flag=True,
               help="Stage 0: go on with the checkpoint's own classifier fc, of as many classes, instead of a new one.")
 @click.option("--use-dan", is_flag=True, help="Transfer loss MMD (DAN). Default: JMMD (JAN).")

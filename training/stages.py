@@ -133,7 +133,7 @@ def train(*, store, settings, train_stage, num_classes, image_shape, num_epochs,
         num_examples = batches.num_images
     else:
         packed = read != "files"
-        lists = ensure_ready([*training, *([val] if val else [])], data_nthreads, packed)
+        lists = ensure_ready([*training, *([val] if val else [])], data_nthreads, packed, crop=max(image_shape[1:]))
         training, val = lists[:len(training)], lists[-1] if val else None
         arguments = domain_batch, image_shape, augmentation, data_nthreads, seed
         part = dict(packed=packed, num_parts=store.num_workers, part_index=store.rank)
