@@ -22,7 +22,6 @@ from records.packing import ENCODINGS, MOST_RESIZE, Options, is_packed, pack  # 
 from records.unpack import unpack  # noqa: E402
 from training.progress import log_to_stderr  # noqa: E402
 
-
 NULL = click.option("--null-label", type=click.IntRange(0, MOST_LABEL), default=NULL_LABEL,
                     help="The label that means 'unknown'.")
 SEED = click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of the choice.")
