@@ -19,6 +19,7 @@ from tqdm import tqdm
 from base.errors import InputError, first_ten
 from base.files import replacing
 from base.parallel import in_order
+from base.watchdog import waiting
 from iters.images import decode, is_plain, try_decoding
 from iters.recordio import read_index, to_bytes, write_index
 from records.manifest import (
@@ -145,7 +146,8 @@ def pack(images, threads=4, options=None, progress=True, resume=False, overwrite
 def _locked(images):
     """Wait until no other process packs this list, and keep them out within the block."""
     with open(images.path, "rb") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        with waiting():
+            fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
