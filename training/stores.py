@@ -12,8 +12,7 @@ from base.framework import mx
 from base.watchdog import progress, waiting
 from training.heartbeat import SCHEDULER, end_with, patience
 from training.schedule import Shared
-
-STORES = ("device", "local", "dist_sync", "dist_device_sync", "dist_async")
+from training.settings import STORES
 
 # Keys from here up hold figures; those below are Gluon's, which numbers its parameters from 0.
 FIGURES = 2**30
