@@ -6,7 +6,6 @@ import stat
 from collections import namedtuple
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 import certifi
@@ -38,7 +37,7 @@ def base_address(place):
     ('http://localhost/models/', 'file:///tmp/')
     """
     if "://" not in str(place):
-        place = Path(place).expanduser().resolve().as_uri()
+        place = Path(os.path.expanduser(place)).resolve().as_uri()     # Path's own raises for a user that is not there
     return str(place).rstrip("/") + "/"
 
 
@@ -147,8 +146,8 @@ def _too_large(address, largest):
 
 @contextmanager
 def _request(address):
-    parts = urlsplit(address)
-    if parts.scheme == "file" and not stat.S_ISREG(_mode(url2pathname(parts.path))):
+    scheme, _, place = address.partition("://")
+    if scheme == "file" and not stat.S_ISREG(_mode(url2pathname(place))):
         raise _NotFound(f"{address}: there is no such file.")       # of a pipe or a device there may be no end
     curl = pycurl.Curl()
     curl.setopt(pycurl.URL, address)

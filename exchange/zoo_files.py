@@ -49,8 +49,8 @@ def get_zoo_model(name, folder="model", mirror=None, progress=True):
         return Fetched(prefix, digest_of(parameter_file(prefix, 0)), None)
     file, sha1 = f"{name}-{model_store.short_hash(name)}", model_store._model_sha1[name]
     writable_folder(prefix, "--output")
-    cached = Path(mirror or "~/.mxnet/models").expanduser() / f"{file}.params"
-    if cached.is_file():
+    cached = Path(os.path.expanduser(mirror or "~/.mxnet/models")) / f"{file}.params"
+    if os.path.isfile(cached):
         check(cached, sha1)
         return _converted(cached, name, prefix)
     archive = Path(folder) / f"{file}.zip"

@@ -338,7 +338,7 @@ def test_two_workers_train_on_the_batches_of_two_devices(launch, tmp_path):
 
 def test_mxnets_reader_is_refused_to_several_workers(tmp_path, monkeypatch):
     make_data(tmp_path / "data")
-    monkeypatch.setattr("fine_tune.open_store", lambda name: Store(mx.kv.create("device"), 2))
+    monkeypatch.setattr("training.stages.open_store", lambda name: Store(mx.kv.create("device"), 2))
     with pytest.raises(InputError, match="--read mxnet was given to 2 workers, and reads for one"):
         fine_tune.main([str(flag) for flag in flags_of(tmp_path, "--read", "mxnet")], standalone_mode=False)
 

@@ -392,7 +392,10 @@ def test_flags_that_cannot_be_used(capsys, tmp_path):
                            (["vgg16", "--sha256", "0" * 64], "--sha256 was given for vgg16"),
                            (["imagenet1k-resnet-18", "--sha256", "abc"], "--sha256 is abc; expected 64 hex"),
                            (["imagenet1k-resnet-18", "--output", str(tmp_path / "file" / "m"),
-                             "--mirror", str(tmp_path)], "file/m cannot be written")]:
+                             "--mirror", str(tmp_path)], "file/m cannot be written"),
+                           *[([name, "--output", str(tmp_path / "m"), "--mirror", mirror], "If the site is gone")
+                             for name in ("imagenet1k-resnet-18", "cifar_resnet20_v1")
+                             for mirror in ("http://[x", "~nobody-of-this-name/x", str(tmp_path / ("x" * 300)))]]:
         (tmp_path / "file").write_text("")
         with pytest.raises(InputError, match=message):
             main(flags, standalone_mode=False)
