@@ -63,7 +63,8 @@ def _read_safetensors(path):
         length, = struct.unpack("<Q", content[:8].tobytes())
         header = json.loads(content[8:8 + length].tobytes())
         header.pop("__metadata__", None)
-        if sum(max(0, end - begin) for begin, end in (entry["data_offsets"] for entry in header.values())) > content.size:
+        places = [entry["data_offsets"] for entry in header.values()]
+        if sum(max(0, end - begin) for begin, end in places) > content.size:
             raise ValueError("tensors overlap, and would take more memory than the file")
         return {name: _tensor(content[8 + length:], **entry) for name, entry in header.items()}
     except (struct.error, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
