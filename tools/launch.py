@@ -338,8 +338,8 @@ def _environment(names):
 @click.option("-n", "--workers", type=click.IntRange(min=1), required=True, help="Number of workers.")
 @click.option("-s", "--servers", type=click.IntRange(min=1), default=1, help="Number of parameter servers.")
 @click.option("-H", "--hosts", default=None,
-              help="Machines, as a,b or as a file with one a line.  [default: this one, without ssh] Parameter servers "
-                   "then listen on the network and trust whoever reaches them: only in a network of your own.")
+              help="Machines, as a,b or as a file with one a line. Parameter servers then listen on the network and "
+                   "trust whoever reaches them: only in a network of your own.  [default: this one, without ssh]")
 @click.option("--env", multiple=True, metavar="NAME[=VALUE]", help="A variable that remote processes get, too.")
 @click.option("--port", type=click.IntRange(1, 65535), default=None,
               help="Of the scheduler, here.  [default: a free one]")
