@@ -23,6 +23,7 @@ from base.errors import InputError, first_ten
 from base.files import replacing
 from base.parallel import in_order
 from base.regular import open_regular, read_regular
+from base.watchdog import waiting
 from iters.images import decode, is_plain, read_header, try_decoding
 from iters.recordio import read_index, to_bytes, write_index
 from records.manifest import (
@@ -175,7 +176,8 @@ def _locked(images):
             lock.acquire(timeout=0)
         except Timeout:
             log.info("%s is being packed by another process: waiting", images.record)
-            lock.acquire()
+            with waiting():
+                lock.acquire()
     except (OSError, NotImplementedError) as error:
         raise InputError(f"{images.record}: cannot be packed, since {path} cannot be locked: "
                          f"{getattr(error, 'strerror', None) or error}. Packing needs a folder that can be written, on "

@@ -28,6 +28,8 @@ from training.signals import StopSignals
 from training.stores import open_store
 from training.throughput import computing_speed, reading_speed
 
+# Flags that workers may have of their own.
+_OF_A_WORKER = {"gpus", "cpus", "data_dir", "data_nthreads", "disp_batches", "monitor", "keep", "kv_store"}
 # Flags that may differ when a run goes on; of --data-dir and the devices, lists and number are compared.
 CHANGES_NO_NUMBER = {"num_epochs", "model_prefix", "no_checkpoint", "resume", "load_epoch", "overwrite", "keep",
                      "save_batches", "gpus", "cpus", "data_dir", "data_nthreads", "disp_batches", "monitor", "test_io"}
@@ -39,7 +41,9 @@ def run(flags):
     flags = dict(flags)
     flags["augmentation"] = flags["augmentation"] or ("bytes" if flags["read"] == "mxnet" else Augmentation.mode)
     settings = {name: _text(value) for name, value in flags.items() if name not in CHANGES_NO_NUMBER}
-    with open_store(flags.pop("kv_store")) as store:
+    with open_store(flags["kv_store"]) as store:
+        store.compare({name: _text(value) for name, value in flags.items() if name not in _OF_A_WORKER})
+        del flags["kv_store"]
         train(store=store, settings=settings, **flags)
 
 
@@ -97,7 +101,9 @@ def train(*, store, settings, train_stage, num_classes, image_shape, num_epochs,
     settings.update(devices=len(devices), workers=store.num_workers)
     record = Run(model_prefix, settings, resume=resume, load_epoch=load_epoch or 0, overwrite=overwrite, keep=keep,
                  save_batches=save_batches, checkpoints=not no_checkpoint, writes=store.rank == 0)
-    store.barrier()     # all workers have seen what there is before the first one writes
+    # All workers have seen the same before the first one writes.
+    store.compare({**settings, "kv_store": None, "epoch to go on after": record.position.epoch,
+                   "batch to go on after": record.position.batch})
     if record.position.epoch >= num_epochs:
         log.info("%s has %d epochs: nothing is left to train", model_prefix, record.position.epoch)
         return
