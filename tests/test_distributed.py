@@ -339,6 +339,7 @@ def test_two_workers_train_on_the_batches_of_two_devices(launch, tmp_path):
 def test_mxnets_reader_is_refused_to_several_workers(tmp_path, monkeypatch):
     make_data(tmp_path / "data")
     monkeypatch.setattr("training.stages.open_store", lambda name: Store(mx.kv.create("device"), 2))
+    monkeypatch.setattr(Store, "compare", lambda self, settings: None)
     with pytest.raises(InputError, match="--read mxnet was given to 2 workers, and reads for one"):
         fine_tune.main([str(flag) for flag in flags_of(tmp_path, "--read", "mxnet")], standalone_mode=False)
 
@@ -412,6 +413,13 @@ with open_store("dist_sync") as store:
         assert f"worker {rank}:   batch_size: 8 on workers 0, 1; 9 on worker 2" in text
         assert f"worker {rank}:   x: True on worker 0; None on workers 1, 2" in text
     assert "seed" not in text and "source.lst" not in text
+
+
+def test_a_run_whose_workers_have_other_flags_ends_with_a_sentence(launch, tmp_path):
+    make_data(tmp_path / "data")
+    own = "size=8; mkdir first 2>/dev/null && size=4; exec \"$@\" --batch-size $size"
+    text = launch(["-n", 2], ["sh", "-c", own, "sh", *training(tmp_path)]).end(expect=2)
+    assert text.count("the workers were given different settings") == 2 and "batch_size: " in text
 
 
 # Of two workers, the first one to come ends; the other one waits for it.
