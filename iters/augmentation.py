@@ -1,20 +1,24 @@
 """What happens to a training image between the file and the network: the user's choice, whichever reader does it."""
 from dataclasses import dataclass
 
+from base.errors import InputError
+
+MODES = "original", "bytes"
+
 
 def training_size(crop):
-    """The shorter side, in pixels, that training images are resized to: 1.6 × the crop (512 for 320)."""
-    return round(1.6 * crop)
+    """The shorter side, in pixels, that training images are resized to: 1.6 × the crop (512 for 320), truncated."""
+    return int(1.6 * crop)
 
 
 def validation_size(crop):
-    """The shorter side, in pixels, that validation images are resized to: 1.125 × the crop (360 for 320)."""
-    return round(1.125 * crop)
+    """The shorter side, in pixels, that validation images are resized to: 1.125 × the crop (360 for 320), truncated."""
+    return int(1.125 * crop)
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Random changes of a training image, whose pixels stay raw RGB 0–255. The defaults are the original's.
+    """Random changes of a training image, whose pixels stay raw RGB. The defaults are the original's.
 
     With `random_crop`, the shorter side is resized to 1.6 × the crop and a part of random area and aspect
     is resized to the crop. Without it, the image is prepared as for validation: shorter side 1.125 × the
@@ -22,6 +26,10 @@ class Augmentation:
 
     Attributes
     ----------
+    mode : "original" or "bytes"
+        ``original``: images are float32, and what jitter and noise make of their colours may lie below 0 and
+        above 255; the last batch of an epoch is filled up. ``bytes``: colours are rounded and kept within 0 to
+        255, a quarter of the memory; images that do not fill a batch are left out. All random numbers are the same.
     random_crop, random_mirror : bool
     min_random_area : float
         Smallest part of the image's area that a random crop takes; the largest is all of it.
@@ -42,6 +50,8 @@ class Augmentation:
         Pixels of border added on every side.
     fill_value : int
         Grey value, 0 to 255, of what rotation, shearing, scaling and padding uncover.
+
+    Raises: InputError for another mode.
     """
 
     random_crop: bool = True
@@ -59,6 +69,11 @@ class Augmentation:
     min_random_scale: float = 1.0
     pad_size: int = 0
     fill_value: int = 255
+    mode: str = "bytes"
+
+    def __post_init__(self):
+        if self.mode not in MODES:
+            raise InputError(f"the mode of an augmentation is {self.mode!r}; expected {' or '.join(MODES)}.")
 
     @property
     def aspects(self):

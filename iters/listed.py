@@ -7,16 +7,17 @@ from iters.sources import open_source
 
 
 class ListedIter(mx.io.DataIter):
-    """Batches of the images of a list, in its order, as bytes: raw RGB 0–255. The last batch may be smaller.
+    """Batches of the images of a list, in its order: raw RGB, bytes or floats as `prepare` gives.
 
-    The `index` of a batch holds the places of its images in the list.
+    The last batch may be smaller. The `index` of a batch holds the places of its images in the list.
 
     Parameters
     ----------
     images : ImageList
     batch_size : int
     prepare : callable
-        From an image (height, width, 3) of bytes to the network's size: `centre_crop`, `square_centre_crop`.
+        From an image (height, width, 3) of bytes to the network's size: `centre_crop` (bytes), `square_centre_crop`
+        (floats).
     threads : int
     packed : bool
         Read the record of the list instead of the image files; it may hold more images than the list.
@@ -38,7 +39,7 @@ class ListedIter(mx.io.DataIter):
         self.num_images = len(part)
         self._places = [part[start:start + batch_size] for start in range(0, len(part), batch_size)]
         self.batches_per_epoch = len(self._places)
-        self._size = prepare(np.zeros((2, 2, 3), np.uint8)).shape[:2]
+        self._sample = prepare(np.zeros((2, 2, 3), np.uint8))
         self._threads = threads
         source = open_source(images, packed)
         self._image = lambda place: source.pixels(place, prepare)
@@ -46,7 +47,7 @@ class ListedIter(mx.io.DataIter):
 
     def reset(self):
         """Begin again."""
-        self._batches = load(self._places, self._image, self._size, self._threads)
+        self._batches = load(self._places, self._image, self._sample.shape[:2], self._threads, self._sample.dtype)
 
     def next(self):
         for places, pixels, errors in self._batches:

@@ -10,7 +10,7 @@ from base.parallel import in_order
 _AHEAD = 2      # batches that keep the threads busy while one is computed on
 
 
-def load(batches, image, size, threads):
+def load(batches, image, size, threads, dtype=np.uint8):
     """Yield (places, pixels, errors) of every batch, in order.
 
     Parameters
@@ -18,13 +18,14 @@ def load(batches, image, size, threads):
     batches : sequence of sequences of int
         Places in a list.
     image : callable
-        From a place to a uint8 array (height, width, 3); it runs in the threads. It must not refer to who holds the
-        generator, or Python would not end the threads as soon as the generator is dropped.
+        From a place to an array (height, width, 3) of `dtype`; it runs in the threads. It must not refer to who holds
+        the generator, or Python would not end the threads as soon as the generator is dropped.
     size : (int, int)
         Height and width.
     threads : int
+    dtype : type
 
-    Returns: generator. `pixels` is uint8 (n, 3, height, width); `errors` a dict from those places whose pixels are not
+    Returns: generator. `pixels` is (n, 3, height, width); `errors` a dict from those places whose pixels are not
     there, because an InputError was raised, to that.
 
     >>> for places, pixels, errors in load([[7, 8], [9]], lambda place: np.full((1, 1, 3), place, np.uint8), (1, 1), 2):
@@ -36,7 +37,7 @@ def load(batches, image, size, threads):
 
     def shares():
         for places in batches:
-            pixels = np.empty((len(places), 3, *size), np.uint8)
+            pixels = np.empty((len(places), 3, *size), dtype)
             waiting.append((places, pixels))
             for thread in range(threads):
                 yield places[thread::threads], pixels[thread::threads]

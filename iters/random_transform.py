@@ -42,7 +42,10 @@ class RandomTransform:
                            or given.pad_size or (given.min_random_scale, given.max_random_scale) != (1, 1))
 
     def __call__(self, image, rng):
-        """From uint8 (h, w, 3), red, green, blue, to uint8 (height, width, 3), by the numbers of a `random.Random`."""
+        """From uint8 (h, w, 3), red, green, blue, to (height, width, 3), by the numbers of a `random.Random`.
+
+        What comes out is float32 in the mode ``original``, and uint8 in the mode ``bytes``.
+        """
         image = self._warped(image, rng) if self._warps else self._cropped(image, rng)
         if self._given.random_mirror and rng.random() < 0.5:
             image = cv2.flip(image, 1)
@@ -102,15 +105,16 @@ class RandomTransform:
     def _recoloured(self, image, rng):
         """With jitter of brightness, contrast and saturation, and noise along the principal colour axes."""
         jitter, noise = self._given.jitter, self._given.pca_noise
+        values = image.astype(np.float32) if self._given.mode == "original" else image
         if not jitter and not noise:
-            return image
+            return values
         factors = [1 + rng.uniform(-jitter, jitter) for _ in range(3)]
         own, grey, offset = jittered(rng.choice(_ORDERS), factors, _grey(cv2.mean(image)))
         shifts = _PRINCIPAL @ [rng.gauss(0, noise) for _ in range(3)]
         rows = [[*(grey * weight for weight in _GREY), offset + shift] for shift in shifts.tolist()]
         for i, row in enumerate(rows):
             row[i] += own
-        return cv2.transform(image, np.array(rows))
+        return cv2.transform(values, np.array(rows))
 
 
 def _grey(colour):

@@ -20,7 +20,7 @@ class RecordIter(mx.io.DataIter):
     Every epoch opens a reader of its own, seeded by (`seed`, name of the list, epoch), so that what an epoch
     holds depends on nothing that came before it. Within an epoch MXNet seeds the augmentation by the
     place in the batch, so the number of threads does not matter either. Images that do not fill a batch are
-    left out: others every epoch.
+    left out: others every epoch. Images are bytes, whatever the mode of the augmentation: MXNet's reader has no other.
 
     Parameters are those of `ShuffledIter`; the `images` are packed to their `record`, whose labels do not matter.
 

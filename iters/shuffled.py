@@ -1,4 +1,5 @@
 """Training batches of a list in random order, augmented, from a record or straight from image files."""
+import math
 import random
 import zlib
 
@@ -12,11 +13,12 @@ from iters.sources import open_source
 
 
 class ShuffledIter(mx.io.DataIter):
-    """Shuffled, augmented batches of one domain, as bytes: raw RGB 0–255.
+    """Shuffled, augmented batches of one domain: raw RGB, floats or bytes as the `augmentation` says.
 
     The order depends on (`seed`, name of the list, epoch), what happens to an image on these and its index: not on
-    threads, nor on what was read before, nor on how many workers share the list. Images that do not fill a batch are
-    left out: others every epoch.
+    threads, nor on what was read before, nor on how many workers share the list. In the mode ``original``, a last batch
+    that is not full is filled up with the first images of the epoch, which are augmented once more. In the mode
+    ``bytes``, images that do not fill a batch are left out: others every epoch.
 
     Parameters
     ----------
@@ -42,8 +44,11 @@ class ShuffledIter(mx.io.DataIter):
         self.images = images
         self.num_images = len(images) // num_parts
         check_batch_size(images, self.num_images, batch_size)
-        self.batches_per_epoch = self.num_images // batch_size
-        self.provide_data = [mx.io.DataDesc("data", (batch_size, *image_shape), "uint8")]
+        filled_up = augmentation.mode == "original"
+        whole = num_parts * batch_size
+        self.batches_per_epoch = -(-len(images) // whole) if filled_up else len(images) // whole
+        self._dtype = np.float32 if filled_up else np.uint8
+        self.provide_data = [mx.io.DataDesc("data", (batch_size, *image_shape), self._dtype)]
         self.provide_label = [mx.io.DataDesc("softmax_label", (batch_size,))]
         self._num_parts, self._part_index = num_parts, part_index
         self._seed = seed, zlib.crc32(images.path.name.encode())
@@ -57,8 +62,10 @@ class ShuffledIter(mx.io.DataIter):
         """Be at the beginning of epoch `epoch`, counted from 0."""
         self._epoch = epoch
         order = np.random.default_rng((*self._seed, epoch)).permutation(len(self.images))
-        order = order[:self.batches_per_epoch * self._num_parts * self.batch_size]
-        self._order = order.reshape(-1, self._num_parts, self.batch_size)[:, self._part_index]
+        shape = self.batches_per_epoch, self._num_parts, self.batch_size
+        # Cut off, or begun again: images that come once more in an epoch have places behind those of the list.
+        order = np.resize(order, shape) + len(order) * (np.arange(math.prod(shape)).reshape(shape) // len(order))
+        self._order = order[:, self._part_index]
         self._begin(0)
 
     def skip(self, count):
@@ -74,17 +81,20 @@ class ShuffledIter(mx.io.DataIter):
         if errors:
             raise errors[min(errors)]
         self._batch += 1
-        return mx.io.DataBatch(data=[mx.nd.from_numpy(pixels)], label=[mx.nd.array(self.images.labels[places])], pad=0)
+        labels = self.images.labels[places % len(self.images)]
+        return mx.io.DataBatch(data=[mx.nd.from_numpy(pixels)], label=[mx.nd.array(labels)], pad=0)
 
     def _begin(self, batch):
         self._batch = batch
         key, source, transform, indices = (*self._seed, self._epoch), self._source, self._transform, self.images.indices
 
         def image(place):
-            rng = random.Random(repr((*key, int(indices[place]))))      # Python's are faster than NumPy's one by one
+            again, place = divmod(place, len(indices))
+            seed = (*key, int(indices[place]), *["again"] * again)
+            rng = random.Random(repr(seed))         # Python's are faster than NumPy's one by one
             return source.pixels(place, lambda pixels: transform(pixels, rng))
 
-        self._batches = load(self._order[batch:], image, self._size, self._threads)
+        self._batches = load(self._order[batch:], image, self._size, self._threads, self._dtype)
 
 
 def check_batch_size(images, each, batch_size):

@@ -3,6 +3,7 @@ import math
 from typing import NamedTuple
 
 import cv2
+import numpy as np
 
 from base.errors import InputError
 from iters.augmentation import validation_size
@@ -32,11 +33,23 @@ def centre_crop(height, width):
     return prepare
 
 
-def square_centre_crop(crop):
-    """The original's preparation for AdaBN: resized to a square of 1.125 × `crop` pixels (360 for 320)
-    without keeping the aspect ratio, cubic, then the centre of `crop` pixels."""
-    side = validation_size(crop)
-    return lambda image: resized_part(image, (side, side), centre_box(side, side, crop, crop))
+def square_centre_crop(height, width):
+    """The original's preparation for AdaBN: resized to 1.125 × the crop, a square where the crop is one (360 × 360
+    for 320 × 320), without keeping the aspect ratio, cubic, then the centre.
+
+    It resizes floats, which cubic interpolation may carry below 0 and above 255.
+
+    Returns: callable from an image to its part, float32 (height, width, 3).
+    """
+    size = validation_size(width), validation_size(height)
+    box = centre_box(*size, width, height)
+
+    def prepare(image):
+        # One colour after another: as floats, a large image takes four times the memory of its bytes.
+        colours = [cv2.resize(image[:, :, i].astype(np.float32), size, interpolation=cv2.INTER_CUBIC) for i in range(3)]
+        return cv2.merge([colour[box.top:box.top + height, box.left:box.left + width] for colour in colours])
+
+    return prepare
 
 
 def centre_box(width, height, box_width, box_height):

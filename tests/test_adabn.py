@@ -16,7 +16,7 @@ from training.checkpoint import load_checkpoint
 
 @pytest.fixture
 def target(data):
-    return ListedIter(read_list(data / "val.lst"), 6, square_centre_crop(16), threads=2)
+    return ListedIter(read_list(data / "val.lst"), 6, square_centre_crop(16, 16), threads=2)
 
 
 def layer_input(checkpoint, layer, images):
@@ -89,7 +89,7 @@ def test_command_prints_accuracies_and_writes_the_adapted_checkpoint(stage0, dat
     adapted = load_checkpoint(tmp_path / "a" / "m", 1)
     net = adabn.classifier(adapted, mx.cpu())
     images = read_list(data / "val.lst")
-    batch = ListedIter(images, 16, square_centre_crop(16)).next()
+    batch = ListedIter(images, 16, square_centre_crop(16, 16)).next()
     right = (net(batch.data[0].astype("float32")).asnumpy().argmax(axis=1) == images.labels).mean()
     assert float(found[2]) == pytest.approx(100 * right, abs=0.01)
     # The adapted checkpoint is a start for stage 1 like any other.

@@ -1,24 +1,32 @@
 """Lists, records and batches."""
 import dataclasses
+import functools
 import gc
+import math
 import threading
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-from conftest import make_domain
+from conftest import NEW_NETWORK, SMALL, make_domain
 from PIL import Image
 
-from base.errors import InputError
+from base.errors import InputError, Stopped
 from base.framework import mx
 from iters import Augmentation, DualIter, ListedIter, RecordIter, ShuffledIter, SyntheticIter, read_list, write_list
 from iters.records import record_iter_arguments
 from iters.transforms import centre_crop, square_centre_crop
 from records import ensure_ready, is_packed, pack
+from symbols import JMMDLoss, TransferNet, TransferObjective, features_block, resnet
+from training.loop import fit
+from training.run import Run
+from training.schedule import StepSchedule
+from training.summary import read_summary
 
 SHAPE = (3, 16, 16)
 each_reader = pytest.mark.parametrize("kind", [ShuffledIter, RecordIter])
+each_mode = pytest.mark.parametrize("mode", ["original", "bytes"])
 
 
 def reader(images, batch_size=4, seed=0, threads=2, augmentation=None, kind=ShuffledIter, packed=True, **others):
@@ -28,6 +36,11 @@ def reader(images, batch_size=4, seed=0, threads=2, augmentation=None, kind=Shuf
     if kind is ShuffledIter:
         others["packed"] = packed
     return kind(images, batch_size, SHAPE, augmentation or Augmentation(), threads, seed, **others)
+
+
+def read_as(mode, *arguments, **others):
+    """`reader` in a mode of the augmentation."""
+    return reader(*arguments, augmentation=Augmentation(mode=mode), **others)
 
 
 def in_order(images, batch_size=4, packed=True, **others):
@@ -57,9 +70,10 @@ def images(tmp_path):
     ("seven\t1\tx.jpg", "line 2: index 'seven' is not a number"),
     ("7\t-1\tx.jpg", "line 2: label -1 is negative"),
     ("7\t16777217\tx.jpg", "line 2: label 16777217 is too large"),
-    ("1e300\t0\tx.jpg", "line 2: index 1e300 is too large"),
+    ("1" + "0" * 29 + "\t0\tx.jpg", "line 2: index 10* is too large"),
+    ("1e3\t0\tx.jpg", "line 2: index '1e3' is not a number"),
     ("7\t1.5\tx.jpg", "line 2: label 1.5 is not a whole number"),
-    ("7\tnan\tx.jpg", "line 2: label nan is not a whole number"),
+    ("7\tnan\tx.jpg", "line 2: label 'nan' is not a number"),
     ("7\t3\tx.jpg", r"line 2: label 3; expected 0 to 2 \(--num-classes 3\), or the null label 9999"),
     ("1\t0\tx.jpg", "line 2: index 1 stands in line 1 already"),
     ("7\t0\t ", "line 2: no path"),
@@ -93,8 +107,9 @@ def test_lists_of_other_programs_are_read(tmp_path):
     assert images.files == ["my photos/ä 1.jpg", "b.jpg"] and images.labelled.tolist() == [True, False]
 
 
-@each_reader
-def test_an_epoch_is_the_same_again_and_independent_of_threads_and_of_what_came_before(images, kind):
+@pytest.mark.parametrize("kind, mode", [(ShuffledIter, "original"), (ShuffledIter, "bytes"), (RecordIter, "bytes")])
+def test_an_epoch_is_the_same_again_and_independent_of_threads_and_of_what_came_before(images, kind, mode):
+    reader = functools.partial(read_as, mode)
     first = reader(images, kind=kind)
     epochs = []
     for _ in range(3):
@@ -111,10 +126,11 @@ def test_an_epoch_is_the_same_again_and_independent_of_threads_and_of_what_came_
     assert (other[1] != epochs[0][1]).any()
 
 
-@each_reader
+@pytest.mark.parametrize("kind, mode", [(ShuffledIter, "original"), (ShuffledIter, "bytes"), (RecordIter, "bytes")])
 @pytest.mark.parametrize("dual", [False, True])
 @pytest.mark.parametrize("skipped", [1, 3, 4])
-def test_what_follows_skipped_batches_is_the_undisturbed_rest(images, tmp_path, kind, dual, skipped):
+def test_what_follows_skipped_batches_is_the_undisturbed_rest(images, tmp_path, kind, mode, dual, skipped):
+    reader = functools.partial(read_as, mode)
     target = read_list(make_domain(tmp_path, "target", list(range(100, 123)), seed=1))
 
     def batches(threads):
@@ -124,7 +140,7 @@ def test_what_follows_skipped_batches_is_the_undisturbed_rest(images, tmp_path, 
     undisturbed = batches(threads=1)
     undisturbed.set_epoch(2)
     wanted = [[array.asnumpy() for array in (batch.data[0], batch.label[0])] for batch in undisturbed]
-    assert len(wanted) == 4
+    assert len(wanted) == (5 if mode == "original" else 4)
     resumed, validation = batches(threads=3), in_order(target)
     resumed.next()
     contents(validation)
@@ -159,8 +175,8 @@ def test_an_epoch_does_not_depend_on_the_folder(tmp_path):
 
 
 @each_reader
-def test_training_leaves_incomplete_batches_out_and_others_every_epoch(images, kind):
-    batches = reader(images, kind=kind)
+def test_bytes_leave_incomplete_batches_out_and_others_every_epoch(images, kind):
+    batches = read_as("bytes", images, kind=kind)
     seen = []
     for _ in range(6):
         labels = contents(batches)[1]
@@ -168,6 +184,114 @@ def test_training_leaves_incomplete_batches_out_and_others_every_epoch(images, k
         seen.append(set(labels))
         batches.reset()
     assert set.union(*seen) == set(range(18))
+
+
+def test_the_last_batch_of_the_original_is_filled_up_with_the_first_images(images):
+    """Images of the first batch come once more, by random numbers of their own: as in `mx.image.ImageIter`."""
+    batches = read_as("original", images)
+    assert batches.batches_per_epoch == 5
+    orders = []
+    for _ in range(3):
+        read = list(batches)
+        assert [batch.data[0].shape[0] for batch in read] == [4] * 5 and {batch.pad for batch in read} == {0}
+        labels = np.concatenate([batch.label[0].asnumpy() for batch in read])
+        assert sorted(labels[:18]) == list(range(18)) and labels[18:].tolist() == labels[:2].tolist()
+        pixels = np.concatenate([batch.data[0].asnumpy() for batch in read])
+        assert (pixels[18:] != pixels[:2]).any(axis=(1, 2, 3)).all()
+        orders.append(labels.tolist())
+        batches.reset()
+    assert orders[0] != orders[1] != orders[2]
+    plain = reader(images, augmentation=Augmentation(**PLAIN, mode="original"))
+    pixels = contents(plain)[0]
+    np.testing.assert_array_equal(pixels[18:], pixels[:2])
+
+
+def test_a_run_stopped_around_the_filled_up_batch_goes_on_bit_for_bit(tmp_path):
+    source = read_list(make_domain(tmp_path, "source", [i % 3 for i in range(18)]))
+    target = read_list(make_domain(tmp_path, "target", [9999] * 23, seed=1))
+
+    class Stop:
+        """Asks for the end after so many batches."""
+
+        def __init__(self, batches):
+            self._left = batches
+
+        @property
+        def name(self):
+            self._left -= 1
+            return "SIGTERM" if self._left < 1 else None
+
+    def train(prefix, batches=99):
+        run = Run(prefix, resume=True)
+        mx.random.seed(1)
+        net = run.checkpoint.classifier("flatten0", 3) if run.checkpoint else \
+            TransferNet(features_block(resnet(8, SHAPE)), 3)
+        fit(net, TransferObjective(JMMDLoss(), 2, joint=True),
+            DualIter(*(read_as("original", images) for images in (source, target))), [mx.cpu()], StepSchedule(0.01), 2,
+            run=run, stop=Stop(batches))
+        return prefix
+
+    whole, parts = train(tmp_path / "whole"), tmp_path / "parts"
+    for batches in (4, 1):          # before the filled-up batch, behind it
+        with pytest.raises(Stopped):
+            train(parts, batches)
+    train(parts)
+    assert read_summary(f"{parts}-run/summary.csv") == read_summary(f"{whole}-run/summary.csv")
+    assert int(read_summary(f"{parts}-run/summary.csv")[-1]["updates"]) == 10       # of 18 images, 4 at a time
+    assert Path(f"{parts}-0002.params").read_bytes() == Path(f"{whole}-0002.params").read_bytes()
+
+
+def test_the_original_fills_up_as_mxnets_reader(images):
+    iterator = mx.image.ImageIter(4, SHAPE, path_imglist=str(images.path), path_root="", shuffle=True, resize=18)
+    labels = np.concatenate([batch.label[0].asnumpy() for batch in iterator])
+    assert len(labels) == 20 and sorted(labels[:18]) == list(range(18)) and labels[18:].tolist() == labels[:2].tolist()
+
+
+@pytest.mark.parametrize("mode, dtype", [("original", np.float32), ("bytes", np.uint8)])
+def test_batches_have_the_type_they_declare(images, mode, dtype):
+    alone, dual = read_as(mode, images), DualIter(read_as(mode, images), read_as(mode, images), 2)
+    assert alone.provide_data[0].dtype == dtype
+    for batches in (alone, dual):
+        assert {batch.data[0].dtype for batch in batches} == {dtype}
+
+
+def test_a_dual_epoch_ends_with_the_shorter_domain_where_batches_are_filled_up(images, tmp_path):
+    target = read_list(make_domain(tmp_path, "target", list(range(100, 107)), seed=1))
+    dual = DualIter(read_as("original", images), read_as("original", target))
+    assert dual.batches_per_epoch == 2
+    for _ in range(2):
+        labels = contents(dual)[1].reshape(2, 2, 4)[:, 1].ravel()
+        assert sorted(labels[:7]) == list(range(100, 107)) and labels[7] == labels[0]
+        dual.reset()
+
+
+def test_filling_up_begins_when_no_image_is_left_over(tmp_path):
+    images = read_list(make_domain(tmp_path, "source", list(range(16))))
+    batches = read_as("original", images)
+    assert batches.batches_per_epoch == 4 and sorted(contents(batches)[1]) == list(range(16))
+
+
+def test_a_bad_image_that_fills_up_is_named(images):
+    batches = read_as("original", images, packed=False)
+    first = images.files[int(batches.next().label[0].asnumpy()[0])]
+    Path(first).unlink()
+    batches.set_epoch(0)
+    batches.skip(4)
+    with pytest.raises(InputError, match=f"the image {first} cannot be used: No such file"):
+        batches.next()
+
+
+def test_the_command_reads_in_the_mode_that_is_asked_for(data, command, tmp_path):
+    """24 source images in batches of 16 are two updates, or one with 8 images left out."""
+    def updates(*flags):
+        command("fine_tune.py", *NEW_NETWORK, *SMALL, "--batch-size", 16, "--data-dir", data, "--no-checkpoint",
+                "--no-validation", "--overwrite", "--model-prefix", tmp_path / "m", *flags)
+        return int(read_summary(tmp_path / "m-run" / "summary.csv")[-1]["updates"])
+
+    assert updates("--augmentation", "original") == 2 and updates("--augmentation", "bytes") == 1
+    said = command("fine_tune.py", *NEW_NETWORK, *SMALL, "--data-dir", data, "--read", "mxnet", "--augmentation",
+                   "original", expect=2).stderr
+    assert "--augmentation original was given with --read mxnet" in said
 
 
 def test_kept_batches_do_not_change_when_more_are_read(tmp_path):
@@ -278,15 +402,18 @@ def test_labels_are_read_from_a_list_with_a_byte_order_mark(images, kind):
     assert len(set(contents(reader(read_list(images.path), kind=kind))[1])) == 16
 
 
+@each_mode
 @pytest.mark.parametrize("num_parts", [1, 2, 3, 4])
-def test_batches_of_workers_make_up_those_of_one(tmp_path, num_parts):
+def test_batches_of_workers_make_up_those_of_one(tmp_path, num_parts, mode):
+    reader = functools.partial(read_as, mode)
     images = read_list(make_domain(tmp_path, "source", list(range(25))))
+    updates = (math.ceil if mode == "original" else math.floor)(25 / (2 * num_parts))
     alone = reader(images, 2 * num_parts)
     workers = [reader(images, 2, num_parts=num_parts, part_index=part) for part in range(num_parts)]
     for _ in range(3):
         wanted = contents(alone)
         parts = [contents(worker) for worker in workers]
-        assert {len(labels) for _, labels in parts} == {25 // (2 * num_parts) * 2}
+        assert {len(labels) for _, labels in parts} == {2 * updates} and alone.batches_per_epoch == updates
         for found, before in zip(zip(*parts), wanted):
             together = np.concatenate([part.reshape(-1, 2, *part.shape[1:]) for part in found], axis=1)
             np.testing.assert_array_equal(together.reshape(before.shape), before)
@@ -344,30 +471,33 @@ def test_fewer_images_than_a_batch_are_refused(images):
         reader(images, 20)
 
 
-def test_listed_images_equal_the_files_and_the_last_batch_is_smaller(tmp_path):
+@pytest.mark.parametrize("prepare, dtype", [(centre_crop(16, 16), np.uint8), (square_centre_crop(16, 16), np.float32)])
+def test_listed_images_equal_the_files_and_the_last_batch_is_smaller(tmp_path, prepare, dtype):
     images = read_list(make_domain(tmp_path, "val", list(range(10)), side=30, suffix=".png"))
-    batches = ListedIter(images, 4, square_centre_crop(16), threads=2)
+    batches = ListedIter(images, 4, prepare, threads=2)
     for _ in range(2):
         read = list(batches)
         assert [batch.data[0].shape[0] for batch in read] == [4, 4, 2]
         pixels = np.concatenate([batch.data[0].asnumpy() for batch in read])
         assert np.concatenate([batch.label[0].asnumpy() for batch in read]).tolist() == list(range(10))
         batches.reset()
-    wanted = cv2.resize(cv2.imread(images.files[7]), (18, 18), interpolation=cv2.INTER_CUBIC)[1:17, 1:17]
-    np.testing.assert_array_equal(pixels[7], wanted[:, :, ::-1].transpose(2, 0, 1))
+    assert pixels.dtype == dtype
+    image = cv2.imread(images.files[7]).astype(dtype)
+    wanted = cv2.resize(image, (18, 18), interpolation=cv2.INTER_CUBIC)[1:17, 1:17]
+    np.testing.assert_allclose(pixels[7], wanted[:, :, ::-1].transpose(2, 0, 1), atol=1e-3)
 
 
 def test_adabn_images_lose_their_aspect_ratio():
     image = np.zeros((40, 80, 3), np.uint8)
     image[:, 40:] = 255
-    prepared = square_centre_crop(16)(image)
+    prepared = square_centre_crop(16, 16)(image)
     assert prepared.shape == (16, 16, 3) and prepared[:, :7].max() == 0 and prepared[:, 9:].min() == 255
 
 
 def test_a_missing_file_is_named_while_listing(tmp_path):
     images = read_list(write_list(tmp_path / "x.lst", [0], [str(tmp_path / "gone.jpg")]))
     with pytest.raises(InputError, match="gone.jpg cannot be used: No such file"):
-        list(ListedIter(images, 4, square_centre_crop(16)))
+        list(ListedIter(images, 4, square_centre_crop(16, 16)))
 
 
 def test_a_damaged_record_is_named(images):
@@ -458,7 +588,7 @@ def test_odd_images_look_as_a_person_sees_them_through_every_reader(tmp_path):
     trained = reader(images, 1, augmentation=plain, threads=1)
     seen = [dict(zip(*reversed(contents(trained))))]
     seen += [dict(enumerate(contents(in_order(images, packed=packed))[0])) for packed in (True, False)]
-    seen.append(dict(enumerate(contents(ListedIter(images, 4, square_centre_crop(16)))[0])))
+    seen.append(dict(enumerate(contents(ListedIter(images, 4, square_centre_crop(16, 16)))[0])))
     for pixels in seen:
         for place, name in enumerate(names):
             top, bottom = pixels[place][:, 2, 8], pixels[place][:, 13, 8]

@@ -1,4 +1,5 @@
 """What happens to one image between the file and the network."""
+import itertools
 import math
 import random
 
@@ -10,8 +11,9 @@ from scipy import ndimage, stats
 from base.errors import InputError
 from base.framework import mx
 from iters import Augmentation
+from iters.augmentation import training_size, validation_size
 from iters.random_transform import RandomTransform, jittered, random_box
-from iters.transforms import Box, centre_crop, resized_part
+from iters.transforms import Box, centre_crop, resized_part, square_centre_crop
 
 PLAIN = dict(random_crop=False, random_mirror=False, jitter=0.0, pca_noise=0.0)
 
@@ -166,6 +168,81 @@ def test_colours_are_rounded_and_kept_in_range():
     np.testing.assert_allclose(np.median(noise, axis=(0, 1)), wanted, atol=0.51)
 
 
+def mxnets_colours(image, seed, monkeypatch):
+    """An image (height, width, 3) with the colours that the augmenters of `mx.image` give it, one after another, in
+    float32, by the random numbers that `RandomTransform` draws from a seed when it does not mirror."""
+    rng = random.Random(seed)
+    factors = [rng.uniform(-0.4, 0.4) for _ in range(3)]
+    order = rng.choice(list(itertools.permutations(range(3))))
+    noise = [rng.gauss(0, 0.1) for _ in range(3)]
+    augmenters = [mx.image.BrightnessJitterAug(0.4), mx.image.ContrastJitterAug(0.4), mx.image.SaturationJitterAug(0.4)]
+    pixels = mx.nd.array(image, dtype="float32")
+    for kind in order:
+        monkeypatch.setattr("mxnet.image.image.random.uniform", lambda low, high, kind=kind: factors[kind])
+        pixels = augmenters[kind](pixels)
+    monkeypatch.setattr("mxnet.image.image.np.random.normal", lambda *_, size: np.array(noise))
+    lighting = mx.image.CreateAugmenter((3, 40, 40), pca_noise=0.1)[-1]
+    pixels = lighting(pixels).asnumpy()
+    monkeypatch.undo()
+    return pixels
+
+
+@pytest.mark.parametrize("mode", ["original", "bytes"])
+@pytest.mark.parametrize("seed", range(8))
+def test_colours_are_those_of_mxnets_augmenters(mode, seed, monkeypatch):
+    image = np.full((45, 45, 3), 255, np.uint8)         # a drawing on white: much of it leaves the range of bytes
+    image[10:20, 10:30] = smooth(10, 20)
+    wanted = mxnets_colours(centre_crop(40, 40)(image), seed, monkeypatch)
+    transform = RandomTransform(Augmentation(**{**PLAIN, "jitter": 0.4, "pca_noise": 0.1, "mode": mode}), 40, 40)
+    found = transform(image, random.Random(seed))
+    if mode == "original":
+        assert found.dtype == np.float32
+        np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=2e-4)
+    else:
+        assert found.dtype == np.uint8
+        # Rounded to bytes, and by coefficients that have 10 bits behind the point.
+        np.testing.assert_allclose(found, np.clip(wanted, 0, 255), atol=0.5 + 3 * 255 / 2**11)
+
+
+def test_colours_of_the_original_are_not_clipped():
+    white = np.full((45, 45, 3), 255, np.uint8)
+    assert transformed(white, Extreme(), jitter=0.4, mode="original").max() == pytest.approx(1.4 * 255, abs=1e-3)
+    assert transformed(white, Extreme(), jitter=0.4, mode="bytes").max() == 255
+    black = transformed(0 * white, Extreme(), pca_noise=0.1, mode="original")
+    assert black.max() < 0 and transformed(0 * white, Extreme(), pca_noise=0.1, mode="bytes").max() == 0
+
+
+@pytest.mark.parametrize("change", [dict(), dict(random_crop=True), dict(random_mirror=True), dict(pad_size=3),
+                                    dict(max_random_h=90)])
+def test_modes_differ_in_colours_only(change):
+    floats, rounded = (transformed(smooth(45, 60), random.Random(2), mode=mode, **change)
+                       for mode in ("original", "bytes"))
+    np.testing.assert_array_equal(floats, rounded)
+
+
+def test_an_unknown_mode_is_refused():
+    with pytest.raises(InputError, match="'floats'; expected original or bytes"):
+        Augmentation(mode="floats")
+
+
+@pytest.mark.parametrize("crop, training, validation", [(320, 512, 360), (20, 32, 22), (16, 25, 18), (299, 478, 336)])
+def test_sizes_are_truncated_as_the_originals(crop, training, validation):
+    assert (training_size(crop), validation_size(crop)) == (training, validation)
+
+
+@pytest.mark.parametrize("height, width", [(16, 32), (32, 16), (20, 20)])
+def test_adabn_images_are_those_of_the_original(height, width):
+    """Resized as float32, all of it, to 1.125 × height and width, and then cut out."""
+    image = np.random.default_rng(0).integers(0, 256, (45, 60, 3), dtype=np.uint8)
+    size = int(1.125 * width), int(1.125 * height)
+    whole = cv2.resize(np.float32(image), size, interpolation=cv2.INTER_CUBIC)
+    left, top = (size[0] - width) // 2, (size[1] - height) // 2
+    found = square_centre_crop(height, width)(image)
+    assert found.dtype == np.float32 and found.shape == (height, width, 3)
+    np.testing.assert_allclose(found, whole[top:top + height, left:left + width], atol=1e-3)
+    assert found.max() > 255 and found.min() < 0
+
+
 def test_hue_is_a_circle_and_lightness_and_saturation_are_moved():
     image = smooth(45, 45)
     plain = centre_crop(40, 40)(image).astype(float)
@@ -183,18 +260,22 @@ def test_hue_is_a_circle_and_lightness_and_saturation_are_moved():
 
 
 def figures(image):
-    """Of a training image: brightness, contrast, colourfulness, grain (which tells the scale), tilt to one side."""
-    image = np.clip(np.asarray(image, float), 0, 255)
+    """Of a training image: brightness, contrast, colourfulness, grain (which tells the scale), tilt to one side,
+    reddishness, the part of it that is brighter than white."""
+    image = np.asarray(image, float)
     grey = image @ [0.299, 0.587, 0.114]
     return grey.mean(), grey.std(), np.ptp(image, axis=2).mean(), cv2.Laplacian(grey, cv2.CV_64F).std(), \
-        grey[:, :20].mean() - grey[:, 20:].mean(), image[:, :, 0].mean() - image[:, :, 2].mean()
+        grey[:, :20].mean() - grey[:, 20:].mean(), image[:, :, 0].mean() - image[:, :, 2].mean(), \
+        (image > 255).mean()
 
 
-def test_training_images_are_distributed_as_the_originals():
+@pytest.mark.parametrize("mode", ["original", "bytes"])
+def test_training_images_are_distributed_as_the_originals(mode):
     """The original read by `mx.image`, whose augmenters are called here as its `ImageIter` calls them."""
     image, draws = smooth(90, 120), 400
     image = cv2.add(image, np.random.default_rng(0).integers(0, 25, image.shape, dtype=np.uint8))
-    transform, rng = RandomTransform(Augmentation(), 40, 40), random.Random(0)
+    image = cv2.add(image, np.full_like(image, 60))
+    transform, rng = RandomTransform(Augmentation(mode=mode), 40, 40), random.Random(0)
     ours = [figures(transform(image, rng)) for _ in range(draws)]
     random.seed(0)
     np.random.seed(0)
@@ -205,8 +286,11 @@ def test_training_images_are_distributed_as_the_originals():
         array = mx.nd.array(image, dtype="uint8")
         for augmenter in augmenters:
             array = augmenter(array)
-        return figures(array.asnumpy())
+        values = array.asnumpy()
+        return figures(values if mode == "original" else np.clip(values, 0, 255))
 
     theirs = [augmented() for _ in range(draws)]
-    for name, found, wanted in zip(("mean", "contrast", "colour", "grain", "side", "red"), zip(*ours), zip(*theirs)):
+    names = "mean", "contrast", "colour", "grain", "side", "red", "white"
+    for name, found, wanted in zip(names, zip(*ours), zip(*theirs)):
         assert stats.ks_2samp(found, wanted).pvalue > 0.01, name
+    assert (np.array(ours)[:, 6].mean() > 0.05) == (mode == "original")
