@@ -186,10 +186,9 @@ def test_weights_of_another_network_are_refused_with_a_table(resnet18):
         import_weights(state, "resnet18", "w.pth")
     lines = [line.split() for line in str(caught.value).splitlines()]
     assert "w.pth: not the weights of resnet18: 3 parameters do not fit" in str(caught.value)
-    assert lines[1] == ["parameter", "wanted", "found"]
-    assert "conv1_weight        (64, 3, 7, 7)" in str(caught.value) and "(64, 3, 3, 3)" in str(caught.value)
-    assert ["layer4_1_bn2_gamma", "(512,)", "nothing"] in lines
-    assert ["extra_weight", "nothing", "(2,)"] in lines
+    assert "conv1_weight        wanted (64, 3, 7, 7), found (64, 3, 3, 3)" in str(caught.value)
+    assert ["layer4_1_bn2_gamma", "wanted", "(512,),", "found", "missing"] in lines
+    assert ["extra_weight", "wanted", "nothing,", "found", "(2,)"] in lines
 
 
 def test_files_packages_and_architectures_that_are_not_there(tmp_path):

@@ -10,6 +10,7 @@ import numpy as np
 from base.errors import InputError
 from base.framework import mx
 from base.watchdog import progress, waiting
+from training.checkpoint import mean_over_devices
 from training.heartbeat import SCHEDULER, end_with, patience
 from training.schedule import Shared
 from training.settings import STORES
@@ -62,19 +63,23 @@ class Store:
         return _Trainer(parameters, optimizer, kvstore=self.store, update_on_kvstore=self.asynchronous)
 
     def agree(self, net, trainer):
-        """Make the network the same on all workers: the parameters of asynchronous servers, and the mean of the
-        moving statistics of batch normalisation, of which every device of every worker has its own."""
-        if self.num_workers == 1:
-            return
-        self.barrier()
+        """Make the network the same on all devices of all workers: the parameters of asynchronous servers, and the mean
+        of the moving statistics of batch normalisation, of which every device of every worker has its own."""
+        if self.num_workers > 1:
+            self.barrier()
         if self.asynchronous:
             for index, parameter in enumerate(trainer._params):
                 self.store.pull(index, parameter.list_data())
             self.barrier()
         moving = [parameter for name, parameter in net.collect_params().items()
                   if name.endswith(("moving_mean", "moving_var", "running_mean", "running_var"))]
-        own = [np.mean([copy.asnumpy() for copy in parameter.list_data()], axis=0) for parameter in moving]
-        means = self.sum(np.concatenate([np.zeros(0), *own])) / self.num_workers
+        if self.num_workers == 1:
+            for parameter in moving:
+                if len(parameter.list_ctx()) > 1:
+                    parameter.set_data(mean_over_devices(parameter))
+            return
+        own = [mean_over_devices(parameter).asnumpy() for parameter in moving]
+        means = self.sum(np.concatenate([np.zeros(0), *map(np.ravel, own)])) / self.num_workers
         ends = np.cumsum([value.size for value in own])
         for parameter, mean in zip(moving, np.split(means, ends)):
             parameter.set_data(mx.nd.array(mean.reshape(parameter.shape)))
