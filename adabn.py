@@ -58,16 +58,17 @@ def main(model, epoch, val, gpu, layers, statistics, save_prefix, image_shape, b
     batches = ListedIter(images, batch_size, square_centre_crop(*shape[1:]), data_nthreads)
 
     adapted, before = adabn.adapt(checkpoint, batches, device, names, statistics)
+    known = images.labelled
+    after, _ = evaluate(adabn.classifier(adapted, device), batches, [device], null_label=null_label,
+                        source=checkpoint.name)
     if save_prefix:
         log.info("saved %s", write_checkpoint(save_prefix, epoch, adapted.symbol, adapted.arg_params,
                                               adapted.aux_params))
-    if not images.labelled.any():
+    if known.any():
+        right_before = (before == images.labels)[known].mean()
+        print(f"accuracy of {known.sum()} images: {right_before:.2%} before AdaBN, {after:.2%} after")
+    else:
         print(f"{val}: no image has a label, so there is no accuracy to tell.")
-        return
-    known = images.labelled
-    right_before = (before == images.labels)[known].mean()
-    after, _ = evaluate(adabn.classifier(adapted, device), batches, [device], null_label=null_label)
-    print(f"accuracy of {known.sum()} images: {right_before:.2%} before AdaBN, {after:.2%} after")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from base.commands import CONTEXT, exit_codes
 from base.flags import FOLDER, IMAGE_SHAPE, PATH, RGB_MEAN, RGB_STD, Number, refuse_idle
 from iters.augmentation import MODES
 from iters.lists import MOST_LABEL, NULL_LABEL
-from training.settings import READERS, STORES
+from training.settings import FROZEN_STATISTICS, READERS, STORES
 
 ON_OFF = click.IntRange(0, 1)
 
@@ -39,6 +39,9 @@ ON_OFF = click.IntRange(0, 1)
 @click.option("--trainable", default=None,
               help="Prefixes of the names of the parameters that train with --freeze, such as stage4,fc.  "
                    "[default: bn1,fc,stage3,stage4, in networks that have these names]")
+@click.option("--frozen-statistics", type=click.Choice(FROZEN_STATISTICS), default="move",
+              help="What moving statistics of layers below all that --trainable names do. move: as on the GPUs of the "
+                   "original's published table. still: as on its CPU.")
 @click.option("--model-prefix", type=PATH, default=None,
               help="Prefix of the checkpoints to write, one an epoch.  [default: a new one in runs/]")
 @click.option("--no-checkpoint", is_flag=True, help="Write no checkpoints.")
@@ -125,12 +128,14 @@ def main(**flags):
     RecordIO when that has not been done yet.
     """
     refuse_idle(_idle(**flags))
-    from training import stages  # which imports MXNet, OpenCV, …
+    from training import loop, stages  # which import MXNet, OpenCV, …
 
+    if not loop.takes_momentum(flags["optimizer"]):
+        refuse_idle({"mom": f"with --optimizer {flags['optimizer']}, which has no momentum"})
     stages.run(flags)
 
 
-def _idle(*, train_stage, network, lr_step_epochs, no_checkpoint, no_validation, random_crop, pad_size,
+def _idle(*, train_stage, network, freeze, lr_step_epochs, no_checkpoint, no_validation, random_crop, pad_size,
           max_random_rotate_angle, max_random_shear_ratio, max_random_aspect_ratio, max_random_scale, min_random_scale,
           **_):
     """The flags that do nothing beside others, and why."""
@@ -143,6 +148,7 @@ def _idle(*, train_stage, network, lr_step_epochs, no_checkpoint, no_validation,
         (network, "with --network, which begins with random weights",
          ["pretrained_model", "pretrained_epoch", "keep_classifier"]),
         (train_stage == 0 and not network, "without --network resnet", ["num_layers"]),
+        (not freeze, "without --freeze", ["trainable", "frozen_statistics"]),
         (not lr_step_epochs, "without --lr-step-epochs", ["lr_factor", "lr_step_unit"]),
         (no_checkpoint, "with --no-checkpoint", ["keep", "save_batches"]),
         (no_validation, "with --no-validation", ["top_k"]),

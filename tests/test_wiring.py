@@ -117,6 +117,7 @@ WIRES = {   # flag: the rest of the command, its value, what is then true, and i
     "--keep-classifier": (STAGE1[:2] + STAGE1[4:], None, lambda seen: seen.net.fc_weight.shape == (3, 64)),
     "--freeze": (STAGE1, None, lambda seen: seen.trainable == ["bn1", "fc", "stage3", "stage4"]),
     "--trainable": ([*STAGE1, "--freeze"], "stage2,fc", lambda seen: seen.trainable == ["stage2", "fc"]),
+    "--frozen-statistics": ([*STAGE1, "--freeze"], "still", lambda seen: seen.frozen_statistics == "still"),
     "--model-prefix": (STAGE0, "m/x", lambda seen: str(seen.prefix) == "m/x"),
     "--no-checkpoint": (STAGE0, None, lambda seen: not seen.checkpoints and seen.prefix is None),
     "--resume": ([*STAGE0, "--model-prefix", "m/x"], None, lambda seen: seen.resume),

@@ -90,6 +90,16 @@ _ONE_DEVICE = {"nadam": "counts its momentum along once a device and parameter",
                "sgld": "adds other noise on every device"}
 
 
+def takes_momentum(name):
+    """Whether an optimizer of MXNet has a momentum, by its name; one that it does not know has none.
+
+    >>> takes_momentum("sgd"), takes_momentum("adam")
+    (True, False)
+    """
+    kind = mx.optimizer.Optimizer.opt_registry.get(name.lower())
+    return kind is not None and "momentum" in inspect.signature(kind.__init__).parameters
+
+
 def create_optimizer(name, schedule, momentum=0.9, wd=0.0, first_update=0, num_devices=1):
     """An optimizer of MXNet by its name.
 
@@ -111,10 +121,9 @@ def create_optimizer(name, schedule, momentum=0.9, wd=0.0, first_update=0, num_d
     if name == "dcasgd" and momentum:
         raise InputError(f"--optimizer is 'dcasgd', which fails in MXNet with momentum, and --mom is {momentum}; "
                          f"give --mom 0, or choose one of {usable}.")
-    takes_momentum = "momentum" in inspect.signature(registry[name].__init__).parameters
     # Any rate but the schedule's own base would replace that, with a warning on standard output.
     return mx.optimizer.create(name, learning_rate=schedule.base_lr, lr_scheduler=schedule, wd=wd,
-                               begin_num_update=first_update, **({"momentum": momentum} if takes_momentum else {}))
+                               begin_num_update=first_update, **({"momentum": momentum} if takes_momentum(name) else {}))
 
 
 def fit(net, objective, batches, devices, schedule, num_epochs, *, optimizer="sgd", momentum=0.9, wd=0.0,
