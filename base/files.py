@@ -38,14 +38,13 @@ def replacing(path):
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{_PLACE}.{os.getpid()}.tmp")
     try:
-        _remove_leftovers(path)
-        yield temporary
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        sync_folder(path.parent)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror or error}.") from error
+        with writing(path):
+            _remove_leftovers(path)
+            yield temporary
+            with open(temporary, "rb") as file:
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+            sync_folder(path.parent)
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
@@ -82,6 +81,15 @@ def sync_folder(folder):
 
 
 @contextlib.contextmanager
+def writing(path):
+    """Within the block, what the system says against writing `path` becomes an InputError."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written: {error.strerror or error}.") from error
+
+
+@contextlib.contextmanager
 def reading(path):
     """Within the block, what the system says against reading `path` becomes an InputError.
 
@@ -98,6 +106,15 @@ def reading(path):
         yield
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}.") from error
+
+
+def read_text(path):
+    """The text of a file, ends of lines as they are; bytes that are no UTF-8 become ``\N{REPLACEMENT CHARACTER}``.
+
+    Raises: InputError, as `reading`.
+    """
+    with reading(path), open(path, encoding="utf-8", errors="replace", newline="") as file:
+        return file.read()
 
 
 def writable_folder(path, what):

@@ -70,10 +70,11 @@ def train(run, devices, optimizer, stop=None):
 
 
 def content(prefix):
-    """What a run leaves behind: bytes of the parameters and of the summary."""
-    files = sorted(prefix.parent.glob(f"{prefix.name}-*.params")) + [prefix.with_name(f"{prefix.name}-run")
-                                                                    / "summary.csv"]
-    return {file.name: file.read_bytes() for file in files}
+    """What a run leaves behind, as bytes; all but starting times, what was said when, and the lock."""
+    run = prefix.with_name(f"{prefix.name}-run")
+    files = [*prefix.parent.glob(f"{prefix.name}-*.*"), *(file for file in run.rglob("*") if file.is_file())]
+    return {str(file.relative_to(prefix.parent)).replace(prefix.name, "m"): file.read_bytes() for file in sorted(files)
+            if file.name not in ("settings.json", "log.txt", "lock")}
 
 
 @pytest.mark.parametrize("optimizer, devices", [("sgd", 1), ("adam", 1), ("nadam", 1), ("rmsprop", 1), ("nag", 2)])
@@ -87,7 +88,7 @@ def test_a_stopped_run_goes_on_bit_for_bit(tmp_path, optimizer, devices):
     train(Run(prefix, resume=True), devices, optimizer)
     one, other = content(prefix), content(tmp_path / "whole" / "m")
     assert [name for name in one if one[name] != other[name]] == []
-    assert len(content(prefix)) == 4
+    assert len(content(prefix)) == 6     # three epochs, their network, summary, state
 
 
 def test_settings_that_contradict_the_run_are_named(tmp_path):
