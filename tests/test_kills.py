@@ -94,6 +94,7 @@ def check_kill(stage, name, event, where):
             assert [file for file in on_disk if file not in checkpoints(prefix)] == []
 
     nothing_lost()
+    begun = content(prefix) != old
     again = {**{key: how[key] for key in how if key not in ("load_epoch", "overwrite")}, "resume": True}
     answer = stage.play(prefix, again, num_epochs, optimizer)
     nothing_lost()
@@ -101,6 +102,7 @@ def check_kill(stage, name, event, where):
         # Killed before it began: all is as it was, and the message says what to do.
         assert {file: old[file] for file in old} == {file: content(prefix)[file] for file in old}, answer["message"]
         assert "--load-epoch" in answer["message"] or "--overwrite" in answer["message"]
+    if answer["end"] == "refused" or how.get("overwrite") and not begun:      # then it was the older run that went on
         assert stage.play(prefix, how, num_epochs, optimizer)["end"] == "done"
     now = content(prefix)
     assert [file for file in {**wanted, **now} if now.get(file) != wanted.get(file)] == [], (name, event, answer)

@@ -260,6 +260,8 @@ class Run:
             self._summary.write(self._summary_file)
         if self._saves and self.position.epoch:
             write_symbol(self.prefix, self._text)
+            if self._state:
+                self._drop_old(self.position.epoch)
         self._move_replaced()
 
     def _move_replaced(self):
