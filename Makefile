@@ -3,7 +3,7 @@
 # make gpu        install the CUDA 11.2 build of MXNet, with its CUDA libraries, instead of the CPU build
 # make test-all   the tests under every Python from 3.9 to 3.13
 # make demo-long  the digits benchmark over 10 seeds: 17 minutes on 2 cores
-# make test-long  twenty kills, many repetitions of distributed runs: some 6 minutes on 2 cores
+# make test-long  eighty kills, many repetitions of distributed runs: some 8 minutes on 2 cores
 # make bench      heads, reading, packing, loading, frozen layers, communication: ratios, in a quarter of an hour
 # make lock       resolve the dependencies of pyproject.toml anew (needs uv)
 #

@@ -117,6 +117,20 @@ def test_what_can_be_written_again_may_be_lost(copied, tmp_path, lost):
     assert (copied.with_name("m-run") / "settings.json").exists()
 
 
+def test_what_a_run_at_its_end_has_lost_is_written_again(copied):
+    before = content(copied)
+    for lost in ("m-run/summary.csv", "m-symbol.json"):
+        (copied.parent / lost).unlink()
+    (copied.with_name("m-run") / "replaced").mkdir()
+    (copied.with_name("m-run") / "replaced" / "m-0001.params").write_bytes(b"of a run that was replaced")
+    Run(copied, resume=True).mend()
+    assert content(copied) == before
+    Run(copied, resume=True, keep=2, writes=False).mend()
+    assert content(copied) == before
+    Run(copied, resume=True, keep=2).mend()
+    assert epochs(copied).keys() == {"m-0004.params", "m-0005.params"}
+
+
 def test_a_lost_checkpoint_is_named(copied):
     remove(copied, 5)
     with pytest.raises(InputError, match="m-0005.params: no such file.*there are the epochs 1, 2, 3, 4. Put it back"):

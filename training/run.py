@@ -229,7 +229,8 @@ class Run:
             if not self._state:
                 self._save_state(net, trainer, self.position)
         if self._writes:
-            self._settle()
+            self._note_start()
+            self._align()
         if self.checkpoint:
             log.info("going on after epoch %d%s", self.position.epoch,
                      f", batch {self.position.batch} of the next" if self.position.batch else "")
@@ -243,11 +244,17 @@ class Run:
             return self._state.symbol
         return symbol.tojson()
 
-    def _settle(self):
-        """Bring the other files into line with the state, which is on disk."""
-        begins = not self.checkpoint
+    def mend(self):
+        """Of a run that is at its end, finish what a killed process left undone, and write again what is lost of
+        summary and network; nothing else."""
+        with self:
+            if self._writes and self._state:
+                self._text = self._state.symbol
+                self._align()
+
+    def _note_start(self):
         with writing(self._log):
-            self._log_file = logging.FileHandler(self._log, encoding="utf-8", mode="w" if begins else "a")
+            self._log_file = logging.FileHandler(self._log, encoding="utf-8", mode="a" if self.checkpoint else "w")
         self._closing.callback(self._log_file.close)
         self._log_file.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
         log.addHandler(self._log_file)
@@ -255,6 +262,9 @@ class Run:
         told = RunSettings(self.settings, self._starts)
         told.add_start(self.position)
         told.write(self._settings_file)
+
+    def _align(self):
+        """Bring the other files into line with the state, which is on disk."""
         there = self._summary_file.exists()
         if there and not self._state or not there and self._summary.rows:
             self._summary.write(self._summary_file)
