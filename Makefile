@@ -5,7 +5,7 @@
 # make demo-long  the digits benchmark over 10 seeds: 17 minutes on 2 cores
 # make lint       the style of the code
 # make test-mutations  changes the code, a line at a time, and expects a test to fail: some 5 minutes
-# make test-long  twenty kills, many repetitions of distributed runs: some 6 minutes on 2 cores
+# make test-long  eighty kills, many repetitions of distributed runs: some 8 minutes on 2 cores
 # make bench      heads, reading, packing, loading, frozen layers, communication: ratios, in a quarter of an hour
 # make lock       resolve the dependencies of pyproject.toml anew (needs uv)
 #

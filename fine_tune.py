@@ -7,7 +7,7 @@ from base.commands import CONTEXT, exit_codes
 from base.flags import FOLDER, IMAGE_SHAPE, PATH, RGB_MEAN, RGB_STD, Number, refuse_idle
 from iters.augmentation import MODES
 from iters.lists import MOST_LABEL, NULL_LABEL
-from training.settings import FROZEN_STATISTICS, READERS, STORES
+from training.choices import FROZEN_STATISTICS, READERS, STORES
 
 ON_OFF = click.IntRange(0, 1)
 
@@ -44,12 +44,14 @@ ON_OFF = click.IntRange(0, 1)
                    "original's published table. still: as on its CPU.")
 @click.option("--model-prefix", type=PATH, default=None,
               help="Prefix of the checkpoints to write, one an epoch.  [default: a new one in runs/]")
-@click.option("--no-checkpoint", is_flag=True, help="Write no checkpoints.")
+@click.option("--no-checkpoint", is_flag=True, help="Write no checkpoints; not over a run that has some.")
 @click.option("--resume", is_flag=True,
               help="Go on where the run of --model-prefix was, as if it had never stopped; begin where there is none.")
 @click.option("--load-epoch", type=click.IntRange(min=1), default=None,
               help="Go on from this epoch of --model-prefix (parameters and schedule; momentum starts at 0).")
-@click.option("--overwrite", is_flag=True, help="Begin anew and replace the run of --model-prefix.")
+@click.option("--overwrite", is_flag=True,
+              help="Begin anew and replace the run of --model-prefix; its checkpoints are kept until the new run's "
+                   "first epoch is saved.")
 @click.option("--keep", type=click.IntRange(min=0), default=0,
               help="Keep the checkpoints of this many last epochs and of the best on val.lst; 0: of all.")
 @click.option("--save-batches", type=click.IntRange(min=0), default=0,
@@ -132,7 +134,7 @@ def main(**flags):
 
     if not loop.takes_momentum(flags["optimizer"]):
         refuse_idle({"mom": f"with --optimizer {flags['optimizer']}, which has no momentum"})
-    stages.run(flags)
+    stages.run(flags, {option.name: option.default for option in main.params})
 
 
 def _idle(*, train_stage, network, freeze, lr_step_epochs, no_checkpoint, no_validation, random_crop, pad_size,

@@ -1,10 +1,26 @@
 """Files that are there whole or not at all."""
 import contextlib
-import glob
 import os
+import re
+import socket
+import tempfile
+import time
 from pathlib import Path
 
 from base.errors import InputError
+
+_DAY = 24 * 3600
+
+
+def _place():
+    """Where a process number means something: this machine, and on it this container."""
+    container = 0
+    with contextlib.suppress(OSError):
+        container = os.stat("/proc/self/ns/pid").st_ino
+    return f"{re.sub(r'[^a-zA-Z0-9-]', '_', socket.gethostname())}-{container}"
+
+
+_PLACE = _place()
 
 
 @contextlib.contextmanager
@@ -12,7 +28,7 @@ def replacing(path):
     """Give a temporary name beside `path`; what was written there becomes `path` if the block ends well.
 
     A process that dies leaves the old `path` untouched, and its temporary file goes when `path` is written the
-    next time. A block that raises leaves none.
+    next time on the same machine, or a day later on another one that shares the disk. A block that raises leaves none.
 
     Raises: InputError when the folder cannot be written or the disk is full.
 
@@ -20,34 +36,43 @@ def replacing(path):
     ...     _ = temporary.write_text("whole")
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
-        if not _alive(left.name.split(".")[-2]):
-            left.unlink(missing_ok=True)
+    temporary = path.with_name(f".{path.name}.{_PLACE}.{os.getpid()}.tmp")
     try:
-        yield temporary
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-        _sync_folder(path.parent)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror or error}.") from error
+        with writing(path):
+            _remove_leftovers(path)
+            yield temporary
+            with open(temporary, "rb") as file:
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+            sync_folder(path.parent)
     finally:
         with contextlib.suppress(OSError):      # it is gone, or its folder is none
             temporary.unlink()
 
 
+def _remove_leftovers(path):
+    """Remove temporary files of `path` that nobody is writing any more."""
+    beginning = f".{path.name}."
+    for left in path.parent.iterdir():
+        if left.name.startswith(beginning) and left.name.endswith(".tmp"):
+            place, _, process = left.name[len(beginning):-len(".tmp")].rpartition(".")
+            with contextlib.suppress(OSError):
+                if not _alive(process) if place == _PLACE else time.time() - left.stat().st_mtime > _DAY:
+                    left.unlink()
+
+
 def _alive(process):
     try:
         os.kill(int(process), 0)
-    except (ProcessLookupError, ValueError):
+    except (ProcessLookupError, ValueError, OverflowError):
         return False
     except PermissionError:
         pass
     return True
 
 
-def _sync_folder(folder):
+def sync_folder(folder):
+    """Wait until the names in `folder` are on the disk."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -55,16 +80,53 @@ def _sync_folder(folder):
         os.close(descriptor)
 
 
+@contextlib.contextmanager
+def writing(path):
+    """Within the block, what the system says against writing `path` becomes an InputError."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written: {error.strerror or error}.") from error
+
+
+@contextlib.contextmanager
+def reading(path):
+    """Within the block, what the system says against reading `path` becomes an InputError.
+
+    So does a folder, a pipe or a device in its place.
+
+    >>> with reading("/tmp"):
+    ...     pass
+    Traceback (most recent call last):
+    base.errors.InputError: /tmp: is not a file. Move away what is there.
+    """
+    try:
+        if os.path.exists(path) and not os.path.isfile(path):
+            raise InputError(f"{path}: is not a file. Move away what is there.")
+        yield
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}.") from error
+
+
+def read_text(path):
+    """The text of a file, ends of lines as they are; bytes that are no UTF-8 become ``\N{REPLACEMENT CHARACTER}``.
+
+    Raises: InputError, as `reading`.
+    """
+    with reading(path), open(path, encoding="utf-8", errors="replace", newline="") as file:
+        return file.read()
+
+
 def writable_folder(path, what):
     """Create the folder that `path` lies in, if need be, and check that files can be made there.
 
     `what` names the flag or setting that `path` comes from. Raises: InputError.
     """
-    folder = Path(path).parent
-    probe = folder / f".writable.{os.getpid()}.tmp"
     try:
+        folder = Path(path).parent
         folder.mkdir(parents=True, exist_ok=True)
-        probe.write_bytes(b"")
-        probe.unlink()
-    except OSError as error:
-        raise InputError(f"{what}: the folder {folder} cannot be written: {error.strerror or error}.") from error
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except (OSError, ValueError) as error:      # a ValueError: a character that no name can have
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{what}: the folder {os.path.dirname(path) or '.'} cannot be written: {reason}.") from error

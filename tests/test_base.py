@@ -1,6 +1,8 @@
 """The ground that everything stands on."""
+import os
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -71,3 +73,31 @@ def test_exit_codes_tell_whose_turn_it_is():
 def test_ten_are_shown_and_the_rest_counted():
     assert first_ten(range(10)).count("\n") == 10 and "more" not in first_ten(range(10))
     assert first_ten(range(12)).endswith("… and 2 more")
+
+
+def test_temporary_files_of_other_machines_are_judged_by_their_age(tmp_path):
+    path, day = tmp_path / "x", 24 * 3600
+    with replacing(path) as temporary:
+        place, process = temporary.name[len(".x."):-len(".tmp")].rsplit(".", 1)
+        temporary.write_text("first")
+    assert int(process) == os.getpid()
+    dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
+    left = {"gone": f".x.{place}.{dead.stdout.strip()}.tmp", "alive": f".x.{place}.{os.getppid()}.tmp",
+            "there": f".x.elsewhere-1.{dead.stdout.strip()}.tmp", "old": ".x.elsewhere-1.5.tmp", "older": ".x.5.tmp",
+            "huge": f".x.{place}.{10**30}.tmp", "other": ".xx.elsewhere-1.5.tmp"}
+    for name, file in left.items():
+        (tmp_path / file).write_text(name)
+        if name.startswith("old"):
+            os.utime(tmp_path / file, (time.time() - day - 60,) * 2)
+    (tmp_path / f".x.{place}.folder.tmp").mkdir()
+    with replacing(path) as temporary:
+        temporary.write_text("second")
+    kept = {name for name, file in left.items() if (tmp_path / file).exists()}
+    assert kept == {"alive", "there", "other"} and path.read_text() == "second"
+
+
+def test_a_folder_is_tried_without_leaving_or_meeting_anything(tmp_path):
+    (tmp_path / f".writable.{os.getpid()}.tmp").mkdir()     # whatever others call theirs
+    writable_folder(tmp_path / "x", "--out")
+    with pytest.raises(InputError, match="--out: the folder .* cannot be written: .*null"):
+        writable_folder(f"{tmp_path}/a\0b/x", "--out")

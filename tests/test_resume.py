@@ -70,10 +70,11 @@ def train(run, devices, optimizer, stop=None):
 
 
 def content(prefix):
-    """What a run leaves behind: bytes of the parameters and of the summary."""
-    files = sorted(prefix.parent.glob(f"{prefix.name}-*.params")) + [prefix.with_name(f"{prefix.name}-run")
-                                                                    / "summary.csv"]
-    return {file.name: file.read_bytes() for file in files}
+    """What a run leaves behind, as bytes; all but starting times, what was said when, and the lock."""
+    run = prefix.with_name(f"{prefix.name}-run")
+    files = [*prefix.parent.glob(f"{prefix.name}-*.*"), *(file for file in run.rglob("*") if file.is_file())]
+    return {str(file.relative_to(prefix.parent)).replace(prefix.name, "m"): file.read_bytes() for file in sorted(files)
+            if file.name not in ("settings.json", "log.txt", "lock")}
 
 
 @pytest.mark.parametrize("optimizer, devices", [("sgd", 1), ("adam", 1), ("nadam", 1), ("rmsprop", 1), ("nag", 2)])
@@ -87,7 +88,7 @@ def test_a_stopped_run_goes_on_bit_for_bit(tmp_path, optimizer, devices):
     train(Run(prefix, resume=True), devices, optimizer)
     one, other = content(prefix), content(tmp_path / "whole" / "m")
     assert [name for name in one if one[name] != other[name]] == []
-    assert len(content(prefix)) == 4
+    assert len(content(prefix)) == 6     # three epochs, their network, summary, state
 
 
 def test_settings_that_contradict_the_run_are_named(tmp_path):
@@ -190,18 +191,18 @@ def two_stages(tmp_path_factory):
         common = [*SMALL, "--data-dir", where / "data", "--save-batches", 3, "--resume"]
         return [
             [*NEW_NETWORK, *common, "--model-prefix", where / "m0", "--num-epochs", 3],
-            ["--train-stage", 1, *common, "--pretrained-model", where / "m0", "--pretrained-epoch", 3,
+            ["--train-stage", 1, *common, "--pretrained-model", "m0", "--pretrained-epoch", 3,
              "--model-prefix", where / "m1", "--num-epochs", 2, "--lr-step-epochs", 1]]
 
     whole = folder / "whole"
     for flags in commands(whole):
-        call("fine_tune.py", *flags)
+        call("fine_tune.py", *flags, cwd=whole)     # where m0 is, under the same name for all: it is in the state
     return commands, content(whole / "m0"), content(whole / "m1")
 
 
-def start(flags):
-    return subprocess.Popen([sys.executable, ROOT / "fine_tune.py", *map(str, flags)], stdout=subprocess.DEVNULL,
-                            stderr=subprocess.PIPE, text=True)
+def start(flags, cwd):
+    return subprocess.Popen([sys.executable, ROOT / "fine_tune.py", *map(str, flags)], cwd=cwd,
+                            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
 
 def kill_when(process, moment):
@@ -231,8 +232,8 @@ def hit_and_resume(two_stages, folder, name, delay):
     commands = commands(folder)
     stage, pattern = MOMENTS[name]
     for flags in commands[:stage]:
-        call("fine_tune.py", *flags)
-    process = start(commands[stage])
+        call("fine_tune.py", *flags, cwd=folder)
+    process = start(commands[stage], folder)
     seen = []
 
     def moment():
@@ -243,7 +244,7 @@ def hit_and_resume(two_stages, folder, name, delay):
     killed = kill_when(process, moment)
     process.stderr.close()
     for flags in commands[stage:]:
-        call("fine_tune.py", *flags)
+        call("fine_tune.py", *flags, cwd=folder)
     assert content(folder / "m0") == whole0, (name, delay)
     assert content(folder / "m1") == whole1, (name, delay)
     assert not list(folder.rglob("*.tmp"))
@@ -268,7 +269,7 @@ def test_twenty_kills(two_stages, tmp_path):
 def test_signals_end_a_run_with_a_code_of_their_own(two_stages, tmp_path):
     commands, whole0, _ = two_stages
     flags, _ = commands(tmp_path)
-    process = start(flags)
+    process = start(flags, tmp_path)
     log = tmp_path / "m0-run" / "log.txt"
     while process.poll() is None and not (log.exists() and "batch 10 of 20" in log.read_text()):
         time.sleep(0.001)

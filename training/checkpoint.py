@@ -1,4 +1,5 @@
 """MXNet checkpoints: ``PREFIX-symbol.json`` and ``PREFIX-%04d.params``, as stock MXNet reads them."""
+import os
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -77,25 +78,30 @@ def parameter_file(prefix, epoch):
     return Path(f"{prefix}-{epoch:04d}.params")
 
 
+def symbol_file(prefix):
+    """The name of the file that holds the network of all epochs: ``PREFIX-symbol.json``."""
+    return Path(f"{prefix}-symbol.json")
+
+
 def load_checkpoint(prefix, epoch):
     """Read a checkpoint, whoever wrote it.
 
     Raises: InputError when a file is missing (with the epochs that there are) or damaged.
     """
-    symbol_file, parameters = Path(f"{prefix}-symbol.json"), parameter_file(prefix, epoch)
-    if not parameters.exists():
+    graph, parameters = symbol_file(prefix), parameter_file(prefix, epoch)
+    if not os.path.lexists(parameters):
         there = saved_epochs(prefix)
         known = f"there are the epochs {', '.join(map(str, there))}" if there else "there is no epoch at all"
         raise InputError(f"{parameters}: no such checkpoint; of the prefix {prefix} {known}.")
-    if not symbol_file.exists():
-        raise InputError(f"{symbol_file}: no such file; it holds the network of {parameters}.")
-    return Checkpoint(str(parameters), read_symbol(symbol_file), *read_parameters(parameters))
+    if not os.path.lexists(graph):
+        raise InputError(f"{graph}: no such file; it holds the network of {parameters}.")
+    return Checkpoint(str(parameters), read_symbol(graph), *read_parameters(parameters))
 
 
 def saved_epochs(prefix):
     """The epochs that there are of a prefix, rising."""
     prefix = Path(prefix)
-    pattern = re.compile(re.escape(prefix.name) + r"-(\d{4,})\.params")
+    pattern = re.compile(re.escape(prefix.name) + r"-([0-9]{4}|[1-9][0-9]{4,})\.params")
     matches = map(pattern.fullmatch, (path.name for path in prefix.parent.glob("*.params")))
     return sorted(int(match[1]) for match in matches if match)
 
@@ -106,30 +112,40 @@ def inference_symbol(net):
     return mx.sym.SoftmaxOutput(logits, name="softmax")
 
 
-def save_checkpoint(prefix, epoch, net):
+def save_checkpoint(prefix, epoch, net, text=None):
     """Write a `TransferNet` as a plain inference network with the output ``softmax``; return the file.
 
     A parameter that several devices hold is averaged over them: the weights are equal, the moving
     statistics of batch normalisation are each device's own.
+
+    `text`: the network as it stands in ``-symbol.json``, for those who save it often; None: it is asked.
 
     Raises: InputError when the folder cannot be written; the previous checkpoint stays whole.
     """
     symbol = inference_symbol(net)
     values = {parameter.name: mean_over_devices(parameter) for parameter in net.collect_params().values()}
     auxiliary = symbol.list_auxiliary_states()
-    return write_checkpoint(prefix, epoch, symbol, {name: values[name] for name in values if name not in auxiliary},
+    return write_checkpoint(prefix, epoch, text or symbol.tojson(),
+                            {name: values[name] for name in values if name not in auxiliary},
                             {name: values[name] for name in auxiliary})
 
 
 def write_checkpoint(prefix, epoch, symbol, arg_params, aux_params):
-    """Write a symbol and its parameters (dicts of str to NDArray); return the parameter file."""
+    """Write a symbol, or its text, and its parameters (dicts of str to NDArray); return the parameter file."""
     saved = {f"{kind}:{name}": value for kind, values in (("arg", arg_params), ("aux", aux_params))
              for name, value in values.items()}
     parameters = parameter_file(prefix, epoch)
-    with replacing(f"{prefix}-symbol.json") as temporary:
-        temporary.write_text(symbol.tojson())
+    write_symbol(prefix, symbol if isinstance(symbol, str) else symbol.tojson())
     write_arrays(parameters, saved)
     return parameters
+
+
+def write_symbol(prefix, text):
+    """Write ``PREFIX-symbol.json``, unless it is there already and says the same."""
+    file = symbol_file(prefix)
+    if not file.is_file() or file.read_bytes() != text.encode():
+        with replacing(file) as temporary:
+            temporary.write_text(text, encoding="utf-8")
 
 
 def mean_over_devices(parameter):

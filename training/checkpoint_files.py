@@ -10,7 +10,7 @@ import struct
 from pathlib import Path
 
 from base.errors import InputError, first_ten
-from base.files import replacing
+from base.files import reading, replacing
 from base.framework import mx
 
 _LIST, _V1, _V2, _V3 = 0x112, 0xF993FAC8, 0xF993FAC9, 0xF993FACA
@@ -24,19 +24,29 @@ class _Damaged(Exception):
 def read_symbol(path):
     """The network in a ``-symbol.json`` file.
 
-    Raises: InputError when it is no network of MXNet, or has an operator that this MXNet does not.
+    Raises: InputError when it cannot be read, is no network of MXNet, or has an operator that this MXNet does not.
     """
-    path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8")
+        with reading(path):
+            text = Path(path).read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        text = ""
+    return symbol_from_text(text, path)
+
+
+def symbol_from_text(text, path):
+    """The network that a text describes as ``-symbol.json`` files do; `path` tells messages where it stands.
+
+    Raises: InputError as `read_symbol`.
+    """
+    try:
         graph = json.loads(text)
         nodes = graph["nodes"]
         unknown = {node["op"] for node in nodes} - {"null", *mx.operator.get_all_registered_operators()}
         if not unknown:
             _check_references(graph)
+            _check_outputs(graph)
             symbol = mx.sym.load_json(text)
-            if any(output for node in nodes for _, output, *_ in node["inputs"]):
-                _check_outputs(symbol)
             if set(symbol.list_arguments()) & set(symbol.list_auxiliary_states()):
                 raise _Damaged
             return symbol
@@ -47,22 +57,36 @@ def read_symbol(path):
 
 
 def _check_references(graph):
-    """Every node takes the outputs of earlier ones."""
-    nodes, heads = graph["nodes"], [number for number, *_ in graph["heads"]]
-    backward = all(0 <= number < place for place, node in enumerate(nodes) for number, *_ in node["inputs"])
-    inside = all(0 <= number < len(nodes) for number in [*heads, *graph["arg_nodes"]])
+    """Every node takes the outputs of earlier ones, by whole numbers that MXNet's C++ can hold."""
+    nodes, heads = graph["nodes"], graph["heads"]
+    entries = [entry for node in nodes for entry in node["inputs"]] + heads
+    numbers = [number for entry in entries for number in entry] + graph["arg_nodes"]
+    whole = all(type(number) is int and 0 <= number < 2**31 for number in numbers)
+    backward = all(number < place for place, node in enumerate(nodes) for number, *_ in node["inputs"])
+    inside = all(number < len(nodes) for number in [*(number for number, *_ in heads), *graph["arg_nodes"]])
     variables = [node["name"] for node in nodes if node["op"] == "null"]
-    if not (heads and backward and inside and len(set(variables)) == len(variables)):
+    if not (heads and whole and backward and inside and len(set(variables)) == len(variables)):
         raise _Damaged
 
 
-def _check_outputs(symbol):
-    """The outputs that nodes take are there."""
-    whole = json.loads(symbol.get_internals().tojson())
-    there = {tuple(head[:2]) for head in whole["heads"]}
-    taken = {tuple(entry[:2]) for node in whole["nodes"] for entry in node["inputs"]}
-    if not taken <= there:
-        raise _Damaged
+def _check_outputs(graph):
+    """The outputs that nodes take, and that are the network's, are there."""
+    nodes = graph["nodes"]
+    taken = {}
+    for number, output, *_ in [entry for node in nodes for entry in node["inputs"]] + graph["heads"]:
+        taken[number] = max(output, taken.get(number, 0))
+    for number, output in taken.items():
+        if output and output >= _outputs(nodes[number], graph):
+            raise _Damaged
+
+
+def _outputs(node, graph):
+    """How many outputs a node has, whatever it takes."""
+    inputs = [{"op": "null", "name": f"_input{place}", "inputs": []} for place in range(len(node["inputs"]))]
+    alone = dict(node, inputs=[[place, 0, 0] for place in range(len(inputs))])
+    symbol = mx.sym.load_json(json.dumps({**graph, "nodes": [*inputs, alone], "arg_nodes": list(range(len(inputs))),
+                                          "heads": [[len(inputs), 0, 0]]}))     # with the version that wrote it
+    return len(symbol.get_internals().list_outputs()) - len(symbol.list_inputs())
 
 
 def read_arrays(path):
@@ -72,9 +96,10 @@ def read_arrays(path):
     """
     path = Path(path)
     try:
-        with open(path, "rb") as file:
-            _check(_Reader(file, path.stat().st_size))
-        return mx.nd.load(str(path))
+        with reading(path):
+            with open(path, "rb") as file:
+                _check(_Reader(file, path.stat().st_size))
+            return mx.nd.load(str(path))
     except (mx.MXNetError, _Damaged, UnicodeDecodeError) as error:
         reason = f": {error}" if isinstance(error, _Damaged) else ""
         raise InputError(f"{path}: not an MXNet parameter file, or cut off ({path.stat().st_size} bytes){reason}. "

@@ -1,37 +1,53 @@
 """A run on disk: its checkpoints, and the folder that tells how they came about and lets it go on."""
-import fcntl
+import contextlib
 import json
 import logging
-import shlex
-import sys
-import time
+import os
+import shutil
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from base.errors import InputError
-from base.files import replacing
-from training.checkpoint import load_checkpoint, parameter_file, save_checkpoint, saved_epochs
+from base.files import read_text, reading, sync_folder, writing
+from training.checkpoint import (
+    inference_symbol,
+    load_checkpoint,
+    parameter_file,
+    save_checkpoint,
+    saved_epochs,
+    symbol_file,
+    write_symbol,
+)
 from training.progress import log
+from training.settings import RunSettings, differences, read_settings
 from training.state import Position, load_state, save_state
-from training.summary import Summary, best_epoch
-from training.versions import versions
+from training.summary import Summary, best_epoch, summary_from_text
 
 
 def recorded_settings(prefix):
-    """The settings that the run of a prefix began with; empty where there is none."""
-    try:
-        return json.loads(Path(f"{prefix}-run", "settings.json").read_text())["settings"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}
+    """The settings that the run of a prefix was started with last; empty where there is none, or its file is gone.
+
+    Raises: InputError as `read_settings`.
+    """
+    path = Path(f"{prefix}-run", "settings.json")
+    return read_settings(path).settings if path.exists() else {}
 
 
 class Run:
     """What a run keeps, under a prefix such as ``model/mmd1``::
 
         PREFIX-symbol.json, PREFIX-0001.params, …   checkpoints, as stock MXNet reads them
+        PREFIX-run/state.params                     what is needed to go on; replaced after every epoch
         PREFIX-run/settings.json                    flags, versions, git revision, starting times
         PREFIX-run/log.txt                          what was said
         PREFIX-run/summary.csv                      a line an epoch
-        PREFIX-run/state.params                     what is needed to go on; replaced after every epoch
+        PREFIX-run/replaced/                        with `overwrite`, the older run's checkpoints for an epoch more
+
+    The state is what a run *is*. It is written before anything else of an older run is touched, and after every
+    epoch when all that it tells of is on disk; so a process may die between any two writes.
+
+    A Run serves one call of `fit`.
 
     Parameters
     ----------
@@ -39,6 +55,8 @@ class Run:
         None: nothing is kept.
     settings : dict, default {}
         What the numbers depend on, of JSON types. A run goes on with equal settings only.
+    defaults : dict, default {}
+        Values of settings that a run of an earlier version did not know.
     resume : bool
         Go on where the run was; begin where there is nothing yet.
     load_epoch : int
@@ -64,45 +82,106 @@ class Run:
         What there is to go back to, in words.
 
     Raises: InputError when a run is there and neither `resume`, `load_epoch` nor `overwrite` says what to
-    do with it; when `settings` contradict those it began with; when its state is damaged.
+    do with it; when `settings` contradict those it began with; when what it needs is lost, damaged or no file.
     """
 
-    def __init__(self, prefix=None, settings=None, *, resume=False, load_epoch=0, overwrite=False, keep=0,
-                 save_batches=0, checkpoints=True, writes=True):
-        self.prefix, self.settings = prefix, settings or {}
+    def __init__(self, prefix=None, settings=None, *, defaults=None, resume=False, load_epoch=0, overwrite=False,
+                 keep=0, save_batches=0, checkpoints=True, writes=True):
+        self.prefix, self.settings = prefix, json.loads(json.dumps(settings or {}))
         self.keep, self.save_batches = keep, save_batches
         self.position, self.checkpoint = Position(), None
-        self._state, self._lock, self._log_file = None, None, None
+        self.last = "no checkpoint was written in this run"
         self._writes = writes and prefix is not None
         self._saves = self._writes and checkpoints
-        self.last = "no checkpoint was written in this run"
+        self._state, self._text, self._starts = None, None, []
+        self._summary, self._replaces = Summary(), []
+        self._entered, self._log_file = False, None
         if prefix is None:
             return
         self.folder = Path(f"{prefix}-run")
-        self._summary = self.folder / "summary.csv"
-        self._state_file = self.folder / "state.params"
-        self._settings_file = self.folder / "settings.json"
-        if resume and self._settings_file.exists():
-            self._compare(self._began()["settings"])
-            # Without a state, the run died in its first epoch: what it wrote will be written again alike.
-            if self._state_file.exists():
-                self._state = load_state(self._state_file)
-                self.position, self.checkpoint = self._state.position, self._state.checkpoint
-            return
-        if load_epoch:
-            self.position, self.checkpoint = Position(load_epoch), load_checkpoint(prefix, load_epoch)
-        if not overwrite:
+        self._state_file, self._settings_file, self._summary_file, self._log, self._lock_file = (
+            self.folder / name for name in ("state.params", "settings.json", "summary.csv", "log.txt", "lock"))
+        self._replaced = self.folder / "replaced"
+        self._seen = self._look()
+        if not (checkpoints or resume) and (self._state_file.exists() or overwrite and saved_epochs(prefix)):
+            raise InputError(f"{prefix}: has a run with checkpoints, and --no-checkpoint would write none in their "
+                             "place. Give another --model-prefix.")
+        if resume:
+            self._go_on(defaults or {}, checkpoints)
+        elif load_epoch:
+            self._go_on_from(load_epoch)
+        elif overwrite:
+            self._replaces = saved_epochs(prefix)
+        else:
             self._refuse_to_replace()
 
-    def _began(self):
-        try:
-            return json.loads(self._settings_file.read_text())
-        except ValueError:
-            raise InputError(f"{self._settings_file}: damaged. --load-epoch goes on from an epoch.") from None
+    def _look(self):
+        """What is there, to see whether another process has changed it since. Raises: InputError where something
+        else stands in the place of a file or folder."""
+        epochs = saved_epochs(self.prefix)
+        files = [self._state_file, self._settings_file]
+        for path in [*files, self._summary_file, self._log, self._lock_file, symbol_file(self.prefix),
+                     *(parameter_file(self.prefix, epoch) for epoch in epochs)]:
+            with reading(path):
+                pass
+        for folder in (self.folder, self._replaced):
+            if folder.exists() and not folder.is_dir():
+                raise InputError(f"{folder}: is not a folder. Move away what is there.")
+        told = [file.stat() for file in files if file.exists()]
+        return epochs, [(stat.st_ino, stat.st_mtime_ns, stat.st_size) for stat in told]
 
-    def _compare(self, then):
-        changed = [f"{name}: {then.get(name)} then, {self.settings.get(name)} now"
-                   for name in sorted(then.keys() | self.settings.keys()) if then.get(name) != self.settings.get(name)]
+    def _go_on(self, defaults, checkpoints):
+        told = read_settings(self._settings_file) if self._settings_file.exists() else RunSettings(self.settings)
+        self._starts = told.starts
+        epochs = saved_epochs(self.prefix)
+        if not self._state_file.exists():
+            self._compare(told.settings, defaults)
+            if epochs:
+                raise InputError(
+                    f"{self._state_file}: no such file, and the epochs {', '.join(map(str, epochs))} of {self.prefix} "
+                    f"are there; --resume goes on from the state. --load-epoch {epochs[-1]} goes on from the last "
+                    "epoch, --overwrite begins anew.")
+            return
+        state = load_state(self._state_file)
+        # What a killed --overwrite or --load-epoch left is a new state beside older settings.
+        self._compare(state.settings, defaults)
+        self._state, self._replaces = state, state.replaces
+        self.position, self.checkpoint = state.position, state.checkpoint
+        if checkpoints and self.position.epoch and self.position.epoch not in epochs:
+            there = f"there are the epochs {', '.join(map(str, epochs))}" if epochs else "there is no other"
+            raise InputError(f"{parameter_file(self.prefix, self.position.epoch)}: no such file, and the run wrote it; "
+                             f"{there}. Put it back, or --load-epoch N goes on from an epoch, --overwrite begins anew.")
+        self._summary = Summary(self._rows_so_far(state))
+
+    def _go_on_from(self, epoch):
+        self.position, self.checkpoint = Position(epoch), load_checkpoint(self.prefix, epoch)
+        self._refuse_to_replace()
+        if self._settings_file.exists():
+            self._starts = read_settings(self._settings_file).starts
+        state = None
+        if self._state_file.exists():
+            with contextlib.suppress(InputError):       # to go on without it is what the flag is for
+                state = load_state(self._state_file)
+        symbol = symbol_file(self.prefix)
+        if state and state.summary is not None and read_text(symbol) != state.symbol:
+            raise InputError(f"{symbol}: not the network of {self._state_file}: damaged, or of another run. Put it "
+                             "back; or move the state away, if the epochs are of this network.")
+        self._summary = Summary(self._rows_so_far(state))
+
+    def _rows_so_far(self, state):
+        """The lines of the summary up to the position: a State knows what they must be."""
+        known = state.summary if state else None
+        text = read_text(self._summary_file) if self._summary_file.exists() else known
+        if text is None:
+            return []
+        if known is not None and not text.startswith(known):
+            raise InputError(f"{self._summary_file}: damaged, or changed since it was written. Move it away: the state "
+                             "of the run knows its lines, and another file is written.")
+        rows = summary_from_text(known if self._state and known is not None else text, self._summary_file)
+        return [row for row in rows if int(row["epoch"]) <= self.position.epoch]
+
+    def _compare(self, then, defaults):
+        changed = differences(then, self.settings, defaults)
         if changed:
             raise InputError(
                 f"{self.folder}: --resume, but the run began with other settings:" + "\n  ".join(["", *changed])
@@ -110,88 +189,145 @@ class Run:
 
     def _refuse_to_replace(self):
         later = [epoch for epoch in saved_epochs(self.prefix) if epoch > self.position.epoch or not self.checkpoint]
-        if later or not self.checkpoint and self._settings_file.exists():
+        begun = self._settings_file.exists() or self._state_file.exists()
+        if later or not self.checkpoint and begun:
             there = f"the epochs {', '.join(map(str, later))}" if later else self.folder
             raise InputError(f"--model-prefix {self.prefix}: {there} of a run are there already. --resume goes on with "
                              "it; --load-epoch N goes on from an epoch and needs the later ones away; --overwrite "
                              "replaces them; another prefix leaves them alone.")
 
     def __enter__(self):
-        """Begin to write: nothing of an older run is touched before."""
-        if not self._writes:
-            return self
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._take_lock()
-        for epoch in saved_epochs(self.prefix):
-            if epoch > self.position.epoch:
-                parameter_file(self.prefix, epoch).unlink()
-        if self._state is None:
-            self._state_file.unlink(missing_ok=True)
-        self._summary = Summary(self._summary, self.position.epoch)
-        self._log_file = logging.FileHandler(self.folder / "log.txt", encoding="utf-8",
-                                             mode="a" if self.checkpoint else "w")
-        self._log_file.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
-        log.addHandler(self._log_file)
-        self._write_settings()
+        """Keep others from this run. Nothing of an older one is touched before `restore`."""
+        if self._entered:
+            raise InputError("this Run has served one call of fit already. Make another one: "
+                             "Run(prefix, settings, resume=True) goes on where it ended.")
+        self._entered = True
+        with contextlib.ExitStack() as closing:
+            if self._writes:
+                with writing(self.folder):
+                    self.folder.mkdir(parents=True, exist_ok=True)
+                closing.callback(self._take_lock().release)
+                if self._look() != self._seen:
+                    raise InputError(f"{self.folder}: another process has written this run since it was read. Give "
+                                     "the command again.")
+            self._closing = closing.pop_all()
         return self
 
     def __exit__(self, kind, error, trace):
-        if self._writes:
-            if error is not None:
-                self._log_file.handle(log.makeRecord(log.name, logging.ERROR, "", 0, f"{kind.__name__}: {error}", (),
-                                                     None))
-            log.removeHandler(self._log_file)
-            self._log_file.close()
-            self._lock.close()
+        if self._log_file and error is not None:
+            self._log_file.handle(log.makeRecord(log.name, logging.ERROR, "", 0, f"{kind.__name__}: {error}", (),
+                                                 None))
+        self._closing.close()
 
     def _take_lock(self):
-        self._lock = open(self.folder / "lock", "w")
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise InputError(f"{self.folder}: another process is writing this run at the moment.") from None
-
-    def _write_settings(self):
-        starts = self._began()["starts"] if self.checkpoint and self._settings_file.exists() else []
-        starts.append({"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "after_epoch": self.position.epoch,
-                       "after_batch": self.position.batch, "command": shlex.join(sys.argv), "versions": versions()})
-        with replacing(self._settings_file) as temporary:
-            temporary.write_text(json.dumps({"settings": self.settings, "starts": starts}, indent=1) + "\n")
+        lock = FileLock(self._lock_file, timeout=0)
+        with writing(self._lock_file):
+            try:
+                lock.acquire()
+            except Timeout:
+                raise InputError(f"{self.folder}: another process is writing this run at the moment.") from None
+        return lock
 
     def restore(self, net, trainer):
-        """Give a network on its devices and its trainer what they had when the run stopped."""
-        if self.checkpoint:
-            log.info("going on after epoch %d%s", self.position.epoch,
-                     f", batch {self.position.batch} of the next" if self.position.batch else "")
+        """Give a network on its devices and its trainer what they had when the run stopped; begin to write."""
         if self._state:
             self._state.restore(net, trainer)
             self.last = f"the last state is that of epoch {self.position.epoch}, batch {self.position.batch}"
-            self._state = self.checkpoint = None        # their memory
+        if self._saves:
+            self._text = self._network_text(net)
+            if not self._state:
+                self._save_state(net, trainer, self.position)
+        if self._writes:
+            self._note_start()
+            self._align()
+        if self.checkpoint:
+            log.info("going on after epoch %d%s", self.position.epoch,
+                     f", batch {self.position.batch} of the next" if self.position.batch else "")
+        self._state = self.checkpoint = None        # their memory
+
+    def _network_text(self, net):
+        """The network as text, once for all files of the run: MXNet writes what it has read in other words, and
+        keeps some memory each time it writes."""
+        symbol = inference_symbol(net)
+        if self._state and set(self._state.checkpoint.symbol.list_inputs()) == set(symbol.list_inputs()):
+            return self._state.symbol
+        return symbol.tojson()
+
+    def mend(self):
+        """Of a run that is at its end, finish what a killed process left undone, and write again what is lost of
+        summary and network; nothing else."""
+        with self:
+            if self._writes and self._state:
+                self._text = self._state.symbol
+                self._align()
+
+    def _note_start(self):
+        with writing(self._log):
+            self._log_file = logging.FileHandler(self._log, encoding="utf-8", mode="a" if self.checkpoint else "w")
+        self._closing.callback(self._log_file.close)
+        self._log_file.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+        log.addHandler(self._log_file)
+        self._closing.callback(log.removeHandler, self._log_file)
+        told = RunSettings(self.settings, self._starts)
+        told.add_start(self.position)
+        told.write(self._settings_file)
+
+    def _align(self):
+        """Bring the other files into line with the state, which is on disk."""
+        there = self._summary_file.exists()
+        if there and not self._state or not there and self._summary.rows:
+            self._summary.write(self._summary_file)
+        if self._saves and self.position.epoch:
+            write_symbol(self.prefix, self._text)
+            if self._state:
+                self._drop_old(self.position.epoch)
+        self._move_replaced()
+
+    def _move_replaced(self):
+        """Move the checkpoints of the older run out of the way; one that was moved before has a successor here."""
+        with writing(self._replaced):
+            for epoch in self._replaces:
+                file = parameter_file(self.prefix, epoch)
+                if file.exists() and not (self._replaced / file.name).exists():
+                    self._replaced.mkdir(exist_ok=True)
+                    os.replace(file, self._replaced / file.name)
+                    sync_folder(self._replaced)
 
     def save_batch(self, net, trainer, position):
         """Write the state in the middle of an epoch; return what was done, in words."""
         if not self._saves:
             return "nothing was saved"
-        save_state(self._state_file, net, trainer, position, self.settings)
+        self._save_state(net, trainer, position)
         self.last = f"the state after epoch {position.epoch}, batch {position.batch} was saved"
         return self.last
 
     def save_epoch(self, net, trainer, position, result):
         """Write what an epoch ends with: checkpoint, line of the summary, state."""
         if self._saves:
-            file = save_checkpoint(self.prefix, position.epoch, net)
+            file = save_checkpoint(self.prefix, position.epoch, net, self._text)
             self.last = f"the last good checkpoint is {file}"
             log.info("saved %s", file)
         if self._writes:
             self._summary.add(result)
+            self._summary.write(self._summary_file)
         if self._saves:
             # The state comes last: a run that dies before does the epoch again and writes the same files.
-            save_state(self._state_file, net, trainer, position, self.settings)
-            self._drop_old()
+            self._replaces = []
+            self._save_state(net, trainer, position)
+            self._drop_old(position.epoch)
 
-    def _drop_old(self):
+    def _save_state(self, net, trainer, position):
+        save_state(self._state_file, net, trainer, position, self.settings, self._text, self._summary.text,
+                   self._replaces)
+
+    def _drop_old(self, last):
+        if self._replaced.exists():
+            with writing(self._replaced):
+                shutil.rmtree(self._replaced)
         if self.keep:
             best = best_epoch(self._summary.rows)
-            for epoch in saved_epochs(self.prefix)[:-self.keep]:
+            for epoch in [epoch for epoch in saved_epochs(self.prefix) if epoch <= last][:-self.keep]:
+                file = parameter_file(self.prefix, epoch)
                 if epoch != best:
-                    parameter_file(self.prefix, epoch).unlink()
+                    with writing(file):
+                        file.unlink(missing_ok=True)

@@ -35,8 +35,13 @@ CHANGES_NO_NUMBER = {"num_epochs", "model_prefix", "no_checkpoint", "resume", "l
                      "save_batches", "gpus", "cpus", "data_dir", "data_nthreads", "disp_batches", "monitor", "test_io"}
 
 
-def run(flags):
-    """Do what the flags of fine_tune.py ask for, given as a dict by the names of its parameters."""
+# What runs did before the flag was there, where that is not the flag's default.
+_BEFORE = {"augmentation": "bytes"}
+
+
+def run(flags, defaults):
+    """Do what the flags of fine_tune.py ask for: a dict by the names of its parameters, and another of the defaults,
+    which are the settings of a run that began before the flag was there."""
     log_to_stderr()
     flags = dict(flags)
     flags["augmentation"] = flags["augmentation"] or ("bytes" if flags["read"] == "mxnet" else Augmentation.mode)
@@ -44,15 +49,15 @@ def run(flags):
     with open_store(flags["kv_store"]) as store:
         store.compare({name: _text(value) for name, value in flags.items() if name not in _OF_A_WORKER})
         del flags["kv_store"]
-        train(store=store, settings=settings, **flags)
+        train(store=store, settings=settings, defaults={**defaults, **_BEFORE}, **flags)
 
 
 def _text(value):
     return ",".join(f"{number:.12g}" for number in value) if isinstance(value, tuple) else value
 
 
-def train(*, store, settings, train_stage, num_classes, image_shape, num_epochs, lr, lr_factor, lr_step_epochs,
-          lr_step_unit, batch_size, gpus, cpus, model_prefix, no_checkpoint, resume, load_epoch, overwrite, keep,
+def train(*, store, settings, defaults, train_stage, num_classes, image_shape, num_epochs, lr, lr_factor,
+          lr_step_epochs, lr_step_unit, batch_size, gpus, cpus, model_prefix, no_checkpoint, resume, load_epoch, overwrite, keep,
           save_batches, use_dan, transfer_weight, null_label, freeze, trainable, frozen_statistics, optimizer, mom, wd,
           disp_batches, monitor, top_k, test_io, seed, dtype, benchmark, data_dir, read, no_validation, data_nthreads,
           pretrained_model, pretrained_epoch, layer_before_fullc, network, num_layers, keep_classifier, rgb_mean,
@@ -98,13 +103,14 @@ def train(*, store, settings, train_stage, num_classes, image_shape, num_epochs,
         lists = [*domains, *([val] if val else [])]
         settings.update({images.path.name: images.digest for images in lists})
     settings.update(devices=len(devices), workers=store.num_workers)
-    record = Run(model_prefix, settings, resume=resume, load_epoch=load_epoch or 0, overwrite=overwrite, keep=keep,
+    record = Run(model_prefix, settings, defaults=defaults, resume=resume, load_epoch=load_epoch or 0, overwrite=overwrite, keep=keep,
                  save_batches=save_batches, checkpoints=not no_checkpoint, writes=store.rank == 0)
     # All workers have seen the same before the first one writes.
     store.compare({**settings, "kv_store": None, "epoch to go on after": record.position.epoch,
                    "batch to go on after": record.position.batch})
     if record.position.epoch >= num_epochs:
         log.info("%s has %d epochs: nothing is left to train", model_prefix, record.position.epoch)
+        record.mend()
         return
 
     mx.random.seed(seed)

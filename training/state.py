@@ -1,5 +1,7 @@
 """Everything that a run needs to go on as if it had never stopped, in one file."""
+import hashlib
 import json
+import re
 from dataclasses import asdict, dataclass, field
 
 import numpy as np
@@ -7,7 +9,8 @@ import numpy as np
 from base.errors import InputError
 from base.framework import mx
 from training.checkpoint import Checkpoint, inference_symbol
-from training.checkpoint_files import read_arrays, with_prefix, write_arrays
+from training.checkpoint_files import read_arrays, symbol_from_text, with_prefix, write_arrays
+from training.sums import Sums
 
 
 @dataclass
@@ -40,18 +43,27 @@ class State:
     ----------
     checkpoint : Checkpoint
         Network and parameters, of the first device.
+    symbol : str
+        The network as text, as it stands in ``-symbol.json``.
     position : Position
     settings : dict
         Of the run.
-    optimizer : dict
+    summary : str or None
+        The text of ``summary.csv`` up to here. None: written by an earlier version, which did not keep it.
+    replaces : list of int
+        Epochs of an older run whose checkpoints are to be moved away.
+    optimizer : dict of str to float
         Numbers that the optimizer counts along.
     others : dict of str to NDArray
         Arrays of the optimizer, and moving statistics of the other devices.
     """
 
     checkpoint: Checkpoint
+    symbol: str
     position: Position
     settings: dict
+    summary: str
+    replaces: list
     optimizer: dict
     others: dict
 
@@ -59,27 +71,50 @@ class State:
         """Put the moving statistics of every device and the state of the optimizer where they were.
 
         The parameters themselves come with the network, which is made of `checkpoint`.
+
+        Raises: InputError when they are of another network, optimizer or number of devices.
         """
         for name, parameter in net.collect_params().items():
             for number, value in enumerate(parameter.list_data()[1:], start=1):
-                own = self.others.get(f"device{number}:{name}")
+                own = self.others.pop(f"device{number}:{name}", None)
                 if own is not None:
-                    value[:] = own.as_in_context(value.context)
+                    self._put(own, value, name)
+                elif name in self.checkpoint.aux_params:
+                    raise self._misfit(name)
         optimizer = trainer.optimizer
+        if self.optimizer.keys() != _own_numbers(optimizer).keys():
+            raise self._misfit("the numbers of the optimizer")
         vars(optimizer).update(self.optimizer)
         # MXNet's own save_states would pickle, and what is read again must not be able to run code.
+        begun = any(name.startswith("optimizer:") for name in self.others)
+        taken = set()
         for updater, context in zip(trainer._updaters, trainer._contexts):
-            for index, parameter in enumerate(trainer._params):
-                leaves = with_prefix(self.others, f"optimizer:{parameter.name}:")
-                if leaves:
-                    fresh = optimizer.create_state_multi_precision(index, parameter.data(context))
-                    for number, leaf in enumerate(_leaves(fresh)):
-                        leaf[:] = leaves[str(number)].as_in_context(context)
-                    updater.states[index], updater.states_synced[index] = fresh, True
+            for index, parameter in enumerate(trainer._params if begun else ()):
+                fresh = optimizer.create_state_multi_precision(index, parameter.data(context))
+                for number, leaf in enumerate(_leaves(fresh)):
+                    name = f"optimizer:{parameter.name}:{number}"
+                    if name not in self.others:
+                        raise self._misfit(parameter.name)
+                    self._put(self.others[name], leaf, parameter.name)
+                    taken.add(name)
+                updater.states[index], updater.states_synced[index] = fresh, True
+        if self.others.keys() - taken:
+            raise self._misfit(min(self.others.keys() - taken))
+
+    def _put(self, array, there, name):
+        if array.shape != there.shape or array.dtype != there.dtype:
+            raise self._misfit(name)
+        there[:] = array.as_in_context(there.context)
+
+    def _misfit(self, what):
+        return InputError(f"{self.checkpoint.name}: {what} does not fit this network, optimizer and number of devices. "
+                          "Go on from an epoch with --load-epoch.")
 
 
-def save_state(path, net, trainer, position, settings):
+def save_state(path, net, trainer, position, settings, symbol=None, summary="", replaces=()):
     """Write parameters, moving statistics of every device, optimizer and position; whole or not at all.
+
+    Equal states are equal files.
 
     Parameters
     ----------
@@ -89,11 +124,17 @@ def save_state(path, net, trainer, position, settings):
     position : Position
     settings : dict
         Of the run, to be compared when it goes on.
+    symbol : str or None
+        The network as text; None: it is asked.
+    summary : str
+        The text of ``summary.csv`` up to here.
+    replaces : sequence of int
+        Epochs of an older run whose checkpoints are to be moved away.
 
     Raises: InputError when the file cannot be written; the previous one stays whole.
     """
-    symbol = inference_symbol(net)
-    auxiliary = symbol.list_auxiliary_states()
+    graph = inference_symbol(net)
+    auxiliary = graph.list_auxiliary_states()
     values = {}
     for name, parameter in net.collect_params().items():
         first, *others = parameter.list_data()
@@ -103,23 +144,70 @@ def save_state(path, net, trainer, position, settings):
     for index, state in trainer._updaters[0].states.items():     # of every device alike
         name = trainer._params[index].name
         values.update({f"optimizer:{name}:{number}": leaf for number, leaf in enumerate(_leaves(state))})
-    text = json.dumps({"symbol": symbol.tojson(), "position": asdict(position), "settings": settings,
-                       "optimizer": _own_numbers(trainer.optimizer)})
-    values["json"] = mx.nd.array(np.frombuffer(text.encode(), np.uint8), dtype="uint8")
-    write_arrays(path, values)
+    values["json"] = _bytes(json.dumps({
+        "symbol": symbol or graph.tojson(), "position": asdict(position), "settings": settings, "summary": summary,
+        "replaces": list(replaces), "optimizer": _own_numbers(trainer.optimizer)}).encode())
+    values["sha256"] = _bytes(_digest(values))
+    write_arrays(path, dict(sorted(values.items())))
+
+
+# Beside the JSON: parameters, statistics of other devices, arrays of the optimizer.
+_NAMES = re.compile(r"arg:.+|aux:.+|device[1-9]\d*:.+|optimizer:.+:\d+", re.DOTALL)
+_EARLIER = {"symbol", "position", "settings", "optimizer"}
 
 
 def load_state(path):
-    """Read what `save_state` wrote. Raises: InputError when the file is damaged."""
+    """Read what `save_state` wrote; earlier versions did so without a checksum.
+
+    Raises: InputError when the file is damaged, or changed since.
+    """
     values = read_arrays(path)
     try:
-        content = json.loads(values.pop("json").asnumpy().tobytes())
-        symbol = mx.sym.load_json(content["symbol"])
-        checkpoint = Checkpoint(str(path), symbol, with_prefix(values, "arg:"), with_prefix(values, "aux:"))
-        return State(checkpoint, Position(**content["position"]), content["settings"], content["optimizer"], values)
-    except (KeyError, TypeError, ValueError, mx.MXNetError):
-        raise InputError(f"{path}: not the state of a run, or damaged. "
+        digest, text = values.pop("sha256", None), values["json"]
+        if digest is not None and digest.asnumpy().tobytes() != _digest(values):
+            raise ValueError
+        del values["json"]
+        content = json.loads(text.asnumpy().tobytes())
+        earlier = digest is None and content.keys() == _EARLIER
+        if not earlier and (digest is None or content.keys() != _EARLIER | {"summary", "replaces"}):
+            raise ValueError
+        _check(content, values)
+    except (KeyError, TypeError, AttributeError, ValueError, RecursionError):
+        raise InputError(f"{path}: not the state of a run, damaged, or changed since it was written. "
                          "Go on from an epoch with --load-epoch.") from None
+    checkpoint = Checkpoint(str(path), symbol_from_text(content["symbol"], path), with_prefix(values, "arg:"),
+                            with_prefix(values, "aux:"))
+    others = {name: value for name, value in values.items() if not name.startswith(("arg:", "aux:"))}
+    return State(checkpoint, content["symbol"], Position(**content["position"]), content["settings"],
+                 content.get("summary"), content.get("replaces", []), content["optimizer"], others)
+
+
+def _check(content, values):
+    """Raise a ValueError or TypeError where the types are not those that `save_state` writes."""
+    position = Position(**content["position"])
+    counts = [position.epoch, position.batch, position.updates, *content.get("replaces", [])]
+    sums = asdict(Sums(**position.sums))
+    numbers = [*sums.pop("recent"), *sums.values(), *content["optimizer"].values()]
+    texts = [content["symbol"], content.get("summary", "")]
+    if not (all(type(count) is int and count >= 0 for count in counts)
+            and all(type(number) is float for number in numbers)
+            and all(type(text) is str for text in texts) and type(content["settings"]) is dict
+            and all(map(_NAMES.fullmatch, values))):
+        raise ValueError
+
+
+def _bytes(content):
+    return mx.nd.array(np.frombuffer(content, np.uint8), dtype="uint8")
+
+
+def _digest(values):
+    """Of names, types, shapes and contents of arrays."""
+    digest = hashlib.sha256()
+    for name, value in sorted(values.items()):
+        content = np.ascontiguousarray(value.asnumpy())
+        digest.update(f"{len(name)} {name} {content.dtype} {content.shape} ".encode())
+        digest.update(content)
+    return digest.digest()
 
 
 def _leaves(state):

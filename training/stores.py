@@ -13,7 +13,7 @@ from base.watchdog import progress, waiting
 from training.checkpoint import mean_over_devices
 from training.heartbeat import SCHEDULER, end_with, patience
 from training.schedule import Shared
-from training.settings import STORES
+from training.choices import STORES
 
 # Keys from here up hold figures; those below are Gluon's, which numbers its parameters from 0.
 FIGURES = 2**30

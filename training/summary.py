@@ -1,10 +1,11 @@
 """``summary.csv``: a line an epoch, from which curves and tables are made."""
 import csv
 import dataclasses
+import io
 import math
-from pathlib import Path
 
-from base.files import replacing
+from base.errors import InputError
+from base.files import read_text, replacing
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,29 +25,38 @@ class EpochResult:
     validation_top_k: float
 
 
+_COLUMNS = [field.name for field in dataclasses.fields(EpochResult)]
+
+
 class Summary:
-    """Collects `EpochResult`s in a CSV file that is whole after every epoch.
+    """`EpochResult`s as the text of a CSV file.
 
     Parameters
     ----------
-    path : Path
-    first_epoch : int
-        Epochs already done: their lines are kept, later ones are replaced.
+    rows : list of dict
+        The epochs already done, as `read_summary` gives them.
     """
 
-    def __init__(self, path, first_epoch=0):
-        self.path = Path(path)
-        self.rows = []
-        if first_epoch and self.path.exists():
-            self.rows = [row for row in read_summary(self.path) if int(row["epoch"]) <= first_epoch]
+    def __init__(self, rows=()):
+        self.rows = list(rows)
 
     def add(self, result):
-        """Write one more line."""
+        """Take in one more epoch."""
         self.rows.append(dataclasses.asdict(result))
-        with replacing(self.path) as temporary, open(temporary, "w", newline="") as file:
-            writer = csv.DictWriter(file, [field.name for field in dataclasses.fields(EpochResult)])
-            writer.writeheader()
-            writer.writerows(self.rows)
+
+    @property
+    def text(self):
+        """What the file holds; that of fewer epochs is its beginning."""
+        file = io.StringIO()
+        writer = csv.DictWriter(file, _COLUMNS)
+        writer.writeheader()
+        writer.writerows(self.rows)
+        return file.getvalue()
+
+    def write(self, path):
+        """Write the file, whole or not at all. Raises: InputError when that cannot be done."""
+        with replacing(path) as temporary:
+            temporary.write_bytes(self.text.encode())
 
 
 def best_epoch(rows):
@@ -63,6 +73,22 @@ def best_epoch(rows):
 
 
 def read_summary(path):
-    """The lines of a summary, as dicts of str to str."""
-    with open(path, newline="") as file:
-        return list(csv.DictReader(file))
+    """The lines of a summary, as dicts of str to str. Raises: InputError when it is none, or cannot be read."""
+    return summary_from_text(read_text(path), path)
+
+
+def summary_from_text(text, path):
+    """The lines of a summary whose text is known; `path` tells messages where it stands."""
+    try:
+        header, *lines = csv.reader(io.StringIO(text), strict=True)
+        rows = [dict(zip(header, line)) for line in lines]
+        epochs = [int(row["epoch"]) for row in rows]
+        for row in rows:
+            int(row["updates"])
+            [float(row[name]) for name in _COLUMNS]
+        whole = header == _COLUMNS and all(len(line) == len(header) for line in lines)
+        if not (whole and epochs == sorted(set(epochs)) and all(epoch > 0 for epoch in epochs)):
+            raise ValueError
+    except (csv.Error, ValueError, KeyError):
+        raise InputError(f"{path}: not the summary of a run, or damaged.") from None
+    return rows
