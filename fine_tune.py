@@ -134,7 +134,7 @@ def main(**flags):
 
     if not loop.takes_momentum(flags["optimizer"]):
         refuse_idle({"mom": f"with --optimizer {flags['optimizer']}, which has no momentum"})
-    stages.run(flags, {option.name: option.default for option in main.params})
+    stages.run(flags, defaults=main.make_context("defaults", ["--num-classes", "1"]).params)
 
 
 def _idle(*, train_stage, network, freeze, lr_step_epochs, no_checkpoint, no_validation, random_crop, pad_size,

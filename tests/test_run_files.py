@@ -4,10 +4,10 @@ import shutil
 
 import pytest
 from test_resume import content
-from tiny import TinyIter, train
+from tiny import train
 
 from base.errors import InputError
-from training.loop import fit
+from training.progress import log
 from training.run import Run
 
 
@@ -169,12 +169,15 @@ def test_a_run_serves_one_fit(tmp_path):
     train(Run(tmp_path / "m", resume=True), 2)      # and has left neither lock nor log open
 
 
-def test_a_fit_that_fails_leaves_neither_lock_nor_log_open(tmp_path):
-    with pytest.raises(AttributeError):
-        fit(None, None, TinyIter(), None, None, 1, run=Run(tmp_path / "m"))
-    with pytest.raises(InputError), Run(tmp_path / "m"):
+def test_a_fit_that_fails_leaves_neither_lock_nor_log_open(tmp_path, monkeypatch):
+    handlers = list(log.handlers)
+    with monkeypatch.context() as patch, pytest.raises(AttributeError):
+        patch.delattr(Run, "_align")        # the start fails when the log is open already
+        train(Run(tmp_path / "m"), 1)
+    with pytest.raises(InputError), Run(tmp_path / "m", overwrite=True):
         raise InputError("what")
-    train(Run(tmp_path / "m"), 1)
+    assert log.handlers == handlers
+    train(Run(tmp_path / "m", overwrite=True), 1)
 
 
 def test_a_run_that_another_process_wrote_meanwhile_is_not_replaced(tmp_path):

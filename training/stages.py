@@ -57,11 +57,11 @@ def _text(value):
 
 
 def train(*, store, settings, defaults, train_stage, num_classes, image_shape, num_epochs, lr, lr_factor,
-          lr_step_epochs, lr_step_unit, batch_size, gpus, cpus, model_prefix, no_checkpoint, resume, load_epoch, overwrite, keep,
-          save_batches, use_dan, transfer_weight, null_label, freeze, trainable, frozen_statistics, optimizer, mom, wd,
-          disp_batches, monitor, top_k, test_io, seed, dtype, benchmark, data_dir, read, no_validation, data_nthreads,
-          pretrained_model, pretrained_epoch, layer_before_fullc, network, num_layers, keep_classifier, rgb_mean,
-          rgb_std, **augmentation):
+          lr_step_epochs, lr_step_unit, batch_size, gpus, cpus, model_prefix, no_checkpoint, resume, load_epoch,
+          overwrite, keep, save_batches, use_dan, transfer_weight, null_label, freeze, trainable, frozen_statistics,
+          optimizer, mom, wd, disp_batches, monitor, top_k, test_io, seed, dtype, benchmark, data_dir, read,
+          no_validation, data_nthreads, pretrained_model, pretrained_epoch, layer_before_fullc, network, num_layers,
+          keep_classifier, rgb_mean, rgb_std, **augmentation):
     """What the flags ask for, in the order in which things can go wrong."""
     devices = find_devices(gpus, cpus)
     _check_batch_size(batch_size, len(devices), train_stage)
@@ -103,8 +103,9 @@ def train(*, store, settings, defaults, train_stage, num_classes, image_shape, n
         lists = [*domains, *([val] if val else [])]
         settings.update({images.path.name: images.digest for images in lists})
     settings.update(devices=len(devices), workers=store.num_workers)
-    record = Run(model_prefix, settings, defaults=defaults, resume=resume, load_epoch=load_epoch or 0, overwrite=overwrite, keep=keep,
-                 save_batches=save_batches, checkpoints=not no_checkpoint, writes=store.rank == 0)
+    record = Run(model_prefix, settings, defaults=defaults, resume=resume, load_epoch=load_epoch or 0,
+                 overwrite=overwrite, keep=keep, save_batches=save_batches, checkpoints=not no_checkpoint,
+                 writes=store.rank == 0)
     # All workers have seen the same before the first one writes.
     store.compare({**settings, "kv_store": None, "epoch to go on after": record.position.epoch,
                    "batch to go on after": record.position.batch})

@@ -11,9 +11,9 @@ from base.errors import InputError
 from base.framework import mx
 from base.watchdog import progress, waiting
 from training.checkpoint import mean_over_devices
+from training.choices import STORES
 from training.heartbeat import SCHEDULER, end_with, patience
 from training.schedule import Shared
-from training.choices import STORES
 
 # Keys from here up hold figures; those below are Gluon's, which numbers its parameters from 0.
 FIGURES = 2**30
