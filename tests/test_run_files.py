@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 from test_resume import content
-from tiny import train
+from tiny import TinyIter, train
 
 from base.errors import InputError
 from training.progress import log
