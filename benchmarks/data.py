@@ -3,7 +3,8 @@
 
 One run: the same photos of 640×480 pixels, the same augmentation to 320×320, two threads or processes each,
 interleaved repetitions, medians. Training batches are read to arrays of float32, those of validation to bytes, as the
-decoder gives; one row compares the two modes of `Augmentation`, each as its batches are handed to the devices. PyTorch's row needs torch; without torchvision its transforms are Pillow by hand.
+decoder gives; one row compares the two modes of `Augmentation`, each as its batches are handed to the devices.
+PyTorch's row needs torch; without torchvision its transforms are Pillow by hand.
 """
 import functools
 import sys
@@ -165,7 +166,8 @@ def main(images, repetitions):
         else:
             loader = torch_loader(photos)
             contestants["PyTorch DataLoader, Pillow"] = lambda: sum(len(labels) for _, labels in loader)
-        rows = [(TRAINING, other) for other in contestants if other != TRAINING] + [(FLOATS, BYTES), (VALIDATION, "cv2.imdecode")]
+        rows = [(TRAINING, other) for other in contestants if other != TRAINING]
+        rows += [(FLOATS, BYTES), (VALIDATION, "cv2.imdecode")]
         contestants.update({name: functools.partial(mxnet_batches, batches, batches.provide_data[0].dtype)
                             for name, batches in modes.items()})
         contestants[VALIDATION] = lambda: mxnet_batches(validation, "uint8")
