@@ -3,6 +3,8 @@
 # make gpu        install the CUDA 11.2 build of MXNet, with its CUDA libraries, instead of the CPU build
 # make test-all   the tests under every Python from 3.9 to 3.13
 # make demo-long  the digits benchmark over 10 seeds: 17 minutes on 2 cores
+# make lint       the style of the code
+# make test-mutations  changes the code, a line at a time, and expects a test to fail: some 5 minutes
 # make test-long  twenty kills, many repetitions of distributed runs: some 6 minutes on 2 cores
 # make bench      heads, reading, packing, loading, frozen layers, communication: ratios, in a quarter of an hour
 # make lock       resolve the dependencies of pyproject.toml anew (needs uv)
@@ -12,7 +14,7 @@
 PYTHON ?=
 IN_VENV := PATH="$(CURDIR)/.venv/bin:$$PATH"
 
-.PHONY: help ready demo demo-long test test-long test-all bench gpu lock
+.PHONY: help ready demo demo-long lint test test-long test-mutations test-all bench gpu lock
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -30,7 +32,13 @@ demo-long: ready
 	@$(IN_VENV) sh recipes/digits.sh --seeds 10 --output runs/digits-long
 
 test: ready
-	@$(IN_VENV) python -m pytest
+	@$(IN_VENV) python -m pytest -n auto --maxprocesses 4 --dist worksteal
+
+lint: ready
+	@$(IN_VENV) ruff check .
+
+test-mutations: ready
+	@$(IN_VENV) python tests/mutations.py
 
 test-long: ready
 	@$(IN_VENV) python -m pytest -m long

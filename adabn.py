@@ -1,25 +1,21 @@
 #!/usr/bin/env python3
 """Adapt a trained network to the target domain by its batch normalisation statistics, without training."""
 from base import installed  # noqa: F401, I001
+from pathlib import Path
+
 import click
 
-from base.errors import exit_codes
-from base.files import writable_folder
-from base.flags import numbers
-from iters import ListedIter, read_list
+from base.commands import CONTEXT, exit_codes
+from base.errors import InputError
+from base.flags import FILE, IMAGE_SHAPE, PATH
 from iters.lists import NULL_LABEL
-from iters.transforms import square_centre_crop
-from training import adabn
-from training.checkpoint import load_checkpoint, write_checkpoint
-from training.devices import find_devices
-from training.evaluate import evaluate
-from training.progress import log, log_to_stderr
 
 
-@click.command(context_settings=dict(show_default=True, help_option_names=["-h", "--help"]))
-@click.option("--model", required=True, help="Prefix of the checkpoint: PREFIX-symbol.json, PREFIX-0018.params.")
+@click.command(context_settings=CONTEXT)
+@click.option("--model", type=PATH, required=True,
+              help="Prefix of the checkpoint: PREFIX-symbol.json, PREFIX-0018.params.")
 @click.option("--epoch", type=click.IntRange(min=0), required=True, help="Its epoch number.")
-@click.option("--val", default="data/val.lst",
+@click.option("--val", type=FILE, default="data/val.lst",
               help="List of target images. All of them give the statistics; those with a label give the accuracy.")
 @click.option("--gpu", default=None, help="Number of the GPU to compute on.  [default: the CPU]")
 @click.option("--layers", default=None,
@@ -28,8 +24,9 @@ from training.progress import log, log_to_stderr
 @click.option("--statistics", type=click.Choice(["image", "pixel"]), default="image",
               help="image: as the original, mean and variance over images of each image's mean. "
                    "pixel: over images and pixels.")
-@click.option("--save-prefix", default=None, help="Write the adapted checkpoint under this prefix, same epoch.")
-@click.option("--image-shape", default=None,
+@click.option("--save-prefix", type=PATH, default=None,
+              help="Write the adapted checkpoint under this prefix, same epoch.")
+@click.option("--image-shape", type=IMAGE_SHAPE, default=None,
               help="Channels, height, width of the network's input, in pixels.  "
                    "[default: what it was trained with, if the checkpoint says so; else 3,320,320]")
 @click.option("--batch-size", type=click.IntRange(min=1), default=32, help="Images computed at a time.")
@@ -37,19 +34,27 @@ from training.progress import log, log_to_stderr
 @click.option("--data-nthreads", type=click.IntRange(min=1), default=15, help="Threads that decode images.")
 def main(model, epoch, val, gpu, layers, statistics, save_prefix, image_shape, batch_size, null_label, data_nthreads):
     """Take batch normalisation statistics from target images and classify the images with them."""
-    run(model, epoch, val, gpu, layers, statistics, save_prefix, image_shape, batch_size, null_label, data_nthreads)
+    from base.files import writable_folder
+    from iters import ListedIter, read_list
+    from iters.transforms import square_centre_crop
+    from training import adabn
+    from training.checkpoint import load_checkpoint, write_checkpoint
+    from training.devices import find_devices
+    from training.evaluate import evaluate
+    from training.progress import log, log_to_stderr
 
-
-def run(model, epoch, val, gpu, layers, statistics, save_prefix, image_shape, batch_size, null_label, threads):
     log_to_stderr()
     device, = find_devices(gpu)
-    shape = image_shape and numbers("--image-shape", image_shape, 3, int)
     if save_prefix:
         writable_folder(save_prefix, "--save-prefix")
+        if Path(save_prefix).resolve() == Path(model).resolve() or Path(f"{save_prefix}-run").exists():
+            raise InputError(f"--save-prefix is {save_prefix}, where the checkpoints of a run are, which would be "
+                             "replaced; give another prefix.")
     images = read_list(val, null_label=null_label)
     checkpoint = load_checkpoint(model, epoch)
     names = adabn.batch_norm_layers(checkpoint.symbol) if layers == "all" else layers and layers.split(",")
-    batches = ListedIter(images, batch_size, square_centre_crop(*(shape or checkpoint.image_shape)[1:]), threads)
+    shape = image_shape or checkpoint.image_shape
+    batches = ListedIter(images, batch_size, square_centre_crop(*shape[1:]), data_nthreads)
 
     adapted, before = adabn.adapt(checkpoint, batches, device, names, statistics)
     if save_prefix:

@@ -1,32 +1,27 @@
 #!/usr/bin/env python3
 """Classify images with a trained network and write what it says to a CSV file."""
 from base import installed  # noqa: F401, I001
+from pathlib import Path
+
 import click
 
-from base.errors import InputError, exit_codes, first_ten
-from base.files import writable_folder
-from base.flags import numbers
-from iters import ListedIter, read_list
-from iters.transforms import centre_crop
-from records.listing import read_classes
-from training import adabn
-from training.checkpoint import load_checkpoint
-from training.devices import find_devices
-from training.predictions import predict, write_predictions
-from training.progress import log, log_to_stderr
+from base.commands import CONTEXT, exit_codes
+from base.errors import InputError, first_ten
+from base.flags import FILE, IMAGE_SHAPE, PATH
 
 
-@click.command(context_settings=dict(show_default=True, help_option_names=["-h", "--help"]))
-@click.option("--model", required=True, help="Prefix of the checkpoint: PREFIX-symbol.json, PREFIX-0018.params.")
+@click.command(context_settings=CONTEXT)
+@click.option("--model", type=PATH, required=True,
+              help="Prefix of the checkpoint: PREFIX-symbol.json, PREFIX-0018.params.")
 @click.option("--epoch", type=click.IntRange(min=0), required=True, help="Its epoch number.")
-@click.option("--lst", default="data/target.lst", help="List of images; its labels do not matter.")
-@click.option("--out", default="predictions.csv",
+@click.option("--lst", type=FILE, default="data/target.lst", help="List of images; its labels do not matter.")
+@click.option("--out", type=FILE, default="predictions.csv",
               help="CSV file to write: path, label_1, probability_1, label_2, …, the most probable first.")
 @click.option("--top-k", type=click.IntRange(min=1), default=None,
               help="How many classes to name for an image.  [default: 5, or all where there are fewer]")
-@click.option("--classes", default=None, help="File with the name of a class a line, class 0 first, to write instead "
-                                              "of numbers.")
-@click.option("--image-shape", default=None,
+@click.option("--classes", type=FILE, default=None,
+              help="File with the name of a class a line, class 0 first, to write instead of numbers.")
+@click.option("--image-shape", type=IMAGE_SHAPE, default=None,
               help="Channels, height, width of the network's input, in pixels.  "
                    "[default: what it was trained with, if the checkpoint says so; else 3,320,320]")
 @click.option("--batch-size", type=click.IntRange(min=1), default=32, help="Images computed at a time.")
@@ -38,17 +33,24 @@ def main(model, epoch, lst, out, top_k, classes, image_shape, batch_size, gpu, d
     Images that cannot be decoded get a line with empty fields; the command names them at its end, and ends with
     exit code 2.
     """
-    run(model, epoch, lst, out, top_k, classes, image_shape, batch_size, gpu, data_nthreads)
+    from base.files import writable_folder
+    from iters import ListedIter, read_list
+    from iters.transforms import centre_crop
+    from records.listing import read_classes
+    from training import adabn
+    from training.checkpoint import load_checkpoint
+    from training.devices import find_devices
+    from training.predictions import predict, write_predictions
+    from training.progress import log, log_to_stderr
 
-
-def run(model, epoch, lst, out, top_k, classes, image_shape, batch_size, gpu, threads):
     log_to_stderr()
     device, = find_devices(gpu)
-    shape = image_shape and numbers("--image-shape", image_shape, 3, int)
     writable_folder(out, "--out")
+    if Path(out).resolve() in {Path(path).resolve() for path in (lst, classes) if path}:
+        raise InputError(f"--out is {out}, which is read from, and would be replaced; give another name.")
     images = read_list(lst)
     checkpoint = load_checkpoint(model, epoch)
-    shape = shape or checkpoint.image_shape
+    shape = image_shape or checkpoint.image_shape
     net = adabn.classifier(checkpoint, device, shape)
     num_classes = adabn.num_classes(checkpoint.symbol, shape)
     if top_k is not None and top_k > num_classes:
@@ -61,7 +63,7 @@ def run(model, epoch, lst, out, top_k, classes, image_shape, batch_size, gpu, th
     log.info("%d images of %d × %d pixels, %d classes", len(images), *shape[1:], num_classes)
 
     bad = []
-    batches = ListedIter(images, batch_size, centre_crop(*shape[1:]), threads, bad=bad)
+    batches = ListedIter(images, batch_size, centre_crop(*shape[1:]), data_nthreads, bad=bad)
     write_predictions(out, images.files, *predict(net, batches, device, top_k or min(5, num_classes)), names)
     log.info("wrote %s", out)
     if bad:

@@ -2,6 +2,7 @@
 """The table of the original, CNN, AdaBN, DAN and JAN, on any data: every number by the project's own commands."""
 from base import installed  # noqa: F401, I001
 import csv
+import json
 import re
 import shlex
 import statistics
@@ -13,17 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import click
-import cv2
-import matplotlib
-from tqdm import tqdm
 
-from base.errors import InputError, exit_codes
+from base.commands import CONTEXT, exit_codes
+from base.errors import InputError
 from base.files import replacing, writable_folder
-from iters import read_list
+from base.flags import FOLDER
+from iters.lists import read_list
 from training.summary import read_summary
-
-matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
 ORIGINAL_STAGE0 = "--lr 0.01 --lr-step-epochs 10,16 --num-epochs 18 --lr-factor 0.1 --batch-size 64"
@@ -38,13 +35,15 @@ METHODS = {     # name in files: name in the table, published accuracy on cars i
 
 @dataclass(frozen=True)
 class Run:
-    """One command of one seed: what is called, where it writes, and which file says that it is done."""
+    """One command of one seed: what is called, where it writes, which file says that it is done, and which
+    lists it reads, by name and digest."""
 
     method: str
     seed: int
     command: tuple
     prefix: Path
     done: Path
+    lists: dict
 
     @property
     def log(self):
@@ -52,14 +51,14 @@ class Run:
         return Path(f"{self.prefix}.log")
 
 
-@click.command(context_settings=dict(show_default=True, help_option_names=["-h", "--help"]))
-@click.option("--data-dir", default="./data", help="Folder with source.lst, target.lst and val.lst.")
+@click.command(context_settings=CONTEXT)
+@click.option("--data-dir", type=FOLDER, default="./data", help="Folder with source.lst, target.lst and val.lst.")
 @click.option("--num-classes", type=click.IntRange(min=1), required=True, help="Number of classes.")
 @click.option("--gpus", default=None, help="Numbers of the GPUs to train on, such as 0,1,2,3.  [default: the CPU]")
 @click.option("--seeds", type=click.IntRange(min=1), default=3, help="How often everything is repeated.")
 @click.option("--jobs", type=click.IntRange(min=1), default=1, help="Commands that run at the same time.")
-@click.option("--output", default=None, help="Folder for checkpoints, logs, table, CSV and picture.  "
-                                             "[default: runs/ and the name of --data-dir]")
+@click.option("--output", type=FOLDER, default=None,
+              help="Folder for checkpoints, logs, table, CSV and picture.  [default: runs/ and the name of --data-dir]")
 @click.option("--stage0", default=ORIGINAL_STAGE0, help="Flags of fine_tune.py in stage 0.")
 @click.option("--stage1", default=ORIGINAL_STAGE1, help="Flags of fine_tune.py in stage 1.")
 @click.option("--common", default="", help="Flags of fine_tune.py in both stages.")
@@ -70,11 +69,15 @@ def main(data_dir, num_classes, gpus, seeds, jobs, output, stage0, stage1, commo
     The default flags are the original's. Finished commands are not run again: delete the output folder
     to start over. Accuracies are those of the last epoch; none is chosen by looking at target labels.
     """
+    from tqdm import tqdm
+
     output = Path(output or Path("runs") / Path(data_dir).resolve().name)
     writable_folder(output / "table.md", "--output")
-    for name in ("source.lst", "target.lst", "val.lst"):
-        read_list(Path(data_dir) / name, num_classes)
-    first, second = plan(output, data_dir, num_classes, gpus, seeds, stage0, stage1, common, adabn)
+    lists = {name: read_list(Path(data_dir) / name, num_classes).digest
+             for name in ("source.lst", "target.lst", "val.lst")}
+    flags = {name: _words(name, text) for name, text in (("stage0", stage0), ("stage1", stage1), ("common", common),
+                                                         ("adabn", adabn))}
+    first, second = plan(output, data_dir, lists, num_classes, gpus, seeds, **flags)
     with tqdm(total=len(first + second), unit=" runs", disable=None) as bar, ThreadPoolExecutor(jobs) as pool:
         for stage in (first, second):
             futures = [pool.submit(execute, run, bar) for run in stage]
@@ -95,8 +98,15 @@ def main(data_dir, num_classes, gpus, seeds, jobs, output, stage0, stage1, commo
     print(f"{text}\n{output / 'table.md'}, {output / 'results.csv'}, {output / 'curves.png'}")
 
 
-def plan(output, data_dir, num_classes, gpus, seeds, stage0, stage1, common, adabn):
-    """The commands of all seeds: those of stage 0, and those that go on from their checkpoints."""
+def _words(name, text):
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise InputError(f"--{name} is {text!r}, which cannot be cut into words: {error}.") from None
+
+
+def plan(output, data_dir, lists, num_classes, gpus, seeds, stage0, stage1, common, adabn):
+    """The commands of all seeds: those of stage 0, and those that go on from their checkpoints. Flags are words."""
     first, second = [], []
     gpu = gpus.split(",")[0] if gpus else None
     for seed in range(seeds):
@@ -104,19 +114,19 @@ def plan(output, data_dir, num_classes, gpus, seeds, stage0, stage1, common, ada
             prefix = output / f"seed{seed}" / name
             command = ["fine_tune.py", "--data-dir", data_dir, "--num-classes", num_classes, "--seed", seed,
                        "--model-prefix", prefix, "--resume", *(["--gpus", gpus] if gpus else []),
-                       *shlex.split(common), *shlex.split(flags)]
+                       *common, *flags]
             epochs = last_epoch(command)
-            return Run(name, seed, tuple(map(str, command)), prefix, Path(f"{prefix}-{epochs:04d}.params")), epochs
+            return Run(name, seed, tuple(map(str, command)), prefix, Path(f"{prefix}-{epochs:04d}.params"),
+                       lists), epochs
 
-        cnn, epochs = train("cnn", f"--train-stage 0 {stage0}")
+        cnn, epochs = train("cnn", ["--train-stage", 0, *stage0])
         first.append(cnn)
-        start = shlex.join(["--train-stage", "1", "--pretrained-model", str(cnn.prefix), "--pretrained-epoch",
-                            str(epochs)]) + f" {stage1}"
+        start = ["--train-stage", 1, "--pretrained-model", cnn.prefix, "--pretrained-epoch", epochs, *stage1]
         prefix = output / f"seed{seed}" / "adabn"
         command = ["adabn.py", "--model", cnn.prefix, "--epoch", epochs, "--val", Path(data_dir) / "val.lst",
-                   *(["--gpu", gpu] if gpu else []), *shlex.split(adabn)]
-        second += [Run("adabn", seed, tuple(map(str, command)), prefix, Path(f"{prefix}.log")),
-                   train("dan", f"--use-dan {start}")[0], train("jan", start)[0]]
+                   *(["--gpu", gpu] if gpu else []), *adabn]
+        second += [Run("adabn", seed, tuple(map(str, command)), prefix, Path(f"{prefix}.log"), lists),
+                   train("dan", ["--use-dan", *start])[0], train("jan", start)[0]]
     return first, second
 
 
@@ -131,11 +141,11 @@ def last_epoch(command):
 
 
 def execute(run, bar):
-    """Run a command unless the same one has been finished before; its words go to its log."""
-    line = shlex.join(run.command)
-    record = Path(f"{run.prefix}.command")
+    """Run a command unless it was finished before with these lists; what it says goes to its log."""
+    made_of = {"command": shlex.join(run.command), "lists": run.lists}
+    record = Path(f"{run.prefix}.made-of.json")
     said = f"seed {run.seed}, {METHODS[run.method][0]}"
-    if run.done.exists() and record.exists() and record.read_text() == line:
+    if run.done.exists() and _read(record) == made_of:
         bar.write(f"{said}: done before, {accuracy(run):.2f} %", file=sys.stderr)
         bar.update()
         return
@@ -149,9 +159,17 @@ def execute(run, bar):
     if code:
         raise InputError(f"{said}: ended with exit code {code}. Its last words, from {run.log}:\n"
                          + "\n".join(run.log.read_text().splitlines()[-5:]))
-    record.write_text(line)
+    with replacing(record) as temporary:
+        temporary.write_text(json.dumps(made_of))
     bar.write(f"{said}: {accuracy(run):.2f} % in {time.monotonic() - started:.0f} s", file=sys.stderr)
     bar.update()
+
+
+def _read(record):
+    try:
+        return json.loads(record.read_text())
+    except (OSError, ValueError):
+        return None
 
 
 def accuracy(run):
@@ -198,6 +216,11 @@ def write_csv(path, runs):
 
 def draw(path, runs, data_dir):
     """Sample images of both domains, and accuracy and losses by epoch; thin lines are seeds, thick ones their mean."""
+    import cv2
+    import matplotlib
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
     figure = plt.figure(figsize=(13, 8), layout="constrained")
     samples, curves = figure.subfigures(2, 1, height_ratios=(1, 2.6))
     for row, (axes, name) in enumerate(zip(samples.subplots(2, 12), ("source.lst", "target.lst"))):

@@ -1,13 +1,5 @@
-"""What a user can cause, and how a command ends.
+"""What a user can cause."""
 
-Exit codes: 0 done, 1 our fault (with a traceback), 2 the user's input, 3 stopped by a signal with everything saved,
-130 interrupted by Ctrl-C where there was nothing to save.
-"""
-import functools
-import sys
-from pathlib import Path
-
-import click
 
 
 class InputError(ValueError):
@@ -29,26 +21,3 @@ def first_ten(lines):
     more = [f"… and {len(lines) - 10} more"] if len(lines) > 10 else []
     return "\n  ".join(["", *map(str, lines[:10]), *more])
 
-
-def exit_codes(command):
-    """Decorate a click command: what the user caused becomes one message and an exit code."""
-
-    @functools.wraps(command)
-    def main():
-        name = Path(sys.argv[0]).name
-        try:
-            sys.exit(command(standalone_mode=False) or 0)
-        except click.ClickException as error:
-            error.show()
-            sys.exit(error.exit_code)
-        except InputError as error:
-            print(f"{name}: {error}", file=sys.stderr)
-            sys.exit(2)
-        except Stopped as error:
-            print(f"{name}: {error}", file=sys.stderr)
-            sys.exit(3)
-        except (click.Abort, KeyboardInterrupt):
-            print(f"{name}: interrupted", file=sys.stderr)
-            sys.exit(130)
-
-    return main

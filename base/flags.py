@@ -1,19 +1,98 @@
-"""Flags that hold several numbers."""
+"""Types of flags, and flags that would do nothing: what click lets pass is what the libraries take."""
+import click
+
 from base.errors import InputError
 
 
-def numbers(flag, text, count, kind=float):
-    """The numbers of a flag such as ``3,320,320``, as a tuple.
+def refuse_idle(idle):
+    """Refuse flags that were given on the command line, and do nothing there.
 
-    Raises: InputError when there are not `count` of them, or one is negative, or a whole number is 0.
-
-    >>> numbers("--image-shape", "3,320,320", 3, int)
-    (3, 320, 320)
+    `idle`: from the names of parameters to why. Raises: InputError.
     """
-    try:
-        values = tuple(kind(part) for part in text.split(","))
-    except ValueError:
-        values = ()
-    if len(values) != count or min(values) < 0 or (kind is int and 0 in values):
-        raise InputError(f"{flag} is {text!r}; expected {count} numbers separated by commas.")
-    return values
+    source = click.get_current_context().get_parameter_source
+    for name, why in idle.items():
+        if source(name) is click.core.ParameterSource.COMMANDLINE:
+            raise InputError(f"--{name.replace('_', '-')} was given {why}, where it does nothing; leave it out.")
+
+
+class Number(click.FloatRange):
+    """A number in a range that float32 holds too: click's own type takes ``nan``, ``inf`` and ``1e308``.
+
+    >>> Number(min=0).convert("0.5", None, None)
+    0.5
+    """
+
+    def convert(self, value, param, ctx):
+        number = super().convert(value, param, ctx)
+        if not abs(number) <= 3.4e38:
+            self.fail(f"{value} is not a number that float32 holds, up to 3.4e38.", param, ctx)
+        return number
+
+
+class Numbers(click.ParamType):
+    """As many numbers as there are names, separated by commas, as a tuple.
+
+    Parameters
+    ----------
+    metavar : str
+        The names, such as ``RED,GREEN,BLUE``; also what a message says is expected.
+    kind : type
+        int or float.
+    least, most : number
+        Of each of them.
+
+    >>> Numbers("RED,GREEN,BLUE").convert("123.68,116.779,103.939", None, None)
+    (123.68, 116.779, 103.939)
+    """
+
+    name = "numbers"
+
+    def __init__(self, metavar, kind=float, least=0, most=1e6):
+        self._metavar, self._kind, self._least, self._most = metavar, kind, least, most
+
+    def get_metavar(self, param, ctx=None):
+        return self._metavar
+
+    def convert(self, value, param, ctx):
+        if isinstance(value, tuple):
+            return value
+        try:
+            values = tuple(self._kind(part) for part in value.split(","))
+        except ValueError:
+            values = ()
+        inside = all(self._least <= value <= self._most for value in values)     # not so for nan
+        if len(values) != self._metavar.count(",") + 1 or not inside or "_" in value:
+            self.fail(f"{value!r}; expected {self._metavar}, numbers from {self._least:g} to {self._most:g}, separated "
+                      "by commas.", param, ctx)
+        return values
+
+
+class _ImageShape(Numbers):
+    def convert(self, value, param, ctx):
+        values = super().convert(value, param, ctx)
+        if values[0] != 3:
+            self.fail(f"{value!r} has {values[0]} channels; images are read in colour: expected 3,HEIGHT,WIDTH.",
+                      param, ctx)
+        return values
+
+
+IMAGE_SHAPE = _ImageShape("3,HEIGHT,WIDTH", int, least=1, most=10_000)
+RGB_MEAN = Numbers("RED,GREEN,BLUE")
+RGB_STD = Numbers("RED,GREEN,BLUE", least=1e-3)
+
+
+class FilePath(click.Path):
+    """A path that the system can hold and a message can show: UTF-8, without NUL."""
+
+    def convert(self, value, param, ctx):
+        try:
+            text = str(value)
+            text.encode()
+        except UnicodeEncodeError:
+            self.fail(f"{text!r} is not UTF-8; rename the file or folder.", param, ctx)
+        if "\0" in text:
+            self.fail(f"{text!r} holds a NUL character, which no path can.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+PATH, FILE, FOLDER = FilePath(), FilePath(dir_okay=False), FilePath(file_okay=False)

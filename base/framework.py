@@ -1,18 +1,18 @@
 """MXNet 1.9.1, imported so that it runs today. Everything here says ``from base.framework import mx``.
 
+The import takes seconds, and is done when `mx` is first used: what only answers a question does without.
+
 Before ``import mxnet``, NumPy must answer to names that it has dropped (`base.numpy_names`), and the CUDA
 libraries of ``mxnet-cu112`` must be loaded: the wheels of NVIDIA on PyPI bring them in folders where the
 loader does not look, and the import would end in ``OSError: libcudart.so.11.0: cannot open shared object
 file``. From Python 3.12 on, setuptools brings the ``distutils`` that MXNet imports.
 """
 import ctypes
+import importlib.abc
 import importlib.util
+import sys
 import warnings
 from pathlib import Path
-
-import setuptools  # noqa: F401
-
-from base import numpy_names
 
 # In the order of their dependencies.
 _CUDA_LIBRARIES = (
@@ -40,12 +40,40 @@ def _preload_cuda():
                 ctypes.CDLL(str(folder / library), mode=ctypes.RTLD_GLOBAL)
 
 
-numpy_names.answer()
-_preload_cuda()
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore", DeprecationWarning)     # of distutils, in MXNet's own code
-    import mxnet as mx
+class _Loader(importlib.abc.Loader):
+    """Runs MXNet's own loader, with what it needs before and after."""
 
-numpy_names.repair(mx)
+    def __init__(self, loader):
+        self._loader = loader
+
+    def create_module(self, spec):
+        return self._loader.create_module(spec)
+
+    def exec_module(self, module):
+        import setuptools  # noqa: F401
+
+        from base import numpy_names
+        numpy_names.answer()
+        _preload_cuda()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)     # of distutils, in MXNet's own code
+            self._loader.exec_module(module)
+        numpy_names.repair(module)
+
+
+def _when_first_used(name):
+    """The module `name`, which is imported when an attribute of it is asked for, by whoever imports it."""
+    if name in sys.modules:     # by somebody whose NumPy is old enough
+        return sys.modules[name]
+    spec = importlib.util.find_spec(name)
+    if spec is None:
+        raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+    spec.loader = importlib.util.LazyLoader(_Loader(spec.loader))
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+mx = _when_first_used("mxnet")
 
 __all__ = ["mx"]

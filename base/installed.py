@@ -2,7 +2,8 @@
 import importlib.util
 import sys
 
-_missing = [name for name in ("click", "cv2", "mxnet", "pycurl", "tqdm") if importlib.util.find_spec(name) is None]
+_needed = "click", "cv2", "filelock", "lazy_loader", "mxnet", "pycurl", "tqdm"
+_missing = [name for name in _needed if importlib.util.find_spec(name) is None]
 if _missing:
     print(f"{sys.argv[0]}: {sys.executable} has no {', '.join(_missing)}. Run `make demo` or `make test` once, which "
           "install what is needed, and call the commands by .venv/bin/python.", file=sys.stderr)

@@ -17,7 +17,7 @@ import click  # noqa: E402
 import cv2  # noqa: E402
 import numpy as np  # noqa: E402
 
-from base.errors import exit_codes  # noqa: E402
+from base.commands import CONTEXT, exit_codes  # noqa: E402
 from iters import read_list, write_list  # noqa: E402
 from records import Options, pack  # noqa: E402
 from records.check import check  # noqa: E402
@@ -63,7 +63,7 @@ def memory(what):
     return int(line.split()[1]) / 1024
 
 
-@click.command(context_settings=dict(show_default=True))
+@click.command(context_settings=CONTEXT)
 @click.option("--images", "number", type=click.IntRange(min=1), default=2000, help="Images to pack.")
 def main(number):
     """Measure packing."""

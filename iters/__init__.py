@@ -1,13 +1,12 @@
 """What is read: lists of images, and batches of them. Nothing here knows what is computed."""
-from iters.augmentation import Augmentation
-from iters.dual import DualIter
-from iters.listed import ListedIter
-from iters.lists import ImageList, read_list, write_list
-from iters.records import RecordIter
-from iters.shuffled import ShuffledIter
-from iters.synthetic import SyntheticIter
+import lazy_loader
 
-__all__ = [
-    "Augmentation", "DualIter", "ImageList", "ListedIter", "RecordIter", "ShuffledIter", "SyntheticIter",
-    "read_list", "write_list",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={
+    "augmentation": ["Augmentation"],
+    "dual": ["DualIter"],
+    "listed": ["ListedIter"],
+    "lists": ["ImageList", "read_list", "write_list"],
+    "records": ["RecordIter"],
+    "shuffled": ["ShuffledIter"],
+    "synthetic": ["SyntheticIter"],
+})

@@ -1,6 +1,8 @@
 """Lists packed to RecordIO: made, checked, described, taken apart. Training reads what is made here."""
-from records.check import ensure_checked
-from records.packing import Options, ensure_packed, is_packed, pack
-from records.sources import ensure_ready
+import lazy_loader
 
-__all__ = ["Options", "ensure_checked", "ensure_packed", "ensure_ready", "is_packed", "pack"]
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={
+    "check": ["ensure_checked"],
+    "packing": ["Options", "ensure_packed", "is_packed", "pack"],
+    "sources": ["ensure_ready"],
+})

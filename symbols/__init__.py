@@ -1,14 +1,13 @@
 """What is computed: networks and losses. Nothing here knows where images come from."""
-from symbols.backbone import cut, features_block, image_shape_of, image_variable
-from symbols.kernels import GaussianKernel
-from symbols.mmd import JMMDLoss, MMDLoss
-from symbols.normalize import normalization, normalized
-from symbols.objective import TransferObjective
-from symbols.resnet import resnet
-from symbols.transfer_net import TransferNet
-from symbols.zoo import zoo_symbol
+import lazy_loader
 
-__all__ = [
-    "GaussianKernel", "JMMDLoss", "MMDLoss", "TransferNet", "TransferObjective", "cut", "features_block",
-    "image_shape_of", "image_variable", "normalization", "normalized", "resnet", "zoo_symbol",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={
+    "backbone": ["cut", "features_block", "image_shape_of", "image_variable"],
+    "kernels": ["GaussianKernel"],
+    "mmd": ["JMMDLoss", "MMDLoss"],
+    "normalize": ["normalization", "normalized"],
+    "objective": ["TransferObjective"],
+    "resnet": ["resnet"],
+    "transfer_net": ["TransferNet"],
+    "zoo": ["zoo_symbol"],
+})

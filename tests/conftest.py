@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import cv2
@@ -23,10 +24,12 @@ def doctest_names(doctest_namespace):
     doctest_namespace.update(mx=mx, np=np, Path=Path)
 
 
-def call(script, *flags, cwd=ROOT, expect=0, env=None):
-    """Call a command of ours as a user would, with `env` added to the environment, and get its CompletedProcess."""
-    done = subprocess.run([sys.executable, str(ROOT / script), *map(str, flags)], cwd=cwd, text=True,
-                          capture_output=True, stdin=subprocess.DEVNULL, env={**os.environ, **(env or {})})
+def call(script, *flags, cwd=None, expect=0, env=None):
+    """Call a command of ours as a user would, in `cwd` or a folder that is gone afterwards, with `env` added to the
+    environment, and get its CompletedProcess."""
+    with tempfile.TemporaryDirectory() as empty:
+        done = subprocess.run([sys.executable, str(ROOT / script), *map(str, flags)], cwd=cwd or empty, text=True,
+                              capture_output=True, stdin=subprocess.DEVNULL, env={**os.environ, **(env or {})})
     assert done.returncode == expect, f"{script} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
     if expect == 2:
         assert "Traceback" not in done.stderr, done.stderr

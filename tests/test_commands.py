@@ -12,7 +12,7 @@ from base.errors import InputError
 from base.framework import mx
 from iters import read_list, write_list
 from training import devices
-from training.checkpoint import load_checkpoint
+from training.checkpoint import DEFAULT_IMAGE_SHAPE, load_checkpoint
 from training.summary import read_summary
 
 
@@ -139,7 +139,8 @@ def test_every_flag_of_the_original_is_there_with_help(command):
         assert f"--{flag} " in said, flag
     defaults = {option.name: option.default for option in fine_tune.main.params}
     assert defaults["lr"] == 0.1 and defaults["batch_size"] == 128 and defaults["wd"] == 0 and defaults["mom"] == 0.9
-    assert defaults["pretrained_model"] == "model/resnet-152" and defaults["image_shape"] == "3,320,320"
+    assert defaults["pretrained_model"] == "model/resnet-152" and defaults["image_shape"] is None
+    assert DEFAULT_IMAGE_SHAPE == (3, 320, 320)
     assert defaults["null_label"] == 9999 and defaults["kv_store"] == "device" and defaults["data_nthreads"] == 15
 
 
@@ -191,8 +192,7 @@ def test_unusable_images_are_refused_and_nothing_is_half_packed(data, command):
     (["--gpus", "0", "--cpus", 1], "both"),
     (["--lr", "fast"], "--lr"),
     (["--lr-step-epochs", "3,2"], "--lr-step-epochs is '3,2'"),
-    (["--image-shape", "3,16"], "--image-shape is '3,16'"),
-    (["--rgb-mean", "1,2"], "--rgb-mean is '1,2'"),
+    (["--load-epoch", 1, "--model-prefix", "m", "--resume"], "more than one of --resume"),
     (["--num-layers", 9], "--num-layers is 9"),
     (["--optimizer", "sdg"], "--optimizer is 'sdg'"),
     (["--min-random-scale", 2], "--min-random-scale"),
@@ -204,6 +204,7 @@ def test_unusable_images_are_refused_and_nothing_is_half_packed(data, command):
     (["--trainable", "fc"], "--trainable was given without --freeze"),
     (["--network", "vgg"], "no image classifier of this name. Did you mean vgg"),
     (["--network", "vgg16"], "--num-layers was given with --network vgg16"),
+    (["--rgb-mean", "1,2,3", "--rgb-std", "0.5,0.5,0.5", "--network", "vgg16"], "--num-layers was given"),
 ])
 def test_flags_that_cannot_be_are_refused(data, command, flags, problem, stage0):
     merged = {**dict(zip(STAGE0[::2], STAGE0[1::2])), "--data-dir": data}
@@ -276,8 +277,14 @@ def test_reproduce_makes_table_csv_and_picture_and_does_not_repeat_itself(data, 
     assert picture.shape[1] > 1000 and picture.std() > 10
     again = command("reproduce.py", *flags)
     assert again.stdout == done.stdout and again.stderr.count("done before") == 8
-    write_list(data / "source.lst", [5] * 24, read_list(data / "source.lst").files)
+    source, val = read_list(data / "source.lst"), read_list(data / "val.lst")
+    write_list(data / "val.lst", (val.labels + 1) % 3, val.files)
+    said = fails(command, *flags, script="reproduce.py")
+    assert "done before" not in said and "val.lst" in said and "then" in said
+    write_list(data / "val.lst", val.labels, val.files)
+    write_list(data / "source.lst", [5] * 24, source.files)
     assert "source.lst" in fails(command, *flags, script="reproduce.py")
+    assert "cannot be cut into words" in fails(command, *flags, "--stage0", "--lr '0.1", script="reproduce.py")
 
 
 def test_reproduce_passes_on_why_a_command_failed(data, command, tmp_path):

@@ -14,12 +14,10 @@ if __name__ == "__main__":
 
 import click  # noqa: E402
 import cv2  # noqa: E402
-import matplotlib  # noqa: E402
 import numpy as np  # noqa: E402
 from PIL import Image, ImageDraw, ImageFont  # noqa: E402
-from sklearn.datasets import load_digits  # noqa: E402
 
-from base.errors import exit_codes  # noqa: E402
+from base.commands import CONTEXT, exit_codes  # noqa: E402
 from base.files import writable_folder  # noqa: E402
 from iters.lists import NULL_LABEL, write_list  # noqa: E402
 
@@ -35,6 +33,8 @@ _NOT = ("Bol", "Display")
 
 def fonts():
     """The twelve TrueType fonts of matplotlib that have the ten digits in regular weight."""
+    import matplotlib
+
     folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
     return [font for font in sorted(folder.glob("*.ttf"))
             if font.name.startswith(_FONTS) and not any(part in font.name for part in _NOT)]
@@ -87,6 +87,8 @@ def make(folder, num_source=4000, seed=0):
 
     The target list has null labels only; the validation list is the same images with their labels.
     """
+    from sklearn.datasets import load_digits
+
     folder = Path(folder)
     writable_folder(folder / "source" / "x", "--data-dir")
     writable_folder(folder / "target" / "x", "--data-dir")
@@ -107,7 +109,7 @@ def make(folder, num_source=4000, seed=0):
     write_list(folder / "val.lst", digits.target.tolist(), files)
 
 
-@click.command(context_settings=dict(show_default=True))
+@click.command(context_settings=CONTEXT)
 @click.option("--data-dir", default="data/digits", help="Folder to write to.")
 @click.option("--num-source", type=click.IntRange(min=10), default=4000, help="Printed digits.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of the printed digits.")

@@ -9,18 +9,16 @@ if __name__ == "__main__":
 
 import click  # noqa: E402
 
-from base.errors import exit_codes  # noqa: E402
-from base.files import writable_folder  # noqa: E402
-from base.flags import numbers  # noqa: E402
-from exchange.onnx_file import export  # noqa: E402
-from training.checkpoint import load_checkpoint  # noqa: E402
+from base.commands import CONTEXT, exit_codes  # noqa: E402
+from base.flags import FILE, IMAGE_SHAPE, PATH  # noqa: E402
 
 
-@click.command(context_settings=dict(show_default=True, help_option_names=["-h", "--help"]))
-@click.option("--model", required=True, help="Prefix of the checkpoint: PREFIX-symbol.json, PREFIX-0014.params.")
+@click.command(context_settings=CONTEXT)
+@click.option("--model", type=PATH, required=True,
+              help="Prefix of the checkpoint: PREFIX-symbol.json, PREFIX-0014.params.")
 @click.option("--epoch", type=click.IntRange(min=0), required=True, help="Its epoch number.")
-@click.option("--output", default=None, help="File to write.  [default: PREFIX-0014.onnx]")
-@click.option("--image-shape", default=None,
+@click.option("--output", type=FILE, default=None, help="File to write.  [default: PREFIX-0014.onnx]")
+@click.option("--image-shape", type=IMAGE_SHAPE, default=None,
               help="Channels, height, width of the network's input, in pixels.  "
                    "[default: what it was trained with, if the checkpoint says so; else 3,320,320]")
 def main(model, epoch, output, image_shape):
@@ -28,7 +26,10 @@ def main(model, epoch, output, image_shape):
 
     Where onnxruntime is installed, the file's probabilities are compared with MXNet's before it is written.
     """
-    image_shape = image_shape and numbers("--image-shape", image_shape, 3, int)
+    from base.files import writable_folder
+    from exchange.onnx_file import export
+    from training.checkpoint import load_checkpoint
+
     output = output or f"{model}-{epoch:04d}.onnx"
     writable_folder(output, "--output")
     checkpoint = load_checkpoint(model, epoch)

@@ -9,15 +9,15 @@ if __name__ == "__main__":
 
 import click  # noqa: E402
 
-from base.errors import InputError, exit_codes  # noqa: E402
-from exchange.gallery import GALLERY, get_model  # noqa: E402
-from exchange.zoo_files import get_zoo_model, pretrained_names  # noqa: E402
+from base.commands import CONTEXT, exit_codes  # noqa: E402
+from base.errors import InputError  # noqa: E402
+from base.flags import FOLDER, PATH  # noqa: E402
 
 
-@click.command(context_settings=dict(show_default=True, help_option_names=["-h", "--help"]))
+@click.command(context_settings=CONTEXT)
 @click.argument("name", required=False)
-@click.option("--output", default="model", help="Folder to write to.")
-@click.option("--mirror", envvar="TRANSFER_GLUON_MIRROR", show_envvar=True, default=None,
+@click.option("--output", type=FOLDER, default="model", help="Folder to write to.")
+@click.option("--mirror", type=PATH, envvar="TRANSFER_GLUON_MIRROR", show_envvar=True, default=None,
               help="Site or folder that has the files under the same paths.  [default: the publisher's site]")
 @click.option("--sha256", default=None,
               help="What the parameter file's SHA-256 must be.  [default: as SHA256SUMS beside it says, if there]")
@@ -26,6 +26,9 @@ def main(name, output, mirror, sha256):
 
     A transfer that breaks off goes on from there when you call it again.
     """
+    from exchange.gallery import GALLERY, get_model
+    from exchange.zoo_files import get_zoo_model, pretrained_names
+
     names = [*GALLERY, *pretrained_names()]
     if not name:
         print("\n".join(names))

@@ -9,7 +9,8 @@ if __name__ == "__main__":
 
 import click  # noqa: E402
 
-from base.errors import InputError, exit_codes, first_ten  # noqa: E402
+from base.commands import CONTEXT, exit_codes  # noqa: E402
+from base.errors import InputError, first_ten  # noqa: E402
 from base.files import writable_folder  # noqa: E402
 from iters.lists import NULL_LABEL, read_list  # noqa: E402
 from records.check import examine  # noqa: E402
@@ -27,7 +28,7 @@ THREADS = click.option("--threads", type=click.IntRange(min=1), default=4, help=
 CLASSES = click.option("--classes", type=FILE, default=None, help="A classes.txt: the name of each label, in order.")
 
 
-@click.group(context_settings=dict(show_default=True, help_option_names=["-h", "--help"]))
+@click.group(context_settings=CONTEXT)
 def commands():
     """Prepare data: lists of images, and the RecordIO files that training reads.
 

@@ -9,24 +9,28 @@ if __name__ == "__main__":
 
 import click  # noqa: E402
 
-from base.errors import exit_codes  # noqa: E402
-from base.files import writable_folder  # noqa: E402
-from exchange.state_dict import find_weights, read_state_dict  # noqa: E402
-from exchange.weights import ARCHITECTURES, import_weights  # noqa: E402
-from training.checkpoint import write_checkpoint  # noqa: E402
+from base.commands import CONTEXT, exit_codes  # noqa: E402
+from base.flags import PATH  # noqa: E402
+from exchange.architectures import ARCHITECTURES  # noqa: E402
 
 
-@click.command(context_settings=dict(show_default=True, help_option_names=["-h", "--help"]))
-@click.argument("weights")
+@click.command(context_settings=CONTEXT)
+@click.argument("weights", type=PATH)
 @click.option("--architecture", type=click.Choice(list(ARCHITECTURES)), required=True,
               help="The network that they belong to.")
-@click.option("--output", default=None, help="Prefix of the checkpoint, epoch 0.  [default: model/ARCHITECTURE]")
+@click.option("--output", type=PATH, default=None,
+              help="Prefix of the checkpoint, epoch 0.  [default: model/ARCHITECTURE]")
 def main(weights, architecture, output):
     """Make an MXNet checkpoint of PyTorch's WEIGHTS: a file (.pth, .pt, .safetensors) or an installed package.
 
     The checkpoint takes raw RGB images 0–255; the network's own normalisation is its first layer. Reading .pth and .pt
     takes PyTorch; a file that holds more than weights is refused.
     """
+    from base.files import writable_folder
+    from exchange.state_dict import find_weights, read_state_dict
+    from exchange.weights import import_weights
+    from training.checkpoint import write_checkpoint
+
     output = output or f"model/{architecture}"
     writable_folder(output, "--output")
     file = find_weights(weights)

@@ -23,7 +23,8 @@ if __name__ == "__main__":
 
 import click  # noqa: E402
 
-from base.errors import InputError, exit_codes  # noqa: E402
+from base.commands import CONTEXT, exit_codes  # noqa: E402
+from base.errors import InputError  # noqa: E402
 
 _GRACE = 5          # seconds between asking processes to end and killing them
 _LEAVING = 30       # seconds for servers and scheduler to end by themselves when the workers are done
@@ -264,7 +265,7 @@ def _environment(names):
     return values
 
 
-@click.command(context_settings=dict(show_default=True, help_option_names=["-h", "--help"]))
+@click.command(context_settings=CONTEXT)
 @click.option("-n", "--workers", type=click.IntRange(min=1), required=True, help="Number of workers.")
 @click.option("-s", "--servers", type=click.IntRange(min=1), default=1, help="Number of parameter servers.")
 @click.option("-H", "--hosts", default=None,

@@ -11,6 +11,8 @@ from symbols import TransferNet, cut, features_block, image_shape_of, image_vari
 from symbols.backbone import check_fit, loaded_parameters
 from training.checkpoint_files import read_parameters, read_symbol, write_arrays
 
+DEFAULT_IMAGE_SHAPE = 3, 320, 320       # the original's
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -33,7 +35,12 @@ class Checkpoint:
     @property
     def image_shape(self):
         """Channels, height, width of the images it was trained with, in pixels; (3, 320, 320) if it says nothing."""
-        return image_shape_of(self.symbol) or (3, 320, 320)
+        return image_shape_of(self.symbol) or DEFAULT_IMAGE_SHAPE
+
+    @property
+    def num_classes(self):
+        """Of its classifier ``fc``; None where it has none."""
+        return self.arg_params["fc_bias"].size if self.arg_params and "fc_bias" in self.arg_params else None
 
     def normalized(self, mean, std):
         """The same behind a layer that normalises the images. Raises: see `symbols.normalized`."""

@@ -16,6 +16,14 @@ from training.summary import Summary, best_epoch
 from training.versions import versions
 
 
+def recorded_settings(prefix):
+    """The settings that the run of a prefix began with; empty where there is none."""
+    try:
+        return json.loads(Path(f"{prefix}-run", "settings.json").read_text())["settings"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
 class Run:
     """What a run keeps, under a prefix such as ``model/mmd1``::
 

@@ -9,8 +9,7 @@ from base.errors import InputError
 from base.framework import mx
 from training.heartbeat import SCHEDULER, end_with
 from training.schedule import Shared
-
-STORES = ("device", "local", "dist_sync", "dist_device_sync", "dist_async")
+from training.settings import STORES
 
 # Keys from here up hold figures; those below are Gluon's, which numbers its parameters from 0.
 FIGURES = 2**30

@@ -25,12 +25,17 @@ def versions():
 
 
 def git_revision(folder):
-    """The commit that `folder` is at, with ``+`` behind it where files were changed since; or ``unknown``."""
+    """The commit that `folder` is at, with ``+`` behind it where files were changed since; or ``unknown``.
+
+    A folder inside somebody else's repository, such as an unpacked archive, has no commit of its own.
+    """
     def git(*command):
         done = subprocess.run(["git", "-C", folder, *command], capture_output=True, text=True, check=True)
         return done.stdout.strip()
 
     try:
+        if Path(git("rev-parse", "--show-toplevel")).resolve() != Path(folder).resolve():
+            return "unknown"
         return git("rev-parse", "HEAD") + "+" * bool(git("status", "--porcelain", "--untracked-files=no"))
     except (OSError, subprocess.CalledProcessError):
         return "unknown"

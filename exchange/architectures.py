@@ -1,0 +1,20 @@
+"""The networks of PyTorch whose weights can be imported."""
+from collections import namedtuple
+from functools import partial
+
+from symbols.efficientnet_lite import efficientnet_lite0
+from symbols.torch_networks import torch_alexnet, torch_resnet, torch_vgg
+
+# A network up to flatten0, its last linear layer (which gives the number of classes), and its input's mean and standard
+# deviation in units of 0–255.
+_Architecture = namedtuple("_Architecture", "features classifier mean std")
+_torchvision = partial(_Architecture, mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375))
+
+ARCHITECTURES = {
+    **{f"resnet{depth}": _torchvision(partial(torch_resnet, depth), "fc") for depth in (18, 34, 50, 101, 152)},
+    "alexnet": _torchvision(torch_alexnet, "classifier_6"),
+    **{f"vgg{depth}": _torchvision(partial(torch_vgg, depth), "classifier_6") for depth in (11, 13, 16, 19)},
+    **{f"vgg{depth}_bn": _torchvision(partial(torch_vgg, depth, batch_norm=True), "classifier_6")
+       for depth in (11, 13, 16, 19)},
+    "efficientnet_lite0": _Architecture(efficientnet_lite0, "fc", (127.0,) * 3, (128.0,) * 3),
+}

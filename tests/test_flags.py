@@ -1,0 +1,183 @@
+"""What flags let pass, what they say of it, and how quickly they answer."""
+import os
+import re
+import subprocess
+import sys
+
+import click
+import numpy as np
+import pytest
+from conftest import NEW_NETWORK, ROOT, SMALL
+
+import adabn
+import fine_tune
+import predict
+from base.commands import exit_codes
+from base.errors import InputError
+from base.flags import FILE, IMAGE_SHAPE, RGB_STD, Number
+from iters import read_list
+from training.checkpoint import load_checkpoint, saved_epochs
+from training.versions import git_revision
+
+COMMANDS = ["fine_tune", "adabn", "predict", "reproduce", "tools.im2rec_helpers", "tools.get_model",
+            "tools.import_weights", "tools.export", "tools.launch", "tools.digits"]
+
+
+def refused(command, *flags):
+    """What click or the command says against flags, in this process."""
+    with pytest.raises((InputError, click.ClickException)) as raised:
+        command.main([str(flag) for flag in flags], standalone_mode=False)
+    return raised.value.format_message() if isinstance(raised.value, click.ClickException) else str(raised.value)
+
+
+def test_help_answers_without_importing_what_computes():
+    code = ("import importlib, sys\n"
+            "for name in sys.argv[1:]:\n"
+            "    module = importlib.import_module(name)\n"
+            "    command = getattr(module, 'main', None) or module.commands\n"
+            "    command.main(['--help'], standalone_mode=False)\n"
+            "heavy = {'mxnet.ndarray', 'gluoncv', 'matplotlib', 'sklearn', 'onnx', 'torch'} & sys.modules.keys()\n"
+            "assert not heavy, heavy\n")
+    done = subprocess.run([sys.executable, "-c", code, *COMMANDS], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("Usage:") == len(COMMANDS)
+
+
+@pytest.mark.parametrize("flags, why", [
+    (["--use-dan"], "--use-dan was given in stage 0"),
+    (["--transfer-weight", 1], "--transfer-weight was given in stage 0"),
+    (["--train-stage", 1, "--network", "resnet"], "--network was given in stage 1"),
+    (["--train-stage", 1, "--num-layers", 8], "--num-layers was given in stage 1"),
+    (["--train-stage", 1, "--keep-classifier"], "--keep-classifier was given in stage 1"),
+    (["--num-layers", 8], "--num-layers was given without --network resnet"),
+    (["--network", "vgg16", "--pretrained-model", "m"], "--pretrained-model was given with --network"),
+    (["--network", "vgg16", "--pretrained-epoch", 3], "--pretrained-epoch was given with --network"),
+    (["--network", "vgg16", "--keep-classifier"], "--keep-classifier was given with --network"),
+    (["--lr-factor", 0.5], "--lr-factor was given without --lr-step-epochs"),
+    (["--lr-step-unit", "epoch"], "--lr-step-unit was given without --lr-step-epochs"),
+    (["--no-checkpoint", "--keep", 2], "--keep was given with --no-checkpoint"),
+    (["--no-checkpoint", "--save-batches", 2], "--save-batches was given with --no-checkpoint"),
+    (["--no-validation", "--top-k", 2], "--top-k was given with --no-validation"),
+    (["--random-crop", 0, "--min-random-area", 0.5], "--min-random-area was given with --random-crop 0"),
+    (["--fill-value", 0], "--fill-value was given without padding"),
+])
+def test_flags_that_would_do_nothing_are_refused(flags, why):
+    said = refused(fine_tune.main, "--num-classes", 3, *flags)
+    assert why in said and "does nothing; leave it out" in said
+
+
+@pytest.mark.parametrize("flag", ["--lr", "--wd", "--mom", "--lr-factor", "--max-random-scale", "--min-random-scale",
+                                  "--color-jitter", "--pca-noise", "--transfer-weight", "--min-random-area",
+                                  "--max-random-shear-ratio", "--max-random-aspect-ratio"])
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "1e308", "-1"])
+def test_numbers_that_no_run_can_use_are_refused_by_their_flag(flag, value):
+    assert flag in refused(fine_tune.main, "--num-classes", 3, "--train-stage", 1, flag, value)
+
+
+@pytest.mark.parametrize("flag", ["--rgb-mean", "--rgb-std"])
+@pytest.mark.parametrize("value", ["nan,0,0", "1,2", "1,2,inf", "1,2,1e308", "a,b,c", "", "1,2,-3", "1_0,2,3"])
+def test_colours_that_no_run_can_use_are_refused_by_their_flag(flag, value):
+    assert flag in refused(fine_tune.main, "--num-classes", 3, flag, value)
+
+
+@pytest.mark.parametrize("command", [fine_tune.main, adabn.main, predict.main])
+@pytest.mark.parametrize("value", ["3,16", "1,20,20", "3,0,16", "3,16,-1", "3,16,100000", "3,1.5,2", "3,16,1_6", "x"])
+def test_image_shapes_that_cannot_be_are_refused(command, value):
+    required = ["--num-classes", 3] if command is fine_tune.main else ["--model", "m", "--epoch", 1]
+    said = refused(command, *required, "--image-shape", value)
+    assert "--image-shape" in said and "3,HEIGHT,WIDTH" in said
+
+
+def test_types_let_good_values_pass():
+    assert IMAGE_SHAPE.convert("3,16,32", None, None) == (3, 16, 32)
+    assert RGB_STD.convert("0.5,58.395,1", None, None) == (0.5, 58.395, 1.0)
+    assert Number(0).convert("1e38", None, None) == 1e38
+    with pytest.raises(click.BadParameter, match="0.001"):
+        RGB_STD.convert("0,1,1", None, None)
+
+
+@pytest.mark.parametrize("script, flag", [
+    ("fine_tune.py", "--model-prefix"), ("fine_tune.py", "--data-dir"), ("fine_tune.py", "--pretrained-model"),
+    ("adabn.py", "--model"), ("predict.py", "--out"), ("reproduce.py", "--output")])
+def test_paths_that_no_system_holds_are_refused(script, flag):
+    required = {"fine_tune.py": ["--num-classes", "3"], "adabn.py": ["--epoch", "1"],
+                "predict.py": ["--model", "m", "--epoch", "1"], "reproduce.py": ["--num-classes", "3"]}[script]
+    done = subprocess.run([sys.executable, ROOT / script, *required, flag, b"a\xffb"], capture_output=True)
+    assert done.returncode == 2 and flag.encode() in done.stderr and b"is not UTF-8" in done.stderr
+    with pytest.raises(click.BadParameter, match="NUL"):
+        FILE.convert("a\0b", None, None)
+
+
+def test_an_error_of_the_system_is_told_by_its_file():
+    def command(standalone_mode):
+        open(ROOT)
+
+    with pytest.raises(SystemExit) as ended:
+        exit_codes(command)()
+    assert ended.value.code == 2
+
+
+def test_output_that_nobody_reads_any_more_is_no_error():
+    done = subprocess.run(f"{sys.executable} {ROOT / 'tools/get_model.py'} | head -n 1", shell=True,
+                          capture_output=True, text=True)
+    assert done.stdout == "imagenet11k-resnet-152\n" and done.stderr == ""
+
+
+def test_a_run_without_a_prefix_is_kept_and_named(data, command, tmp_path):
+    done = command("fine_tune.py", *NEW_NETWORK, *SMALL, "--data-dir", data, cwd=tmp_path)
+    prefix, = re.findall(r"no --model-prefix was given; this run is kept as (runs/stage0-\S+)", done.stderr)
+    assert re.search(rf"done: {prefix}-0001.params; what led to it is in {prefix}-run\n$", done.stderr)
+    assert saved_epochs(tmp_path / prefix) == [1]
+    command("fine_tune.py", *NEW_NETWORK, *SMALL, "--data-dir", data, "--no-checkpoint", cwd=tmp_path)
+    assert len(list((tmp_path / "runs").glob("*.params"))) == 1
+
+
+def test_a_classifier_that_is_there_is_drawn_anew_with_a_word_or_kept(stage0, data, command, tmp_path):
+    flags = ["--train-stage", 0, *SMALL, "--data-dir", data, "--pretrained-model", stage0, "--pretrained-epoch", 1,
+             "--freeze", "--trainable", "bn1", "--lr", 0]
+    before = load_checkpoint(stage0, 1).arg_params["fc_weight"].asnumpy()
+    said = command("fine_tune.py", *flags, "--model-prefix", tmp_path / "new").stderr
+    assert "has a classifier fc of 3 classes; a new one takes its place. --keep-classifier goes on with" in said
+    assert (load_checkpoint(tmp_path / "new", 1).arg_params["fc_weight"].asnumpy() != before).all()
+    said = command("fine_tune.py", *flags, "--model-prefix", tmp_path / "kept", "--keep-classifier").stderr
+    assert "takes its place" not in said
+    np.testing.assert_array_equal(load_checkpoint(tmp_path / "kept", 1).arg_params["fc_weight"].asnumpy(), before)
+
+
+def test_stage_1_keeps_the_image_shape_of_its_checkpoint(stage0, data, command, tmp_path):
+    place = SMALL.index("--image-shape")
+    small = SMALL[:place] + SMALL[place + 2:]
+    assert load_checkpoint(stage0, 1).image_shape == (3, 16, 16)
+    command("fine_tune.py", "--train-stage", 1, *small, "--data-dir", data, "--pretrained-model", stage0,
+            "--pretrained-epoch", 1, "--model-prefix", tmp_path / "m")
+    assert load_checkpoint(tmp_path / "m", 1).image_shape == (3, 16, 16)
+    stage0.with_name("s0-symbol.json").unlink()     # what a run began with is known to the run
+    done = command("fine_tune.py", "--train-stage", 1, *small, "--data-dir", data, "--pretrained-model", stage0,
+                   "--pretrained-epoch", 1, "--model-prefix", tmp_path / "m", "--resume")
+    assert "nothing is left to train" in done.stderr
+
+
+def test_drops_behind_the_last_epoch_are_said_never_to_come(data, command, tmp_path):
+    said = command("fine_tune.py", *NEW_NETWORK, *SMALL, "--data-dir", data, "--lr-step-epochs", "1,2", "--num-epochs",
+                   2, "--no-checkpoint").stderr
+    assert "learning rate 0.01, then 0.001 after 1 epochs (update 3)\n" in said
+    assert "never, since the run ends after 2 epochs: 0.0001 after 2 epochs (update 6)" in said
+
+
+def test_adabn_and_predictions_replace_nothing_that_they_read(stage0, data):
+    flags = ["--model", stage0, "--epoch", 1]
+    before = stage0.with_name("s0-0001.params").read_bytes()
+    assert "--save-prefix" in refused(adabn.main, *flags, "--val", data / "val.lst", "--save-prefix", stage0)
+    assert stage0.with_name("s0-0001.params").read_bytes() == before
+    said = refused(predict.main, *flags, "--lst", data / "val.lst", "--out", data / "." / "val.lst")
+    assert "--out" in said and len(read_list(data / "val.lst")) == 16
+
+
+def test_the_revision_is_that_of_the_project_and_no_other(tmp_path):
+    env = {**os.environ, "GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@b", "GIT_COMMITTER_NAME": "a",
+           "GIT_COMMITTER_EMAIL": "a@b"}
+    (tmp_path / "inside").mkdir()
+    for step in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "x"]):
+        subprocess.run(["git", "-C", tmp_path, *step], check=True, env=env)
+    assert re.fullmatch("[0-9a-f]{40}", git_revision(tmp_path))
+    assert git_revision(tmp_path / "inside") == "unknown"

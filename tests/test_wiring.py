@@ -1,0 +1,205 @@
+"""Every flag of fine_tune.py reaches what it names: without it, or with another in its place, a test here fails.
+
+Nothing is trained: what would read, train and keep is replaced by pieces that note what they were given.
+"""
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from conftest import make_data
+
+import fine_tune
+from base.errors import InputError
+from base.framework import mx
+from iters import SyntheticIter
+from symbols import JMMDLoss, MMDLoss
+from training import stages
+from training.checkpoint import load_checkpoint
+from training.run import Run
+
+STAGE0 = ["--num-classes", 3, "--image-shape", "3,16,16", "--network", "resnet", "--num-layers", 8, "--batch-size", 8,
+          "--num-epochs", 9]
+STAGE1 = ["--num-classes", 3, "--train-stage", 1, "--pretrained-epoch", 1, "--batch-size", 8, "--num-epochs", 9]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """``data/``, another data folder, ``more/``, and one without a target, ``alone/``."""
+    folder = tmp_path_factory.mktemp("wiring")
+    make_data(folder / "data")
+    make_data(folder / "more")
+    (make_data(folder / "alone") / "target.lst").unlink()
+    return folder
+
+
+@pytest.fixture
+def told(folder, trained, monkeypatch):
+    """A function that calls fine_tune.py with flags, and tells what was asked of the parts."""
+    monkeypatch.chdir(folder)
+    seen = SimpleNamespace()
+
+    def reader(name):
+        def note(images, batch_size, image_shape, augmentation, threads, seed, **part):
+            seen.__dict__.update(reader=name, augmentation=augmentation, shape=image_shape, threads=threads,
+                                 batch=batch_size, reader_seed=seed, part=part)
+            seen.lists = [*getattr(seen, "lists", []), images]
+            return SyntheticIter(batch_size, image_shape, 3, len(images))
+        return note
+
+    def validation(images, batch_size, prepare, threads, **part):
+        seen.validation, seen.validation_threads = images, threads
+        return "validation"
+
+    def fit(net, objective, batches, devices, schedule, num_epochs, **others):
+        seen.__dict__.update(others, net=net, objective=objective, batches=batches, devices=devices, schedule=schedule,
+                             num_epochs=num_epochs)
+
+    def run(prefix, settings, **others):
+        seen.__dict__.update(others, prefix=prefix, settings=settings)
+        return Run(prefix, settings, **others)
+
+    def ready(lists, threads, packed):
+        seen.packed = packed
+        return lists
+
+    def open_store(name):
+        seen.store = name
+        return opened(name)
+
+    opened = stages.open_store
+    for name, function in (("ShuffledIter", reader("ours")), ("RecordIter", reader("mxnet")),
+                           ("ListedIter", validation), ("fit", fit), ("Run", run), ("ensure_ready", ready),
+                           ("open_store", open_store), ("reading_speed", lambda batches: 1.0),
+                           ("decoder_speed", lambda *_: 1.0), ("computing_speed", lambda *_: 1.0)):
+        monkeypatch.setattr(stages, name, function)
+    monkeypatch.setattr(mx.random, "seed", lambda seed: setattr(seen, "weight_seed", seed))
+
+    def call(*flags):
+        vars(seen).clear()
+        if "--pretrained-model" not in flags and "--network" not in flags:
+            flags = [*flags, "--pretrained-model", trained / "s0"]
+        fine_tune.main.main([str(flag) for flag in flags], standalone_mode=False)
+        return seen
+
+    return call
+
+
+def weight(seen):
+    """What the transfer loss is multiplied by."""
+    rng = np.random.default_rng(0)
+    arrays = [mx.nd.array(rng.normal(size=(8, width))) for width in (5, 3)]
+    value, statistics = seen.objective(*arrays, mx.nd.array([0, 1, 2, 0, *[seen.objective._null_label] * 4]))
+    softmax, transfer, _, labelled = statistics.asnumpy()
+    assert labelled == 4
+    return round(float((value.asscalar() - softmax) / transfer), 3)
+
+
+AUGMENTATION = {    # flag: value, name of the attribute
+    "--pad-size": (2, "pad_size"), "--color-jitter": (0.3, "jitter"), "--pca-noise": (0.2, "pca_noise"),
+    "--random-crop": (0, "random_crop"), "--random-mirror": (0, "random_mirror"),
+    "--min-random-area": (0.5, "min_random_area"), "--max-random-h": (7, "max_random_h"),
+    "--max-random-s": (8, "max_random_s"), "--max-random-l": (9, "max_random_l"),
+    "--max-random-aspect-ratio": (0.25, "max_random_aspect_ratio"),
+    "--max-random-rotate-angle": (11, "max_random_rotate_angle"),
+    "--max-random-shear-ratio": (0.125, "max_random_shear_ratio"), "--max-random-scale": (1.5, "max_random_scale"),
+    "--min-random-scale": (0.75, "min_random_scale"), "--augmentation": ("original", "mode"),
+}
+WIRES = {   # flag: the rest of the command, its value, what is then true, and is not without it
+    **{flag: (STAGE0, value, lambda seen, name=name, value=value: getattr(seen.augmentation, name) == value)
+       for flag, (value, name) in AUGMENTATION.items()},
+    "--fill-value": ([*STAGE0, "--pad-size", 1], 17, lambda seen: seen.augmentation.fill_value == 17),
+    "--train-stage": (STAGE1[:2] + STAGE1[4:], 1, lambda seen: len(seen.lists) == 2 and seen.batch == 4),
+    "--pretrained-epoch": (STAGE1[:4] + STAGE1[6:], 1, lambda seen: seen.settings["pretrained_epoch"] == 1),
+    "--use-dan": (STAGE1, None, lambda seen: type(seen.objective.transfer) is MMDLoss and weight(seen) == 1),
+    "--transfer-weight": (STAGE1, 0.375, lambda seen: weight(seen) == 0.375),
+    "--null-label": ([*STAGE0, "--data-dir", "alone"], 77,
+                     lambda seen: seen.null_label == seen.objective._null_label == seen.lists[0].null_label == 77),
+    "--keep-classifier": (STAGE1[:2] + STAGE1[4:], None, lambda seen: seen.net.fc_weight.shape == (3, 64)),
+    "--freeze": (STAGE1, None, lambda seen: seen.trainable == ["bn1", "fc", "stage3", "stage4"]),
+    "--trainable": ([*STAGE1, "--freeze"], "stage2,fc", lambda seen: seen.trainable == ["stage2", "fc"]),
+    "--model-prefix": (STAGE0, "m/x", lambda seen: str(seen.prefix) == "m/x"),
+    "--no-checkpoint": (STAGE0, None, lambda seen: not seen.checkpoints and seen.prefix is None),
+    "--resume": ([*STAGE0, "--model-prefix", "m/x"], None, lambda seen: seen.resume),
+    "--overwrite": ([*STAGE0, "--model-prefix", "m/x"], None, lambda seen: seen.overwrite),
+    "--keep": (STAGE0, 5, lambda seen: seen.keep == 5),
+    "--save-batches": (STAGE0, 6, lambda seen: seen.save_batches == 6),
+    "--cpus": (STAGE0, 2, lambda seen: seen.devices == [mx.cpu(0), mx.cpu(1)]),
+    "--kv-store": (STAGE0, "local", lambda seen: seen.store == "local"),
+    "--num-epochs": (STAGE0[:-2], 7, lambda seen: seen.num_epochs == 7),
+    "--lr": (STAGE0, 0.05, lambda seen: seen.schedule(1) == 0.05),
+    "--lr-step-epochs": (STAGE0, "2", lambda seen: seen.schedule(7) == pytest.approx(0.01) and seen.schedule(6) == 0.1),
+    "--lr-factor": ([*STAGE0, "--lr-step-epochs", "1"], 0.5, lambda seen: seen.schedule(9) == pytest.approx(0.05)),
+    "--lr-step-unit": ([*STAGE1, "--lr-step-epochs", "2"], "epoch", lambda seen: seen.schedule(8) == 0.1),
+    "--optimizer": (STAGE0, "adam", lambda seen: seen.optimizer == "adam"),
+    "--mom": (STAGE0, 0.5, lambda seen: seen.momentum == 0.5),
+    "--wd": (STAGE0, 0.25, lambda seen: seen.wd == 0.25),
+    "--batch-size": (STAGE0[:8] + STAGE0[10:], 12, lambda seen: seen.batch == 12),
+    "--disp-batches": (STAGE0, 3, lambda seen: seen.disp_batches == 3),
+    "--monitor": (STAGE0, 4, lambda seen: seen.monitor == 4),
+    "--top-k": (STAGE0, 2, lambda seen: seen.top_k == 2),
+    "--test-io": (STAGE0, 1, lambda seen: not hasattr(seen, "num_epochs") or seen.num_epochs == 1),
+    "--benchmark": (STAGE0, 1, lambda seen: not hasattr(seen, "reader") and isinstance(seen.batches, SyntheticIter)),
+    "--seed": (STAGE0, 5, lambda seen: seen.seed == seen.reader_seed == seen.weight_seed == 5),
+    "--data-dir": (STAGE0, "more", lambda seen: seen.lists[0].path.parent.name == "more"),
+    "--read": (STAGE0, "files", lambda seen: not seen.packed and not seen.part["packed"]),
+    "--no-validation": (STAGE0, None, lambda seen: seen.validation is None),
+    "--data-nthreads": (STAGE0, 3, lambda seen: seen.threads == seen.validation_threads == 3),
+    "--image-shape": (STAGE0[:2] + STAGE0[4:], "3,24,20", lambda seen: seen.shape == (3, 24, 20)
+                      and seen.net.image_shape == (3, 24, 20)),
+    "--rgb-mean": (STAGE0, "9,8,7", lambda seen: mean(seen) == ((9, 8, 7), (1, 1, 1))),
+    "--rgb-std": (STAGE0, "2,3,4", lambda seen: mean(seen) == ((0, 0, 0), (2, 3, 4))),
+    "--network": (STAGE0[:4] + STAGE0[8:], "mobilenet0.25", lambda seen: seen.net.fc_weight.shape[1] != 64),
+    "--num-layers": (STAGE0[:6] + STAGE0[8:], 14, lambda seen: any("unit2" in name
+                                                                   for name in seen.net.collect_params())),
+}
+# Those that are asked for otherwise: by what fails without them, below.
+OTHERS = {"--num-classes", "--pretrained-model", "--layer-before-fullc", "--load-epoch", "--gpus", "--dtype"}
+
+
+def mean(seen):
+    from symbols import normalization
+    return normalization(seen.net(mx.sym.var("data"))[0])
+
+
+def test_every_flag_is_looked_at():
+    flags = {option.opts[0] for option in fine_tune.main.params}
+    assert flags == set(WIRES) | OTHERS
+
+
+@pytest.mark.parametrize("flag", WIRES)
+def test_a_flag_reaches_what_it_names(told, flag):
+    rest, value, reached = WIRES[flag]
+
+    def holds(*flags):
+        try:
+            return bool(reached(told(*flags)))
+        except (AttributeError, KeyError, InputError):
+            return False
+
+    given = [flag] if value is None else [flag, value]
+    assert reached(told("--data-dir", "data", *rest, *given))
+    assert not holds("--data-dir", "data", *rest)
+
+
+def test_the_transfer_losses_are_the_ones_that_are_named(told):
+    seen = told("--data-dir", "data", *STAGE1)
+    assert type(seen.objective.transfer) is JMMDLoss and weight(seen) == 2
+    assert told("--data-dir", "data", *STAGE0).objective.transfer is None
+
+
+def test_what_is_needed_is_asked_for(told, trained):
+    with pytest.raises(Exception, match="num.classes"):
+        told("--data-dir", "data", "--network", "resnet")
+    with pytest.raises(InputError, match="fc has 3 classes, and --num-classes is 4"):
+        told("--data-dir", "data", "--num-classes", 4, *STAGE1[2:])
+    with pytest.raises(InputError, match="nowhere-0001.params: no such checkpoint"):
+        told("--data-dir", "data", *STAGE1, "--pretrained-model", "nowhere")
+    with pytest.raises(InputError, match="--layer-before-fullc is pool9"):
+        told("--data-dir", "data", *STAGE1, "--layer-before-fullc", "pool9")
+    with pytest.raises(InputError, match="--gpus"):
+        told("--data-dir", "data", *STAGE0, "--gpus", "0")
+    with pytest.raises(Exception, match="float32"):
+        told("--data-dir", "data", *STAGE0, "--dtype", "float16")
+    with pytest.raises(InputError, match="of the prefix m/none there is no epoch"):
+        told("--data-dir", "data", *STAGE0, "--model-prefix", "m/none", "--load-epoch", 1)
+    assert load_checkpoint(trained / "s0", 1).num_classes == 3
