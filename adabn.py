@@ -8,7 +8,7 @@ import click
 from base.commands import CONTEXT, exit_codes
 from base.errors import InputError
 from base.flags import FILE, IMAGE_SHAPE, PATH
-from iters.lists import NULL_LABEL
+from iters.lists import MOST_LABEL, NULL_LABEL
 
 
 @click.command(context_settings=CONTEXT)
@@ -30,7 +30,8 @@ from iters.lists import NULL_LABEL
               help="Channels, height, width of the network's input, in pixels.  "
                    "[default: what it was trained with, if the checkpoint says so; else 3,320,320]")
 @click.option("--batch-size", type=click.IntRange(min=1), default=32, help="Images computed at a time.")
-@click.option("--null-label", type=click.IntRange(min=0), default=NULL_LABEL, help="The label that means 'unknown'.")
+@click.option("--null-label", type=click.IntRange(0, MOST_LABEL), default=NULL_LABEL,
+              help="The label that means 'unknown'.")
 @click.option("--data-nthreads", type=click.IntRange(min=1), default=15, help="Threads that decode images.")
 def main(model, epoch, val, gpu, layers, statistics, save_prefix, image_shape, batch_size, null_label, data_nthreads):
     """Take batch normalisation statistics from target images and classify the images with them."""
@@ -57,16 +58,17 @@ def main(model, epoch, val, gpu, layers, statistics, save_prefix, image_shape, b
     batches = ListedIter(images, batch_size, square_centre_crop(*shape[1:]), data_nthreads)
 
     adapted, before = adabn.adapt(checkpoint, batches, device, names, statistics)
+    known = images.labelled
+    after, _ = evaluate(adabn.classifier(adapted, device), batches, [device], null_label=null_label,
+                        source=checkpoint.name)
     if save_prefix:
         log.info("saved %s", write_checkpoint(save_prefix, epoch, adapted.symbol, adapted.arg_params,
                                               adapted.aux_params))
-    if not images.labelled.any():
+    if known.any():
+        right_before = (before == images.labels)[known].mean()
+        print(f"accuracy of {known.sum()} images: {right_before:.2%} before AdaBN, {after:.2%} after")
+    else:
         print(f"{val}: no image has a label, so there is no accuracy to tell.")
-        return
-    known = images.labelled
-    right_before = (before == images.labels)[known].mean()
-    after, _ = evaluate(adabn.classifier(adapted, device), batches, [device], null_label=null_label)
-    print(f"accuracy of {known.sum()} images: {right_before:.2%} before AdaBN, {after:.2%} after")
 
 
 if __name__ == "__main__":

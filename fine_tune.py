@@ -6,8 +6,8 @@ import click
 from base.commands import CONTEXT, exit_codes
 from base.flags import FOLDER, IMAGE_SHAPE, PATH, RGB_MEAN, RGB_STD, Number, refuse_idle
 from iters.augmentation import MODES
-from iters.lists import NULL_LABEL
-from training.settings import READERS, STORES
+from iters.lists import MOST_LABEL, NULL_LABEL
+from training.settings import FROZEN_STATISTICS, READERS, STORES
 
 ON_OFF = click.IntRange(0, 1)
 
@@ -27,7 +27,8 @@ ON_OFF = click.IntRange(0, 1)
                    "gluoncv's model zoo, such as resnet50_v1d, vgg16, mobilenetv2_1.0.")
 @click.option("--num-layers", type=click.IntRange(min=1), default=None,
               help="Depth of --network resnet: 18, 34, 50, 101, 152, 200, 269; up to 32 pixels 8, 14, 20, ….")
-@click.option("--null-label", type=click.IntRange(min=0), default=NULL_LABEL, help="The label that means 'unknown'.")
+@click.option("--null-label", type=click.IntRange(0, MOST_LABEL), default=NULL_LABEL,
+              help="The label that means 'unknown'.")
 @click.option("--keep-classifier", is_flag=True,
               help="Stage 0: go on with the checkpoint's own classifier fc, of as many classes, instead of a new one.")
 @click.option("--use-dan", is_flag=True, help="Transfer loss MMD (DAN). Default: JMMD (JAN).")
@@ -38,6 +39,9 @@ ON_OFF = click.IntRange(0, 1)
 @click.option("--trainable", default=None,
               help="Prefixes of the names of the parameters that train with --freeze, such as stage4,fc.  "
                    "[default: bn1,fc,stage3,stage4, in networks that have these names]")
+@click.option("--frozen-statistics", type=click.Choice(FROZEN_STATISTICS), default="move",
+              help="What moving statistics of layers below all that --trainable names do. move: as on the GPUs of the "
+                   "original's published table. still: as on its CPU.")
 @click.option("--model-prefix", type=PATH, default=None,
               help="Prefix of the checkpoints to write, one an epoch.  [default: a new one in runs/]")
 @click.option("--no-checkpoint", is_flag=True, help="Write no checkpoints.")
@@ -124,12 +128,14 @@ def main(**flags):
     RecordIO when that has not been done yet.
     """
     refuse_idle(_idle(**flags))
-    from training import stages  # which imports MXNet, OpenCV, …
+    from training import loop, stages  # which import MXNet, OpenCV, …
 
+    if not loop.takes_momentum(flags["optimizer"]):
+        refuse_idle({"mom": f"with --optimizer {flags['optimizer']}, which has no momentum"})
     stages.run(flags)
 
 
-def _idle(*, train_stage, network, lr_step_epochs, no_checkpoint, no_validation, random_crop, pad_size,
+def _idle(*, train_stage, network, freeze, lr_step_epochs, no_checkpoint, no_validation, random_crop, pad_size,
           max_random_rotate_angle, max_random_shear_ratio, max_random_aspect_ratio, max_random_scale, min_random_scale,
           **_):
     """The flags that do nothing beside others, and why."""
@@ -142,6 +148,7 @@ def _idle(*, train_stage, network, lr_step_epochs, no_checkpoint, no_validation,
         (network, "with --network, which begins with random weights",
          ["pretrained_model", "pretrained_epoch", "keep_classifier"]),
         (train_stage == 0 and not network, "without --network resnet", ["num_layers"]),
+        (not freeze, "without --freeze", ["trainable", "frozen_statistics"]),
         (not lr_step_epochs, "without --lr-step-epochs", ["lr_factor", "lr_step_unit"]),
         (no_checkpoint, "with --no-checkpoint", ["keep", "save_batches"]),
         (no_validation, "with --no-validation", ["top_k"]),

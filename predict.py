@@ -64,7 +64,8 @@ def main(model, epoch, lst, out, top_k, classes, image_shape, batch_size, gpu, d
 
     bad = []
     batches = ListedIter(images, batch_size, centre_crop(*shape[1:]), data_nthreads, bad=bad)
-    write_predictions(out, images.files, *predict(net, batches, device, top_k or min(5, num_classes)), names)
+    found = predict(net, batches, device, top_k or min(5, num_classes), checkpoint.name)
+    write_predictions(out, images.files, *found, names)
     log.info("wrote %s", out)
     if bad:
         raise InputError(f"{lst}: {len(bad)} of its {len(images)} images are missing or cannot be decoded; their lines "

@@ -73,10 +73,10 @@ def main(data_dir, num_classes, gpus, seeds, jobs, output, stage0, stage1, commo
 
     output = Path(output or Path("runs") / Path(data_dir).resolve().name)
     writable_folder(output / "table.md", "--output")
-    lists = {name: read_list(Path(data_dir) / name, num_classes).digest
-             for name in ("source.lst", "target.lst", "val.lst")}
     flags = {name: _words(name, text) for name, text in (("stage0", stage0), ("stage1", stage1), ("common", common),
                                                          ("adabn", adabn))}
+    lists = {name: read_list(Path(data_dir) / name, num_classes).digest
+             for name in ("source.lst", "target.lst", "val.lst")}
     first, second = plan(output, data_dir, lists, num_classes, gpus, seeds, **flags)
     with tqdm(total=len(first + second), unit=" runs", disable=None) as bar, ThreadPoolExecutor(jobs) as pool:
         for stage in (first, second):

@@ -33,7 +33,7 @@ def replacing(path):
     except OSError as error:
         raise InputError(f"{path}: cannot be written: {error.strerror or error}.") from error
     finally:
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):      # it is gone, or its folder is none
             temporary.unlink()
 
 

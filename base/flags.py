@@ -90,8 +90,8 @@ class FilePath(click.Path):
             text.encode()
         except UnicodeEncodeError:
             self.fail(f"{text!r} is not UTF-8; rename the file or folder.", param, ctx)
-        if "\0" in text:
-            self.fail(f"{text!r} holds a NUL character, which no path can.", param, ctx)
+        if not text or "\0" in text:
+            self.fail(f"{text!r} is empty or holds a NUL character; expected a path.", param, ctx)
         return super().convert(value, param, ctx)
 
 

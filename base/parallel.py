@@ -2,6 +2,8 @@
 import collections
 from concurrent.futures import ThreadPoolExecutor
 
+from base.watchdog import progress
+
 
 def in_order(function, pieces, threads, ahead=64):
     """``function(piece)`` of every piece, in their order, `threads` at a time.
@@ -19,8 +21,10 @@ def in_order(function, pieces, threads, ahead=64):
             waiting.append(pool.submit(function, piece))
             if len(waiting) >= ahead:
                 yield waiting.popleft().result()
+                progress()
         while waiting:
             yield waiting.popleft().result()
+            progress()
     finally:
         # Not waited for: Python may collect this generator, left half-way, in a thread that others wait for.
         pool.shutdown(wait=False, cancel_futures=True)

@@ -1,19 +1,24 @@
 """A file from an address, fetched by libcurl: goes on where it broke off, is checked, is there whole or not at all."""
-import fcntl
+import glob
 import hashlib
 import os
+import stat
 from collections import namedtuple
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.request import url2pathname
 
 import certifi
 import pycurl
+from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from base.errors import InputError
 from base.files import replacing, writable_folder
 
 _PATIENCE = 30      # seconds to wait for a connection, and at less than 1 kB/s before a transfer is given up
+LARGEST = 2**30     # bytes of a file of weights: the largest known one has 0.6 · 10⁹
+_LARGEST_TEXT = 2**20
 _MISSING = (pycurl.E_FILE_COULDNT_READ_FILE, pycurl.E_REMOTE_FILE_NOT_FOUND)
 
 
@@ -32,7 +37,7 @@ def base_address(place):
     ('http://localhost/models/', 'file:///tmp/')
     """
     if "://" not in str(place):
-        place = Path(place).expanduser().resolve().as_uri()
+        place = Path(os.path.expanduser(place)).resolve().as_uri()     # Path's own raises for a user that is not there
     return str(place).rstrip("/") + "/"
 
 
@@ -55,41 +60,55 @@ def fetch(address, path, digest=None, progress=True):
 
     Returns: the SHA-256 of the file.
 
-    Raises: Unavailable when the file cannot be had; InputError when `path` cannot be written or the content
-    is not what `digest` says, in which case it is removed.
+    Raises: Unavailable when the file cannot be had or is larger than `LARGEST`; InputError when `path` cannot be
+    written or the content is not what `digest` says, in which case it is removed.
     """
     path = Path(path)
     writable_folder(path, str(path))
     remote = _ask(address)
+    if remote.size > LARGEST:
+        raise _too_large(address, LARGEST)
     part = path.with_name(f".{path.name}.{remote.changed}-{remote.size}.part")
-    for old in path.parent.glob(f".{path.name}.*.part"):
-        if old != part or remote.changed < 0 or old.stat().st_size > remote.size:
-            old.unlink()
-    with open(part, "ab", buffering=0) as file:     # a full disk is told at once, not on closing
-        _lock(file, path)
+    with _locked(path):
+        for old in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+            if old != part or remote.changed < 0 or old.stat().st_size > remote.size:
+                old.unlink()
+        with open(part, "ab", buffering=0) as file:     # a full disk is told at once, not on closing
+            try:
+                _transfer(address, file, remote, progress)
+            except _CannotGoOn:
+                file.truncate(0)
+                _transfer(address, file, remote, progress)
         try:
-            _transfer(address, file, remote, progress)
-        except _CannotGoOn:
-            file.truncate(0)
-            _transfer(address, file, remote, progress)
-    try:
-        check(part, digest, name=address)
-    except InputError:
-        part.unlink()
-        raise
-    found = digest_of(part)
-    with replacing(path) as temporary:
-        os.replace(part, temporary)
-    return found
+            check(part, digest, name=address)
+        except InputError:
+            part.unlink()
+            raise
+        found = digest_of(part)
+        with replacing(path) as temporary:
+            os.replace(part, temporary)
+        return found
 
 
 def fetch_text(address):
-    """The text of a small file, or None when there is no such file. Raises: Unavailable."""
+    """The text of a small file, of 1 MiB at most, or None when there is no such file. Raises: Unavailable."""
+    text = bytearray()
+
+    def write(data):
+        text.extend(data)
+        return -1 if len(text) > _LARGEST_TEXT else len(data)
+
     try:
         with _request(address) as curl:
-            return curl.perform_rb().decode(errors="replace")
+            curl.setopt(pycurl.WRITEFUNCTION, write)
+            curl.perform()
+            return text.decode(errors="replace")
     except _NotFound:
         return None
+    except Unavailable:
+        if len(text) > _LARGEST_TEXT:
+            raise _too_large(address, _LARGEST_TEXT) from None
+        raise
 
 
 def digest_of(path, kind="sha256"):
@@ -120,11 +139,20 @@ class _CannotGoOn(Unavailable):
     """The server sends files from their beginning only."""
 
 
+def _too_large(address, largest):
+    return Unavailable(f"{address}: more than {largest} bytes, which no such file has; see what the site sends in a "
+                       "browser.")
+
+
 @contextmanager
 def _request(address):
+    scheme, _, place = address.partition("://")
+    if scheme == "file" and not stat.S_ISREG(_mode(url2pathname(place))):
+        raise _NotFound(f"{address}: there is no such file.")       # of a pipe or a device there may be no end
     curl = pycurl.Curl()
     curl.setopt(pycurl.URL, address)
     curl.setopt(pycurl.FOLLOWLOCATION, True)
+    curl.setopt(pycurl.MAXREDIRS, 10)
     curl.setopt(pycurl.FAILONERROR, True)
     curl.setopt(pycurl.OPT_FILETIME, True)
     curl.setopt(pycurl.CAINFO, os.environ.get("SSL_CERT_FILE", certifi.where()))
@@ -143,6 +171,13 @@ def _request(address):
         curl.close()
 
 
+def _mode(path):
+    try:
+        return os.stat(path).st_mode
+    except (OSError, ValueError):
+        return 0
+
+
 def _ask(address):
     with _request(address) as curl:
         curl.setopt(pycurl.NOBODY, True)
@@ -151,11 +186,19 @@ def _ask(address):
         return _Remote(curl.getinfo(pycurl.CONTENT_LENGTH_DOWNLOAD_T), curl.getinfo(pycurl.INFO_FILETIME))
 
 
-def _lock(file, path):
+@contextmanager
+def _locked(path):
+    """Keep other processes from fetching the same file within the block."""
+    lock = FileLock(path.with_name(f".{path.name}.lock"))
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+        lock.acquire(timeout=0)
+    except Timeout:
         raise InputError(f"{path}: another process is fetching it.") from None
+    try:
+        yield
+    finally:
+        Path(lock.lock_file).unlink(missing_ok=True)
+        lock.release()
 
 
 def _transfer(address, file, remote, progress):
@@ -164,9 +207,12 @@ def _transfer(address, file, remote, progress):
         return
     bar = tqdm(total=remote.size if remote.size >= 0 else None, initial=there, desc=address.rpartition("/")[2],
                unit="B", unit_scale=True, disable=None if progress else True)
-    full = []
+    full, much = [], []
 
     def write(data):
+        if file.tell() + len(data) > LARGEST:
+            much.append(data)
+            return -1
         try:
             written = file.write(data)
         except OSError as error:
@@ -185,5 +231,8 @@ def _transfer(address, file, remote, progress):
     except Unavailable as error:
         if full:
             raise InputError(f"{file.name}: cannot be written: {full[0].strerror}.") from None
+        if much:
+            os.unlink(file.name)
+            raise _too_large(address, LARGEST) from None
         raise Unavailable(f"{error} {file.tell()} of {remote.size} bytes have come; call it again to go on "
                           "from there.") from None

@@ -4,6 +4,7 @@
 """
 import json
 import math
+import os
 import pickle
 import re
 import struct
@@ -27,7 +28,7 @@ def find_weights(name):
 
     Raises: InputError when there is no such file or package, or not one file.
     """
-    if Path(name).is_file():
+    if os.path.isfile(name):    # not Path.is_file, which raises for a name that is too long
         return Path(name)
     try:
         files = [file.locate() for file in metadata.files(name) or [] if file.suffix in _SUFFIXES]
@@ -62,8 +63,11 @@ def _read_safetensors(path):
         length, = struct.unpack("<Q", content[:8].tobytes())
         header = json.loads(content[8:8 + length].tobytes())
         header.pop("__metadata__", None)
+        places = [entry["data_offsets"] for entry in header.values()]
+        if sum(max(0, end - begin) for begin, end in places) > content.size:
+            raise ValueError("tensors overlap, and would take more memory than the file")
         return {name: _tensor(content[8 + length:], **entry) for name, entry in header.items()}
-    except (struct.error, ValueError, TypeError, KeyError, AttributeError, OverflowError):
+    except (struct.error, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         raise InputError(f"{path}: not a safetensors file, or cut off ({content.size} bytes). "
                          "Fetch it again.") from None
 

@@ -3,6 +3,7 @@ from base.errors import InputError, first_ten
 from base.framework import mx
 from exchange.architectures import ARCHITECTURES
 from symbols import image_variable, normalized
+from symbols.backbone import misfits
 
 _IMAGE_SHAPE = 3, 224, 224      # of all these networks
 _BATCH_NORM = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_var"}
@@ -35,7 +36,10 @@ def import_weights(state, architecture, source="the file"):
     arguments = dict(zip(symbol.list_arguments(), shapes))
     auxiliary = dict(zip(symbol.list_auxiliary_states(), aux_shapes))
     del arguments["data"], arguments["softmax_label"]
-    _compare({**arguments, **auxiliary}, {name: value.shape for name, value in found.items()}, architecture, source)
+    lines = misfits({**arguments, **auxiliary}, {name: value.shape for name, value in found.items()})
+    if lines:
+        raise InputError(f"{source}: not the weights of {architecture}: {len(lines)} parameters do not fit."
+                         f"{first_ten(lines)}")
     return symbol, *({name: mx.nd.array(found[name]) for name in names} for names in (arguments, auxiliary))
 
 
@@ -50,12 +54,3 @@ def _renamed(state):
             kind = _BATCH_NORM.get(kind, kind)
         renamed["_".join([module.strip("_") for module in modules] + [kind])] = value
     return renamed
-
-
-def _compare(wanted, found, architecture, source):
-    names = [name for name in {**wanted, **found} if wanted.get(name) != found.get(name)]
-    if names:
-        width = max(map(len, names))
-        table = [f"{name:{width}}  {wanted.get(name, 'nothing')!s:20}  {found.get(name, 'nothing')}" for name in names]
-        raise InputError(f"{source}: not the weights of {architecture}: {len(names)} parameters do not fit."
-                         f"\n  {'parameter':{width}}  {'wanted':20}  found{first_ten(table)}")

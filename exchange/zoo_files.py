@@ -1,13 +1,15 @@
 """Pretrained image classifiers of gluoncv's model zoo, as checkpoints: fetched, compared by their SHA-1, converted."""
+import lzma
 import os
-import shutil
+import struct
 import zipfile
+import zlib
 from pathlib import Path
 
 from base.errors import InputError
 from base.files import replacing, writable_folder
 from base.framework import mx
-from exchange.download import Unavailable, base_address, check, digest_of, fetch
+from exchange.download import LARGEST, Unavailable, base_address, check, digest_of, fetch
 from exchange.gallery import Fetched
 from symbols import image_variable
 from symbols.backbone import check_fit
@@ -47,8 +49,8 @@ def get_zoo_model(name, folder="model", mirror=None, progress=True):
         return Fetched(prefix, digest_of(parameter_file(prefix, 0)), None)
     file, sha1 = f"{name}-{model_store.short_hash(name)}", model_store._model_sha1[name]
     writable_folder(prefix, "--output")
-    cached = Path(mirror or "~/.mxnet/models").expanduser() / f"{file}.params"
-    if cached.is_file():
+    cached = Path(os.path.expanduser(mirror or "~/.mxnet/models")) / f"{file}.params"
+    if os.path.isfile(cached):
         check(cached, sha1)
         return _converted(cached, name, prefix)
     archive = Path(folder) / f"{file}.zip"
@@ -63,15 +65,30 @@ def get_zoo_model(name, folder="model", mirror=None, progress=True):
             "See docs/models.md.") from None
     parameters = archive.with_suffix(".params")
     try:
-        with zipfile.ZipFile(archive) as content, replacing(parameters) as temporary, open(temporary, "wb") as target:
-            shutil.copyfileobj(content.open(parameters.name), target)
+        with replacing(parameters) as temporary, open(temporary, "wb") as target:
+            for block in _unpacked(archive, parameters.name, site):
+                target.write(block)
         check(parameters, sha1)
         return _converted(parameters, name, prefix)
-    except (zipfile.BadZipFile, KeyError):
-        raise InputError(f"{site}: sent something else than {archive.name}; see what it says in a browser.") from None
     finally:
         archive.unlink()
         parameters.unlink(missing_ok=True)
+
+
+def _unpacked(archive, name, site):
+    """The content of a file in a zip archive of a stranger's, block by block. Raises: InputError."""
+    try:
+        with zipfile.ZipFile(archive) as content, content.open(name) as file:
+            if content.getinfo(name).file_size > LARGEST:       # no more than that is unpacked, whatever comes
+                raise ValueError(f"{name} in it has more than {LARGEST} bytes")
+            while block := file.read(1 << 20):
+                yield block
+    # What zipfile raises: RuntimeError for encrypted files and (NotImplementedError) unknown methods, the others for
+    # damage.
+    except (zipfile.BadZipFile, RuntimeError, KeyError, EOFError, ValueError, OSError, struct.error, zlib.error,
+            lzma.LZMAError) as error:
+        raise InputError(f"{site}: sent something else than {archive.name} ({error or 'cut off'}); see what it says in "
+                         "a browser.") from None
 
 
 def _converted(file, name, prefix):

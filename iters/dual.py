@@ -15,6 +15,9 @@ class DualIter(mx.io.DataIter):
         Batches of the same size and shape; `ShuffledIter`, `RecordIter` or `SyntheticIter`.
     num_devices : int
 
+    Raises: ValueError when batches differ in size, or give a device an odd number of images a domain: transfer losses
+    compare pairs.
+
     >>> from iters.synthetic import SyntheticIter
     >>> dual = DualIter(SyntheticIter(4, (1, 1, 1), 3), SyntheticIter(4, (1, 1, 1), 3), num_devices=2)
     >>> dual.next().data[0].shape
@@ -22,10 +25,10 @@ class DualIter(mx.io.DataIter):
     """
 
     def __init__(self, source, target, num_devices=1):
-        if source.batch_size != target.batch_size or source.batch_size % num_devices:
+        if source.batch_size != target.batch_size or num_devices < 1 or source.batch_size % (2 * num_devices):
             raise ValueError(
                 f"batches of {source.batch_size} source and {target.batch_size} target images on {num_devices} "
-                "devices; expected two equal numbers that the devices divide.")
+                "devices; expected two equal numbers, an even number of images a domain and device.")
         super().__init__(source.batch_size + target.batch_size)
         self.source, self.target = source, target
         self._num_devices = num_devices
@@ -36,7 +39,7 @@ class DualIter(mx.io.DataIter):
         self._batches = 0
 
     def _both(self, desc):
-        return mx.io.DataDesc(desc.name, (self.batch_size, *desc.shape[1:]))
+        return mx.io.DataDesc(desc.name, (self.batch_size, *desc.shape[1:]), desc.dtype)
 
     def set_epoch(self, epoch):
         """Be at the beginning of epoch `epoch`, counted from 0, in both domains."""

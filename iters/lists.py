@@ -1,6 +1,6 @@
 """MXNet's ``.lst`` files: a line an image, with index, label and path, tab-separated."""
 import hashlib
-import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
@@ -9,8 +9,11 @@ import numpy as np
 
 from base.errors import InputError, first_ten
 from base.files import replacing
+from base.regular import read_text
 
 NULL_LABEL = 9999
+MOST_INDEX, MOST_LABEL = 2**53, 2**24       # what MXNet's files hold without rounding
+_NUMBER = re.compile(r"(-?)([0-9]{1,30})(?:\.([0-9]*))?")
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,8 @@ def read_list(path, num_classes=None, null_label=NULL_LABEL):
         Labels must be below it, or be the null label. None: any label from 0 up.
     null_label : int, default 9999
 
+    Index and label are whole decimal numbers, ``3`` or, as MXNet's ``im2rec.py`` writes them, ``3.000000``.
+
     Returns: `ImageList`.
 
     Raises: InputError that names the file and up to ten lines, with what is wrong in each.
@@ -75,8 +80,9 @@ def read_list(path, num_classes=None, null_label=NULL_LABEL):
     [True, False]
     """
     path = Path(path)
+    check_null_label(null_label)
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_text(path, "utf-8-sig")
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; expected a list of images, a line each: "
                          "index, label, path, separated by tabs.") from None
@@ -113,35 +119,61 @@ def _parse(line, num_classes, null_label):
     if len(fields) != 3:
         raise InputError(f"{len(fields)} field{'s' * (len(fields) != 1)}; expected 3, separated by tabs: "
                          "index, label, path")
-    index, label = _whole_number(fields[0], "index", 2**53), _whole_number(fields[1], "label", 2**24)
+    index, label = _whole_number(fields[0], "index", MOST_INDEX), _whole_number(fields[1], "label", MOST_LABEL)
     if num_classes is not None and label >= num_classes and label != null_label:
         raise InputError(f"label {label}; expected 0 to {num_classes - 1} (--num-classes {num_classes}), "
                          f"or the null label {null_label}")
     file = fields[2].strip()
     if not file:
         raise InputError("no path")
+    if "\0" in file:
+        raise InputError("its path holds a NUL character")
     return index, label, file
 
 
 def _whole_number(text, name, most):
+    text = text.strip()
+    number = _NUMBER.fullmatch(text)
+    if not number:
+        raise InputError(f"{name} {text[:40]!r} is not a number such as 3 or 3.000000")
+    minus, whole, fraction = number.groups()
+    if (fraction or "").strip("0"):
+        raise InputError(f"{name} {text} is not a whole number")
+    if minus:
+        raise InputError(f"{name} {text} is negative")
+    if int(whole) > most:
+        raise InputError(f"{name} {text} is too large; MXNet's files hold numbers up to {most}")
+    return int(whole)
+
+
+def check_null_label(null_label):
+    """Raise InputError for a null label that no list can hold."""
+    if not 0 <= null_label <= MOST_LABEL:
+        raise InputError(f"the null label is {null_label}; expected a whole number from 0 to {MOST_LABEL}.")
+
+
+def check_names(where, files):
+    """Raise InputError that begins with `where` for paths that cannot stand in a list."""
+    strange = [repr(file) for file in files if not _fits(file)]
+    if strange:
+        raise InputError(f"{where}: {len(strange)} names do not fit in a list, which has a line an image, tabs between "
+                         f"its fields, and UTF-8; rename them:{first_ten(strange)}")
+
+
+def _fits(file):
     try:
-        number = float(text)
-    except ValueError:
-        raise InputError(f"{name} {text.strip()!r} is not a number") from None
-    if not math.isfinite(number) or number != int(number):
-        raise InputError(f"{name} {text.strip()} is not a whole number")
-    if number < 0:
-        raise InputError(f"{name} {text.strip()} is negative")
-    if number > most:
-        raise InputError(f"{name} {text.strip()} is too large; MXNet's files hold numbers up to {most}")
-    return int(number)
+        file.encode()
+    except UnicodeEncodeError:
+        return False
+    return file == file.strip() and len(file.splitlines()) == 1 and not {"\t", "\0"}.intersection(file)
 
 
 def write_list(path, labels, files, indices=None):
     """Write a ``.lst`` file, whole or not at all, and return its path. `indices` count from 0 if not given.
 
-    Raises: InputError when the folder cannot be written.
+    Raises: InputError when the folder cannot be written, and for paths that a list cannot hold.
     """
+    check_names(path, files)
     with replacing(path) as temporary:
         temporary.write_text(list_text(labels, files, indices), encoding="utf-8")
     return Path(path)

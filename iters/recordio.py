@@ -18,11 +18,14 @@ from typing import Union
 import numpy as np
 
 from base.errors import InputError
+from base.regular import open_regular, read_text
+from iters.lists import MOST_INDEX, MOST_LABEL
 
 _MAGIC = struct.pack("<I", 0xced7230a)
 _WORDS = struct.Struct("<II")
 _HEADER = struct.Struct("<IfQQ")
 _LONGEST = 2**29 - 1
+_MOST_OFFSET = 2**62    # beyond it the end of a record may lie where the system cannot count
 _WHOLE, _FIRST, _MIDDLE, _LAST = range(4)
 
 
@@ -40,12 +43,14 @@ class Packed:
         return bytes(self.view)
 
     def label(self):
-        """The one label. Raises: InputError for a vector of several, a fraction, a negative number, NaN."""
+        """The one label. Raises: InputError for a vector of several and for a number that is no label in a list."""
         if len(self.labels) != 1:
             raise InputError(f"its label is a vector of {len(self.labels)} numbers; expected one number")
         label, = self.labels.tolist()
         if not label >= 0 or label % 1:
             raise InputError(f"its label is {label:g}; expected a whole number from 0 up")
+        if label > MOST_LABEL:
+            raise InputError(f"its label is {label:g}; expected at most {MOST_LABEL}")
         return int(label)
 
 
@@ -73,7 +78,7 @@ def to_bytes(index, label, image):
 def open_record(path):
     """A ``.rec`` file, open for `read_at`. Raises: InputError that names it."""
     try:
-        return open(path, "rb")
+        return open_regular(path)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}.") from None
 
@@ -121,7 +126,7 @@ def read_index(path):
     Raises: InputError that names the file and the first line that cannot be used.
     """
     try:
-        text = path.read_text(encoding="ascii")
+        text = read_text(path, "ascii")
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}.") from None
     except UnicodeDecodeError as error:
@@ -130,7 +135,7 @@ def read_index(path):
     for number, line in enumerate(text.splitlines(), start=1):
         index, _, offset = line.partition("\t")
         numbers = len(line) <= 40 and index.isdecimal() and offset.strip().isdecimal()
-        if not numbers or max(int(index), int(offset)) >= 2**63:
+        if not numbers or int(index) > MOST_INDEX or int(offset) > _MOST_OFFSET:
             raise InputError(f"{path}: line {number} is {line[:40]!r}; expected index and offset, separated by a tab.")
         lines.append((int(index), int(offset)))
     return lines

@@ -1,12 +1,12 @@
 """The images of a list, by their place in it: from image files, or from the record that they are packed to."""
 import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import cv2
 import numpy as np
 
 from base.errors import InputError, first_ten
+from base.regular import read_regular
 from iters.images import decode, decode_plain
 from iters.recordio import open_record, read_at, read_index
 
@@ -49,7 +49,7 @@ class _Files(_Source):
         return f"{self._images.path}: the image {self._images.files[place]}"
 
     def _content(self, place):
-        return Path(self._images.files[place]).read_bytes()
+        return read_regular(self._images.files[place])
 
 
 class _Records(_Source):

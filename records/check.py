@@ -1,7 +1,8 @@
 """Are the images good? MXNet's reader ends the whole process, without a message, on a record that is no image.
 
 A record is good when it is of a kind that MXNet reads, whole, and OpenCV decodes it: of thousands of damaged files,
-the OpenCV inside MXNet was seen to read all that ours accepts.
+the OpenCV inside MXNet was seen to read all that ours accepts. Of TIFF it reads some (uncompressed, LZW), shows noise
+for others (Zstandard) and fails at others (deflate, JPEG): records hold none.
 """
 import hashlib
 import logging
@@ -9,18 +10,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
+import numpy as np
 from tqdm import tqdm
 
 from base.errors import InputError, first_ten
 from base.parallel import in_order
+from iters.augmentation import training_size
 from iters.images import decode, read_header, try_decoding
 from iters.lists import NULL_LABEL
+from iters.transforms import short_side_size
 from records.contents import contents, count
-from records.manifest import is_checked, manifest_path, remember_checked
+from records.manifest import checked_before, manifest_path, remember_checked, stamps, thinner
 
 log = logging.getLogger("transfer-gluon")
 
-_READ_BY_MXNET = ("JPEG", "MPO", "PNG", "BMP", "TIFF")
+_READ_BY_MXNET = ("JPEG", "MPO", "PNG", "BMP")
+_LONGEST = 2**15 - 2        # pixels: OpenCV turns and shears no longer image
 
 
 @dataclass(frozen=True)
@@ -56,27 +61,40 @@ class Finding:
         return f"index {self.index}, {self.where}: {self.problem}"
 
 
-def examine(path, threads=4, num_classes=None, null_label=NULL_LABEL):
+def examine(path, threads=4, num_classes=None, null_label=NULL_LABEL, crop=None):
     """A `Finding` an image of a ``.rec`` or ``.lst`` file, in order, decoded `threads` at a time.
 
-    With `num_classes`, labels must be below it or be the null label.
+    With `num_classes`, labels must be below it or be the null label; with `crop`, images must be such as training on
+    crops of so many pixels can use: see `check_shape`.
 
     Raises: InputError when the file cannot be read at all.
     """
     decodable = _record_decodable if Path(path).suffix == ".rec" else decode
-    findings = in_order(lambda content: _examined(content, decodable, num_classes, null_label),
+    findings = in_order(lambda content: _examined(content, decodable, num_classes, null_label, crop),
                         contents(path, null_label), threads)
     yield from tqdm(findings, f"checking {path}", count(path, null_label), unit=" images", disable=None)
+
+
+def check_shape(width, height, crop):
+    """Raise InputError for a strip that would be too large, or longer than `_LONGEST`, once its shorter side is resized
+    for crops of `crop` pixels.
+
+    >>> check_shape(640, 480, crop=320)
+    """
+    size = short_side_size(np.broadcast_to(np.uint8(0), (height, width, 3)), training_size(crop))
+    if max(size) > _LONGEST:
+        raise InputError(f"{width} × {height} pixels, which would be {size[0]} × {size[1]} when resized to the shorter "
+                         f"side of {min(size)}; expected at most {_LONGEST} a side")
 
 
 def _record_decodable(image):
     kind = read_header(image).format
     if kind not in _READ_BY_MXNET:
-        raise InputError(f"a {kind} image, which MXNet does not read")
+        raise InputError(f"a {kind} image; a record holds what MXNet reads: JPEG, PNG, BMP")
     try_decoding(image)
 
 
-def _examined(content, decodable, num_classes, null_label):
+def _examined(content, decodable, num_classes, null_label, crop):
     if content.packed is None:
         return Finding(content.index, content.where, content.problem)
     image = content.packed.image
@@ -85,6 +103,8 @@ def _examined(content, decodable, num_classes, null_label):
         header = read_header(image)
         seen.update(width=header.width, height=header.height, kind=f"{header.format} {header.mode}")
         decodable(image)
+        if crop:
+            check_shape(header.width, header.height, crop)
         label = seen["label"] = content.packed.label()
         if num_classes is not None and label >= num_classes and label != null_label:
             raise InputError(f"its label is {label}; expected 0 to {num_classes - 1}, or the null label {null_label}")
@@ -93,38 +113,60 @@ def _examined(content, decodable, num_classes, null_label):
     return Finding(content.index, content.where, content.problem, **seen)
 
 
-def check(path, threads=4, num_classes=None, null_label=NULL_LABEL):
+def check(path, threads=4, num_classes=None, null_label=NULL_LABEL, crop=None):
     """The findings of `examine` that are problems."""
-    return (finding for finding in examine(path, threads, num_classes, null_label) if finding.problem)
+    return (finding for finding in examine(path, threads, num_classes, null_label, crop) if finding.problem)
 
 
-def ensure_checked(record, threads=4):
+def ensure_checked(record, threads=4, crop=None):
     """Check every record of a ``.rec`` file, unless these very files have been checked before.
 
-    What is found good is remembered in the manifest.
+    What is found good is remembered in the manifest. With `crop`, its thinnest image must pass `check_shape`.
 
     Raises: InputError that counts the bad records and names ten of them, with index, byte and reason.
     """
     record = Path(record)
-    if is_checked(record):
-        return
-    problems = list(check(record, threads))
+    thinnest = checked_before(record) or _checked(record, threads)
+    if crop:
+        index, width, height = thinnest
+        try:
+            check_shape(width, height, crop)
+        except InputError as error:
+            raise InputError(f"{record}: the image of index {index} has {error}. Cut it, or leave it out.") from None
+
+
+def _checked(record, threads):
+    before = _stamps(record)
+    problems, thinnest = [], None
+    for finding in examine(record, threads):
+        if finding.problem:
+            problems.append(finding)
+        else:
+            thinnest = thinner(thinnest, (finding.index, finding.width, finding.height))
     if problems:
         raise InputError(f"{record}: {len(problems)} of its records cannot be used, and reading them could end the "
                          f"program. Have the list packed again, or leave them out:{first_ten(problems)}")
-    if not remember_checked(record):
+    if not remember_checked(record, before, thinnest):
         log.info("%s cannot be written: %s will be checked again next time", manifest_path(record), record)
+    return thinnest
 
 
-def check_files(lists, threads=4):
+def _stamps(record):
+    try:
+        return stamps(record)
+    except OSError as error:
+        raise InputError(f"{error.filename}: cannot be read: {error.strerror or error}.") from None
+
+
+def check_files(lists, threads=4, crop=None):
     """Decode every image file of these `ImageList`, once also if several lists name it all alike.
 
-    Raises: InputError that counts the bad images of a list and names ten of them.
+    With `crop`, they must pass `check_shape`. Raises: InputError that counts the bad images of a list and names ten.
     """
     for place, images in enumerate(lists):
         if any(images.files == before.files for before in lists[:place]):
             continue
-        problems = list(check(images.path, threads, null_label=images.null_label))
+        problems = list(check(images.path, threads, null_label=images.null_label, crop=crop))
         if problems:
             raise InputError(f"{images.path}: {len(problems)} of its images cannot be used. Mend them, or leave them "
                              f"out:{first_ten(problems)}")

@@ -6,6 +6,7 @@ from typing import Optional
 import numpy as np
 
 from base.errors import InputError
+from base.regular import read_regular
 from iters.lists import read_list
 from iters.recordio import Packed, open_record, read_at, read_index
 
@@ -90,6 +91,6 @@ def _record_at(file, index, offset, expected):
 def _of_list(images):
     for index, label, file in zip(images.indices.tolist(), images.labels.tolist(), images.files):
         try:
-            yield Content(index, file, Packed(index, np.array([label]), Path(file).read_bytes()))
+            yield Content(index, file, Packed(index, np.array([label]), read_regular(file)))
         except OSError as error:
             yield Content(index, file, None, error.strerror or str(error))

@@ -8,7 +8,8 @@ import numpy as np
 
 from base.errors import InputError, first_ten
 from base.files import replacing
-from iters.lists import write_list
+from base.regular import read_regular, read_text
+from iters.lists import check_names, check_null_label, write_list
 
 EXTENSIONS = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".avif", ".tif", ".tiff", ".jp2", ".ppm", ".pgm"}
 
@@ -19,11 +20,12 @@ def read_classes(path):
     Raises: InputError for a file that cannot be read, an empty or repeated name, one that is no name of a folder.
     """
     try:
-        names = Path(path).read_text(encoding="utf-8").splitlines()
+        names = read_text(path).splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}.") from None
+    seen = {"", ".", ".."}
     problems = [f"line {number}: {name!r}" for number, name in enumerate(names, start=1)
-                if name in ("", ".", "..") or "/" in name or "\0" in name or name in names[:number - 1]]
+                if "/" in name or "\0" in name or name in seen or seen.add(name)]
     if problems or not names:
         raise InputError(f"{path}: expected a line a class, each with another name of a folder:{first_ten(problems)}")
     return names
@@ -65,6 +67,7 @@ def list_folder(folder, path, classes=None, null_label=None):
     """
     files = _files_below(folder)
     if null_label is not None:
+        check_null_label(null_label)
         labels = [null_label] * len(files)
     else:
         names = [Path(file).relative_to(folder).parts[0] for file in files]
@@ -96,19 +99,8 @@ def _files_below(folder):
     files.sort(key=lambda file: Path(file).parts)
     if not files:
         raise InputError(f"{folder}: no images in it; expected files that end in {', '.join(sorted(EXTENSIONS))}.")
-    strange = [repr(file) for file in files if not _fits(file)]
-    if strange:
-        raise InputError(f"{folder}: {len(strange)} names do not fit in a list, which has a line an image, tabs "
-                         f"between its fields, and UTF-8; rename them:{first_ten(strange)}")
+    check_names(folder, files)      # before classes.txt is written
     return files
-
-
-def _fits(file):
-    try:
-        file.encode()
-    except UnicodeEncodeError:
-        return False
-    return file == file.strip() and len(file.splitlines()) == 1 and "\t" not in file
 
 
 def _new_classes(path, names):
@@ -142,6 +134,8 @@ def split_list(images, first, second, fraction=None, per_class=None, seed=0):
 
     Raises: InputError for classes that are too small, when one of the lists would be empty, or replace another.
     """
+    if fraction is not None and not 0 <= fraction <= 1:
+        raise InputError(f"the fraction is {fraction}; expected 0 to 1.")
     _not_over(images, first, second)
     copies = collections.defaultdict(list)      # from the line where an image is first to all its lines
     for line, earliest in enumerate(_same_image(images.files)):
@@ -187,7 +181,7 @@ def _same_image(files):
         key = place
         if size is not None and occurrences[size] > 1:
             try:
-                key = hashlib.sha256(Path(place).read_bytes()).digest()
+                key = hashlib.sha256(read_regular(place)).digest()
             except OSError:
                 pass        # a file that cannot be read is told by its path
         earliest.append(first.setdefault(key, number))

@@ -8,16 +8,20 @@
 | `images` | SHA-256 of size and modification time of every image file |
 | `options` | how it was packed |
 | `checked` | sizes and modification times of the ``.rec`` and ``.idx`` whose records were all found good |
+| `check` | `CHECK`, the number of the check that found them so |
+| `thinnest` | index, width and height of the image whose sides differ most, by their ratio |
 
-A record from elsewhere has `bytes` and `checked` only.
+A record from elsewhere has `bytes`, `checked`, `check` and `thinnest` only.
 """
-import contextlib
 import hashlib
 import json
 import os
 
 from base.errors import InputError
 from base.files import replacing
+from base.regular import read_text
+
+CHECK = 2       # grows when a check becomes stricter: records are then checked once more
 
 
 def manifest_path(record):
@@ -28,9 +32,9 @@ def manifest_path(record):
 def read_manifest(record):
     """The manifest of a ``.rec`` file as a dict; empty if there is none, or it speaks of another file."""
     try:
-        manifest = json.loads(manifest_path(record).read_text(encoding="utf-8"))
+        manifest = json.loads(read_text(manifest_path(record)))
         return manifest if manifest["bytes"] == record.stat().st_size else {}
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):      # not there, or not ours
         return {}
 
 
@@ -39,22 +43,37 @@ def write_manifest(path, manifest):
     path.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
 
 
-def is_checked(record):
-    """Whether these very files, ``.rec`` and ``.idx``, were checked before."""
-    with contextlib.suppress(OSError):
-        return read_manifest(record).get("checked") == stamps(record)
-    return False
+def checked_before(record):
+    """The thinnest image, (index, width, height), if these very files, ``.rec`` and ``.idx``, were checked before, as
+    strictly as today; else None."""
+    manifest = read_manifest(record)
+    try:
+        if manifest["checked"] == stamps(record) and manifest["check"] == CHECK:
+            index, width, height = manifest["thinnest"]
+            return (index, width, height) if min(index, width - 1, height - 1) >= 0 else None
+    except (OSError, KeyError, TypeError, ValueError):      # a file that is not there, a manifest that is not ours
+        return None
 
 
-def remember_checked(record):
-    """Note in the manifest that every record of the files as they are now is good; False if that cannot be written."""
-    manifest = dict(read_manifest(record), bytes=record.stat().st_size, checked=stamps(record))
+def remember_checked(record, checked, thinnest):
+    """Note in the manifest that every record of the files that `checked` are the `stamps` of is good, and which image
+    is the `thinnest`; False if that cannot be written."""
+    manifest = dict(read_manifest(record), bytes=checked[0][0], checked=checked, check=CHECK, thinnest=thinnest)
     try:
         with replacing(manifest_path(record)) as temporary:
             write_manifest(temporary, manifest)
     except InputError:
         return False
     return True
+
+
+def thinner(one, other):
+    """Which of two (index, width, height), or None, has the larger ratio of its longer to its shorter side.
+
+    >>> thinner((0, 640, 480), (1, 10, 300)), thinner((0, 640, 480), None)
+    ((1, 10, 300), (0, 640, 480))
+    """
+    return max(filter(None, (one, other)), key=lambda image: max(image[1:]) / min(image[1:]))
 
 
 def stamps(record):

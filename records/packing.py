@@ -3,37 +3,45 @@
 While it is packed, the record is ``.source.rec.partial``. What is complete in it stands in ``.source.rec.journal``,
 whose lines are written after the images that they speak of: packing that was killed goes on behind them, and ends with
 the same bytes. The ``.rec`` appears last and whole.
+
+Who packs holds the lock ``.source.lock``, on this machine and, as far as its disk tells others of locks, on all that
+share it. The system drops the lock of a process that dies; the file stays.
 """
 import contextlib
 import dataclasses
-import fcntl
+import functools
 import json
 import logging
 import os
 import zlib
-from pathlib import Path
 
 import cv2
+from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from base.errors import InputError, first_ten
 from base.files import replacing
 from base.parallel import in_order
-from iters.images import decode, is_plain, try_decoding
+from base.regular import open_regular, read_regular
+from base.watchdog import waiting
+from iters.images import decode, is_plain, read_header, try_decoding
 from iters.recordio import read_index, to_bytes, write_index
 from records.manifest import (
+    CHECK,
     digest,
     digest_of_files,
     digest_of_list,
     manifest_path,
     read_manifest,
     stamp,
+    thinner,
     write_manifest,
 )
 
 log = logging.getLogger("transfer-gluon")
 
 ENCODINGS = ("as-is", "jpg", "png")
+MOST_RESIZE = 65_500    # pixels: the longest side of a JPEG
 _TOGETHER = 64      # images that are written before the journal says so: what a killed run does again
 
 
@@ -52,12 +60,23 @@ class Options:
         Of a JPEG that is encoded, 1 to 100.
     root : str
         Folder that the paths of the list are relative to; empty: the working directory.
+
+    Raises: InputError for a value that is none of these.
     """
 
     resize: int = 0
     encoding: str = "as-is"
     quality: int = 95
     root: str = ""
+
+    def __post_init__(self):
+        for name, good, expected in (
+                ("resize", type(self.resize) is int and 0 <= self.resize <= MOST_RESIZE, f"0 to {MOST_RESIZE} pixels"),
+                ("encoding", self.encoding in ENCODINGS, f"one of {', '.join(ENCODINGS)}"),
+                ("quality", type(self.quality) is int and 1 <= self.quality <= 100, "1 to 100"),
+                ("root", isinstance(self.root, str) and "\0" not in self.root, "a path")):
+            if not good:
+                raise InputError(f"{name} is {getattr(self, name)!r}; expected {expected}.")
 
 
 def is_packed(images, options=None):
@@ -67,7 +86,7 @@ def is_packed(images, options=None):
     Image files that are gone do not matter. A record without a manifest, from MXNet's ``im2rec.py`` say, is up to date
     when it holds the list's indices. The labels need not be looked at: they are read from the list.
     """
-    if not (images.record.exists() and _same_indices(images)):
+    if not (os.path.isfile(images.record) and _same_indices(images)):
         return False
     manifest = _own_manifest(images.record)
     if manifest is None:
@@ -89,17 +108,20 @@ def _own_manifest(record):
     manifest = read_manifest(record)
     try:
         return {"list": manifest["list"], "images": manifest["images"], "options": Options(**manifest["options"])}
-    except (KeyError, TypeError):
+    except (KeyError, TypeError, InputError):
         return None
 
 
 def ensure_packed(images, threads=4):
     """Pack a list unless its record is up to date, with the options it was packed with before.
 
-    Several processes may ask at once: one packs, the others wait. Packing that was killed is gone on with.
+    Several processes may ask at once: one packs, the others wait. Packing that was killed is gone on with. The folder
+    of a record that is up to date need not be writable.
 
     Raises: InputError as `pack`.
     """
+    if is_packed(images):
+        return
     with _locked(images):
         if not is_packed(images):
             _pack(images, threads, _options_before(images), progress=True, resume=True)
@@ -108,9 +130,9 @@ def ensure_packed(images, threads=4):
 def _options_before(images):
     """Options of the run that was killed, else those of the record that is no longer up to date, else the defaults."""
     try:
-        with open(_journal(images.record), encoding="utf-8") as journal:
+        with open_regular(_journal(images.record)) as journal:
             return Options(**json.loads(journal.readline())[1])
-    except (OSError, ValueError, TypeError, IndexError):
+    except (OSError, ValueError, TypeError, LookupError, RecursionError):       # not there, or not ours
         manifest = _own_manifest(images.record)
         return manifest["options"] if manifest else Options()
 
@@ -143,14 +165,32 @@ def pack(images, threads=4, options=None, progress=True, resume=False, overwrite
 
 @contextlib.contextmanager
 def _locked(images):
-    """Wait until no other process packs this list, and keep them out within the block."""
-    with open(images.path, "rb") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    """Wait until no other process packs this record, and keep them out within the block.
+
+    On a file of its own, open for writing: NFS gives no exclusive lock on a file that is only read.
+    """
+    path = images.record.with_name(f".{images.record.stem}.lock")
+    lock = FileLock(path)
+    try:
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            log.info("%s is being packed by another process: waiting", images.record)
+            with waiting():
+                lock.acquire()
+    except (OSError, NotImplementedError) as error:
+        raise InputError(f"{images.record}: cannot be packed, since {path} cannot be locked: "
+                         f"{getattr(error, 'strerror', None) or error}. Packing needs a folder that can be written, on "
+                         "a disk that knows locks.") from None
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def _pack(images, threads, options, progress, resume, overwrite=False):
     record = images.record
+    _nothing_in_the_way(record)
     if record.exists() and not overwrite and _own_manifest(record) is None:
         raise InputError(f"{record}: not known to be packed from {images.path} (no {manifest_path(record).name} speaks "
                          "of it), so it is not overwritten. Move it away to have the list packed, or give the list "
@@ -162,6 +202,13 @@ def _pack(images, threads, options, progress, resume, overwrite=False):
             return partial.finish()
     except OSError as error:
         raise InputError(f"{record}: cannot be written: {error.strerror or error}.") from error
+
+
+def _nothing_in_the_way(record):
+    """Raise InputError for a folder, or what else is no file, under a name that packing writes."""
+    for path in (record, record.with_suffix(".idx"), manifest_path(record), _partial(record), _journal(record)):
+        if os.path.exists(path) and not os.path.isfile(path):
+            raise InputError(f"{path}: there already, and no file. Packing writes a file of this name: move it away.")
 
 
 def _files(images, root):
@@ -188,8 +235,8 @@ def _write(partial, images, files, threads, options, progress):
             if isinstance(result, InputError):
                 problems.append(result)
             elif not problems:
-                image, file_stamp, changed = result
-                partial.add(index, to_bytes(index, label, image), file_stamp)
+                image, size, file_stamp, changed = result
+                partial.add(index, to_bytes(index, label, image), file_stamp, size)
                 reencoded += changed
     if problems:
         raise _unusable(images, problems)
@@ -200,46 +247,55 @@ def _write(partial, images, files, threads, options, progress):
 
 def _unusable(images, problems):
     report = images.path.with_suffix(".bad.txt")
-    with replacing(report) as temporary:
-        temporary.write_text("".join(f"{problem}\n" for problem in problems))
+    try:
+        with replacing(report) as temporary:
+            temporary.write_text("".join(f"{problem}\n" for problem in problems), encoding="utf-8")
+        where = f"all of them in {report}"
+    except InputError as error:
+        where = f"not all of them are shown: {str(error).rstrip('.')}"
     return InputError(f"{images.path}: {len(problems)} of {len(images)} images cannot be used "
-                      f"(all of them in {report}):{first_ten(problems)}")
+                      f"({where}):{first_ten(problems)}")
 
 
 def _load(file, options):
-    """What is packed of a file, its stamp, whether it was encoded anew; or an InputError."""
+    """What is packed of a file, width and height of that, the file's stamp, whether it was encoded anew; or an
+    InputError."""
     try:
         before = stamp(file)
-        if not os.path.isfile(file):
-            raise InputError("not a file that holds an image")
-        data = Path(file).read_bytes()
-        image = _encoded(data, options)
+        data = read_regular(file)
+        image, size = _encoded(data, options)
         if stamp(file) != before or len(data) != before[0]:
             raise InputError("changed while it was read")
     except OSError as error:
         return InputError(f"{file}: {error.strerror or error}")
     except InputError as error:
         return InputError(f"{file}: {error}")
-    return image, before, image is not data
+    return image, size, before, image is not data
 
 
 def _encoded(data, options):
-    keep = options.encoding == "as-is" and is_plain(data)
+    """What is packed of the bytes of an image file, and its (width, height)."""
+    header = read_header(data)
+    keep = options.encoding == "as-is" and is_plain(data, header)
     if keep and not options.resize:
         try_decoding(data)
-        return data
+        return data, header.size
     image = cv2.cvtColor(decode(data), cv2.COLOR_RGB2BGR)
     height, width = image.shape[:2]
     factor = options.resize / min(height, width)
     if 0 < factor < 1:
         image = cv2.resize(image, (round(width * factor), round(height * factor)), interpolation=cv2.INTER_AREA)
     elif keep:
-        return data
+        return data, header.size
     kind = {"jpg": ".jpg", "png": ".png", "as-is": ".jpg" if data.startswith(b"\xff\xd8") else ".png"}[options.encoding]
     success, encoded = cv2.imencode(kind, image, [cv2.IMWRITE_JPEG_QUALITY, options.quality])
     if not success:
         raise InputError(f"{width} × {height} pixels cannot be encoded as {kind}")     # a JPEG holds 65500 a side
-    return encoded.tobytes()
+    return encoded.tobytes(), image.shape[1::-1]
+
+
+def _partial(record):
+    return record.with_name(f".{record.name}.partial")
 
 
 def _journal(record):
@@ -248,12 +304,12 @@ def _journal(record):
 
 class _Partial:
     """A record that is being packed: the file and its journal, a line of which is index, beginning and end in the
-    record, size and time of the image file, checksum of the record. Killed, it stays; an exception deletes it, but
-    Ctrl-C does not."""
+    record, size and time of the image file, width and height of what was packed, checksum of the record. Killed, it
+    stays; an exception deletes it, but Ctrl-C does not."""
 
     def __init__(self, images, files, options, resume):
         self._images, self._options = images, options
-        self._path = images.record.with_name(f".{images.record.name}.partial")
+        self._path = _partial(images.record)
         self._journal_path = _journal(images.record)
         self._title = json.dumps([digest_of_list(images), dataclasses.asdict(options), cv2.__version__])
         self.entries = self._kept(files) if resume else []
@@ -262,23 +318,27 @@ class _Partial:
         """The journal's entries up to the first that is torn, whose record is, or whose image file has changed."""
         entries = []
         try:
-            title, *lines = self._journal_path.read_text(encoding="utf-8").split("\n")[:-1]
+            title, *lines = read_regular(self._journal_path).decode().split("\n")[:-1]
             if title != self._title:
                 return []
-            with open(self._path, "rb") as record:
+            with open_regular(self._path) as record:
+                size = os.fstat(record.fileno()).st_size
                 for line, index, file in zip(lines, self._images.indices.tolist(), files):
                     entry = json.loads(line)
-                    data = record.read(entry[2] - record.tell())
-                    if entry != self._entry(index, entry[1], data, stamp(file)):
+                    start, end, width, height = entry[1], entry[2], *entry[5:7]
+                    if not start <= end <= size or min(width, height) < 1:
+                        break
+                    data = record.read(end - record.tell())
+                    if entry != self._entry(index, start, data, stamp(file), (width, height)):
                         break
                     entries.append(entry)
-        except (OSError, ValueError, TypeError, IndexError):
+        except (OSError, ValueError, TypeError, LookupError, RecursionError):
             pass        # a file that is not there, a line that is not ours
         return entries
 
     @staticmethod
-    def _entry(index, start, data, file_stamp):
-        return [index, start, start + len(data), *file_stamp, zlib.crc32(data)]
+    def _entry(index, start, data, file_stamp, size):
+        return [index, start, start + len(data), *file_stamp, *size, zlib.crc32(data)]
 
     def __enter__(self):
         self._record = open(self._path, "ab")
@@ -293,10 +353,10 @@ class _Partial:
     def _end(self):
         return self.entries[-1][2] if self.entries else 0
 
-    def add(self, index, data, file_stamp):
-        """One more record."""
+    def add(self, index, data, file_stamp, size):
+        """One more record, of an image whose file has this stamp, and which is packed in this (width, height)."""
         self._record.write(data)
-        self.entries.append(self._entry(index, self._end(), data, file_stamp))
+        self.entries.append(self._entry(index, self._end(), data, file_stamp, size))
         self._waiting.append(self.entries[-1])
         if len(self._waiting) == _TOGETHER:
             self._flush()
@@ -317,7 +377,8 @@ class _Partial:
             write_manifest(manifest, dict(
                 bytes=self._end(), count=len(self.entries), list=digest_of_list(self._images),
                 images=digest(entry[3:5] for entry in self.entries), options=dataclasses.asdict(self._options),
-                checked=[stamp(self._path), stamp(index)]))
+                checked=[stamp(self._path), stamp(index)], check=CHECK,
+                thinnest=functools.reduce(thinner, ((entry[0], *entry[5:7]) for entry in self.entries))))
             record.unlink(missing_ok=True)      # an old record must not stand beside the new index
         os.replace(self._path, record)
         return record

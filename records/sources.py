@@ -8,7 +8,7 @@ from records.packing import ensure_packed, is_packed
 log = logging.getLogger("transfer-gluon")
 
 
-def ensure_ready(lists, threads=4, packed=True):
+def ensure_ready(lists, threads=4, packed=True, crop=None):
     """Lists with records that are packed and checked; or the same lists, their image files checked.
 
     A list without an up-to-date record of its own is read from that of another list which names the same images under
@@ -20,12 +20,15 @@ def ensure_ready(lists, threads=4, packed=True):
     threads : int
     packed : bool
         Read from records.
+    crop : int or None
+        Larger side, in pixels, of the images that the network takes: a strip that would be too large once it is
+        resized for that (`records.check.check_shape`) is refused here, not hours into the run. None: any may pass.
 
     Returns: list of `ImageList` that can be read. Raises: InputError as `ensure_packed`, `ensure_checked`,
     `check_files`.
     """
     if not packed:
-        check_files(lists, threads)
+        check_files(lists, threads, crop)
         return lists
     with_record = [images for images in lists if is_packed(images)]
     ready = []
@@ -37,7 +40,7 @@ def ensure_ready(lists, threads=4, packed=True):
         elif not is_packed(images):
             log.info("%s names the images of %s and is read from its record", images.path, twin.path)
             images = dataclasses.replace(images, record=twin.record)
-        ensure_checked(images.record, threads)
+        ensure_checked(images.record, threads, crop)
         ready.append(images)
     return ready
 

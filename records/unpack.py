@@ -1,13 +1,14 @@
 """A ``.rec`` taken apart: image files in a folder a class, and the list of them."""
-import os
 import shutil
+import uuid
 from pathlib import Path
 
 from tqdm import tqdm
 
 from base.errors import InputError, first_ten
+from base.files import replacing
 from iters.images import read_header
-from iters.lists import NULL_LABEL, write_list
+from iters.lists import NULL_LABEL, check_names, list_text
 from records.contents import contents, count
 from records.listing import class_name, read_classes
 
@@ -38,7 +39,8 @@ def unpack(record, folder, classes=None, null_label=NULL_LABEL):
     list_path = folder.with_name(f"{folder.name}.lst")
     if list_path.exists():
         raise InputError(f"{list_path}: there already; give another folder.")
-    partial = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    check_names(list_path, [str(folder)])
+    partial = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.tmp")
     lines, problems = [], []
     try:
         for content in tqdm(contents(record, null_label), f"unpacking {record}", count(record, null_label),
@@ -53,13 +55,16 @@ def unpack(record, folder, classes=None, null_label=NULL_LABEL):
             lines.append((content.index, label, str(folder / place)))
         if problems:
             raise InputError(f"{record}: {len(problems)} of its records cannot be unpacked:{first_ten(problems)}")
-        partial.rename(folder)
+        indices, labels, files = zip(*lines)
+        check_names(list_path, files)
+        with replacing(list_path) as temporary:
+            temporary.write_text(list_text(labels, files, indices), encoding="utf-8")
+            partial.rename(folder)
     except OSError as error:
         raise InputError(f"{folder}: cannot be written: {error.strerror or error}.") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    indices, labels, files = zip(*lines)
-    return write_list(list_path, labels, files, indices)
+    return list_path
 
 
 def _place(content, names, null_label):

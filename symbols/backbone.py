@@ -1,6 +1,9 @@
 """A symbol, cut at a named layer, as the Gluon block of a network's features."""
 import contextlib
 import difflib
+import math
+
+import numpy as np
 
 from base.errors import InputError, first_ten
 from base.framework import mx
@@ -68,8 +71,11 @@ def features_block(symbol, arg_params=None, aux_params=None, source="the checkpo
     image_shape : (int, int, int) or None
         Channels, height, width of the images, in pixels, to check sizes against; None: only names are checked.
 
-    Raises: InputError with a table of name, wanted and found, when values are missing or do not fit, and for
-    images of a size that the network cannot take.
+    What the symbol says of how fast a parameter learns and decays (``__lr_mult__``, ``__wd_mult__``, as the original
+    obeyed them) the parameter says too.
+
+    Raises: InputError with a table of name, wanted and found, when values are missing or do not fit, when they are not
+    finite, and for images of a size that the network cannot take.
     """
     check_fit(symbol, arg_params, aux_params, source, image_shape)
     # The type of the input, given here, spares a warning that Gluon cannot infer it.
@@ -78,11 +84,27 @@ def features_block(symbol, arg_params=None, aux_params=None, source="the checkpo
         block = mx.gluon.SymbolBlock(symbol, data)
         for name, parameter in block.collect_params().items():
             parameter.init = next((init for suffix, init in _INITIALIZERS.items() if name.endswith(suffix)), None)
-        return block
-    found = {**arg_params, **aux_params}
-    auxiliary = symbol.list_auxiliary_states()
-    return mx.gluon.SymbolBlock(symbol, data, params=loaded_parameters(
-        {name: found[name] for name in symbol.list_inputs() if name != "data"}, auxiliary))
+    else:
+        found = {**arg_params, **aux_params}
+        auxiliary = symbol.list_auxiliary_states()
+        block = mx.gluon.SymbolBlock(symbol, data, params=loaded_parameters(
+            {name: found[name] for name in symbol.list_inputs() if name != "data"}, auxiliary))
+    said = symbol.attr_dict()
+    for name, parameter in block.collect_params().items():
+        for attribute in ("lr_mult", "wd_mult"):
+            if f"__{attribute}__" in said.get(name, {}):
+                setattr(parameter, attribute, _number(source, name, f"__{attribute}__", said[name]))
+    return block
+
+
+def _number(source, name, attribute, attributes):
+    try:
+        number = float(attributes[attribute])
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise InputError(f"{source}: {attribute} of {name} is {attributes[attribute]!r}; expected a number.")
+    return number
 
 
 def loaded_parameters(values, fixed=()):
@@ -99,8 +121,8 @@ def loaded_parameters(values, fixed=()):
 def check_fit(symbol, arg_params, aux_params, source, image_shape=None):
     """Check the values of a network's parameters as `features_block` takes them.
 
-    Raises: InputError when the network, called `source`, cannot take images of this size, and with a table of
-    name, wanted and found, when values are missing or do not fit.
+    Raises: InputError when the network, called `source`, cannot take images of this size, with a table of name, wanted
+    and found, when values are missing or do not fit, and with the names of those that are not finite.
     """
     at, wanted = "", {}
     if image_shape:
@@ -118,13 +140,35 @@ def check_fit(symbol, arg_params, aux_params, source, image_shape=None):
         return
     values = {**arg_params, **aux_params}
     names = [name for name in symbol.list_inputs() if name != "data"]
-    misfits = [(name, wanted.get(name, "a value"), values[name].shape if name in values else "missing")
-               for name in names if name not in values or name in wanted and values[name].shape != wanted[name]]
-    if misfits:
-        width = max(len(name) for name, _, _ in misfits[:10])
-        lines = [f"{name:{width}}  wanted {want}, found {there}" for name, want, there in misfits]
-        raise InputError(f"{source}: {len(misfits)} of {len(names)} parameters do not fit the network{at}:"
+    lines = misfits({name: wanted.get(name) for name in names},
+                    {name: values[name].shape for name in names if name in values})
+    if lines:
+        raise InputError(f"{source}: {len(lines)} of {len(names)} parameters do not fit the network{at}:"
                          f"{first_ten(lines)}\n  It may hold the parameters of another network, or of another size.")
+    broken = [name for name in names if not np.isfinite(values[name].asnumpy()).all()]
+    if broken:
+        raise InputError(f"{source}: {len(broken)} of {len(names)} parameters hold NaN or infinite values; take an "
+                         f"earlier epoch, or fetch or train the network again. They are{first_ten(broken)}")
+
+
+def misfits(wanted, found):
+    """Those parameters that are not as they should be, a line each: name, wanted shape, found shape.
+
+    Parameters
+    ----------
+    wanted, found : dict of str to tuple of int
+        Shapes; a wanted one of None is any.
+
+    >>> misfits({"a": (2, 3), "b": None}, {"a": (2, 4), "c": (1,)})
+    ['a  wanted (2, 3), found (2, 4)', 'b  wanted a value, found missing', 'c  wanted nothing, found (1,)']
+    """
+    def fits(name):
+        return name in wanted and name in found and wanted[name] in (None, found[name])
+
+    names = [name for name in {**wanted, **found} if not fits(name)]
+    width = max(map(len, names[:10]), default=0)
+    return [f"{name:{width}}  wanted {wanted.get(name, 'nothing') or 'a value'}, found {found.get(name, 'missing')}"
+            for name in names]
 
 
 class LoadedParameter(mx.gluon.Parameter):

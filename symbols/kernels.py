@@ -1,4 +1,7 @@
 """Gaussian kernels of several widths, on batches of pairs."""
+import math
+import numbers
+
 from base.framework import mx
 
 
@@ -15,6 +18,9 @@ def mean_squared_distance(F, x):
     rows = F.sum(F.ones_like(F.slice_axis(x, axis=1, begin=0, end=1))).reshape((1,))
     total = F.sum(F.square(centred)).reshape((1,))
     return F.broadcast_maximum(2 * total / (rows - 1), F.ones_like(total) * 1e-18)
+
+
+_MOST_DIGITS = 37       # powers of ten that float32 holds, either way
 
 
 class GaussianKernel(mx.gluon.HybridBlock):
@@ -34,6 +40,8 @@ class GaussianKernel(mx.gluon.HybridBlock):
     bandwidth : float or None, default None
         g. None: `mean_squared_distance` of the batch.
 
+    Raises: ValueError for kernels whose widths are not all finite and above 0, in float32 as on the devices.
+
     Inputs:
         - **x**: (b, d), the batch that the bandwidth is taken from.
         - **squared_distance**: any shape, |u - v|² of the pairs.
@@ -48,12 +56,16 @@ class GaussianKernel(mx.gluon.HybridBlock):
 
     def __init__(self, num_kernels=4, kernel_mul=2.0, bandwidth=None, **kwargs):
         super().__init__(**kwargs)
-        if num_kernels < 1:
-            raise ValueError(f"num_kernels is {num_kernels}; expected 1 or more.")
-        if kernel_mul <= 0:
-            raise ValueError(f"kernel_mul is {kernel_mul}; expected more than 0.")
-        if bandwidth is not None and bandwidth <= 0:
-            raise ValueError(f"bandwidth is {bandwidth}; expected more than 0, or None.")
+        if not isinstance(num_kernels, numbers.Integral) or num_kernels < 1:
+            raise ValueError(f"num_kernels is {num_kernels}; expected a whole number from 1 up.")
+        if not 0 < kernel_mul < math.inf:
+            raise ValueError(f"kernel_mul is {kernel_mul}; expected a finite number above 0.")
+        if bandwidth is not None and not 0 < bandwidth < math.inf:
+            raise ValueError(f"bandwidth is {bandwidth}; expected a finite number above 0, or None.")
+        widest = num_kernels / 2 * abs(math.log10(kernel_mul)) + abs(math.log10(bandwidth or 1))
+        if widest > _MOST_DIGITS:
+            raise ValueError(f"num_kernels {num_kernels}, kernel_mul {kernel_mul} and bandwidth {bandwidth} give "
+                             f"widths beyond 1e±{_MOST_DIGITS}; float32 holds no more, expected less extreme ones.")
         self._scales = [float(kernel_mul) ** (i - num_kernels / 2) for i in range(num_kernels)]
         self._bandwidth = bandwidth
 

@@ -1,6 +1,10 @@
 """Maximum mean discrepancy between two domains, marginal and joint, in linear time."""
 from base.framework import mx
+from symbols.expectations import expectation
 from symbols.kernels import GaussianKernel
+
+_EXPECTED = "expected (b, d) with b a multiple of 4: pairs of source images, then as many pairs of target images."
+_QUADRUPLES = expectation("quadruples", f"the batch that a loss got has another shape; {_EXPECTED}")
 
 
 class _PairedDiscrepancy(mx.gluon.HybridBlock):
@@ -13,7 +17,14 @@ class _PairedDiscrepancy(mx.gluon.HybridBlock):
     .. math:: \frac{1}{m} \sum_j k(s_1, s_2) + k(t_1, t_2) - k(s_1, t_2) - k(t_1, s_2)
 
     where k is the product of one kernel a layer.
+
+    Attributes
+    ----------
+    batch_multiple : int
+        What b is a multiple of.
     """
+
+    batch_multiple = 4
 
     def __init__(self, kernels, **kwargs):
         super().__init__(**kwargs)
@@ -24,27 +35,34 @@ class _PairedDiscrepancy(mx.gluon.HybridBlock):
 
     def forward(self, x, *layers):
         for layer in (x, *layers):
-            if isinstance(layer, mx.nd.NDArray) and (layer.ndim != 2 or layer.shape[0] % 4 or not layer.shape[0]):
-                raise ValueError(
-                    f"{type(self).__name__} got a batch of shape {layer.shape}; expected (b, d) with b a multiple "
-                    "of 4: pairs of source images, then as many pairs of target images.")
+            if isinstance(layer, mx.nd.NDArray) and (layer.ndim != 2 or not layer.shape[0]
+                                                     or layer.shape[0] % self.batch_multiple):
+                raise ValueError(f"{type(self).__name__} got a batch of shape {layer.shape}; {_EXPECTED}")
+        rows = [layer.shape[0] for layer in (x, *layers) if isinstance(layer, mx.nd.NDArray)]
+        if len(set(rows)) > 1:
+            raise ValueError(f"{type(self).__name__} got layers of {' and '.join(map(str, rows))} rows; expected as "
+                             "many of each, one an image.")
         return super().forward(x, *layers)
 
     def hybrid_forward(self, F, x, *layers):
         values = None
-        for kernel, layer in zip(self._kernels, (x, *layers)):
-            value = kernel(layer, self._squared_distances(F, layer))
-            values = value if values is None else values * value
+        for place, (kernel, layer) in enumerate(zip(self._kernels, (x, *layers))):
+            value = kernel(layer, self._squared_distances(F, layer, f"{_QUADRUPLES}{place}"))
+            values = value if values is None else F.elemwise_mul(values, value, name=f"{_QUADRUPLES}_product{place}")
         same, crossed = F.split(F.mean(values, axis=1), num_outputs=2, axis=0)
         return F.sum(same).reshape((1,)) - F.sum(crossed).reshape((1,))
 
     @staticmethod
-    def _squared_distances(F, x):
+    def _squared_distances(F, x, check):
         """(b, d) → (4, m): |s1-s2|², |t1-t2|², |s1-t2|², |t1-s2|² of every quadruple."""
-        pairs = F.reshape(x, shape=(2, -1, 2, 0), reverse=True)        # domain, quadruple, first or second, d
-        first, second = F.split(pairs, num_outputs=2, axis=2, squeeze_axis=True)
+        # MXNet writes beyond the result of a reshape whose sizes do not fit, unless it splits (-4) one axis: only then
+        # does it compare them. The first reshape and the transposition are there for the shapes that they refuse.
+        pairs = F.reshape(F.reshape(x, shape=(-4, -1, 4, -2), name=f"{check}_rows"), shape=(-3, -2))
+        pairs = F.reshape(F.reshape(pairs, shape=(-4, 2, -1, -2)), shape=(0, -4, -1, 2, -2))
+        first, second = F.split(pairs, num_outputs=2, axis=2, squeeze_axis=True)    # domain, quadruple, d
         swapped = F.reverse(second, axis=0)
-        return F.sum(F.square(F.concat(first - second, first - swapped, dim=0)), axis=2)
+        squares = F.square(F.concat(first - second, first - swapped, dim=0))
+        return F.transpose(F.sum(squares, axis=2, name=f"{check}_sum"), axes=(0, 1), name=f"{check}_matrix")
 
 
 class MMDLoss(_PairedDiscrepancy):
@@ -63,7 +81,7 @@ class MMDLoss(_PairedDiscrepancy):
         Ratio of neighbouring kernel widths.
 
     Inputs:
-        - **features**: (b, d), source half first; b a multiple of 4, else ValueError.
+        - **features**: (b, d), source half first; b a multiple of 4, else ValueError, hybridized too.
 
     Outputs:
         - **loss**: (1,).
@@ -98,7 +116,7 @@ class JMMDLoss(_PairedDiscrepancy):
     label_bandwidth : float, default 1.3
 
     Inputs:
-        - **features**: (b, d), source half first; b a multiple of 4, else ValueError.
+        - **features**: (b, d), source half first; b a multiple of 4, else ValueError, hybridized too.
         - **probabilities**: (b, c), rows sum to 1.
 
     Outputs:

@@ -36,11 +36,14 @@ def resnet(num_layers, image_shape):
     image_shape : (int, int, int)
         Channels, height, width, in pixels.
 
-    Raises: InputError for a depth that does not exist at this size.
+    Raises: InputError for a depth that does not exist at this size, and for other than 3 channels.
 
     >>> resnet(8, (3, 28, 28)).infer_shape(data=(1, 3, 28, 28))[1]
     [(1, 64)]
     """
+    if image_shape[0] != 3:
+        raise InputError(f"--image-shape is {','.join(map(str, image_shape))}; expected 3 channels, as in 3,320,320: "
+                         "images are read as red, green and blue.")
     small = image_shape[1] <= 32
     units, widths, bottleneck = _small_layout(num_layers) if small else _imagenet_layout(num_layers)
     x = _batch_norm(mx.sym.Variable("data"), "bn_data", fix_gamma=True)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from conftest import SMALL
 
-from base.errors import InputError
+from base.errors import DivergedError, InputError
 from base.framework import mx
 from iters import ListedIter, read_list, write_list
 from iters.transforms import square_centre_crop
@@ -60,6 +60,16 @@ def test_default_layers_are_the_last_two(stage0, target):
 def test_unknown_layers_are_refused_with_those_that_there_are(stage0, target):
     with pytest.raises(InputError, match="no batch normalisation layer bn9; it has bn_data stage1_unit1_bn1"):
         adabn.adapt(load_checkpoint(stage0, 1), target, mx.cpu(), ["bn1", "bn9"])
+
+
+def test_a_checkpoint_that_computes_no_numbers_is_not_adapted(stage0, target):
+    checkpoint = load_checkpoint(stage0, 1)
+    checkpoint.arg_params["fc_weight"][:] = 3e38    # finite, but what is computed with it is not
+    with pytest.raises(DivergedError, match="s0-0001.params: class scores of 6 of 6 images are NaN or infinite"):
+        adabn.adapt(checkpoint, target, mx.cpu())
+    checkpoint.arg_params["fc_weight"][0, 0] = np.nan
+    with pytest.raises(InputError, match="(?s)s0-0001.params: 1 of .* hold NaN or infinite values.*fc_weight"):
+        adabn.adapt(checkpoint, target, mx.cpu())
 
 
 def test_running_moments_of_blocks_are_those_of_all_rows():

@@ -56,7 +56,7 @@ def test_folders_that_cannot_be_written_are_refused(tmp_path):
 
 
 def test_exit_codes_tell_whose_turn_it_is():
-    code = ("import click; from base.errors import exit_codes, InputError, Stopped\n"
+    code = ("import click; from base.commands import exit_codes; from base.errors import InputError, Stopped\n"
             "@click.command()\ndef main(): raise {}('what')\nexit_codes(main)()")
     done = run_python(code.format("InputError"))
     assert done.returncode == 2 and done.stderr.endswith(": what\n") and "Traceback" not in done.stderr

@@ -1,29 +1,35 @@
 """Several devices and several processes, started and watched by tools/launch.py."""
 import os
+import pickle
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
-from conftest import NEW_NETWORK, ROOT, SMALL, call, make_data, make_domain
+from conftest import NEW_NETWORK, ROOT, SMALL, make_data, make_domain
 
+import fine_tune
 from base.errors import InputError
 from base.framework import mx
 from iters import Augmentation, DualIter, ListedIter, RecordIter, read_list
 from iters.transforms import centre_crop
 from records.packing import ensure_packed
 from symbols import JMMDLoss, TransferNet, TransferObjective, features_block, resnet
-from tools.launch import members
+from tools.launch import main as launcher
+from tools.launch import members, run
 from training import devices
 from training.checkpoint import parameter_file, read_parameters, saved_epochs
 from training.loop import fit, prepare
 from training.schedule import Shared, StepSchedule
-from training.stores import open_store
+from training.stores import Store, open_store
 from training.summary import read_summary
+from training.unpickling import load_optimizer
 
 
 class Launched:
@@ -197,32 +203,41 @@ def test_servers_that_update_do_as_the_loop_does(launch, tmp_path, start):
 @pytest.mark.parametrize("store", [pytest.param("dist_sync", marks=pytest.mark.long), "dist_async"])
 def test_figures_are_summed_exactly_and_alike(launch, tmp_path, store):
     command = script(tmp_path, """
+from base.errors import InputError
 from training.stores import open_store
-from base.framework import mx
 with open_store(sys.argv[1]) as store:
-    if store.asynchronous:
-        store.store.set_optimizer(mx.optimizer.SGD())
+    try:
+        store.compare({"lr": 0.1 + store.rank})
+    except InputError as error:
+        print(error)
+    store.compare({"lr": 0.1})
     for i in range(3):
         print(store.sum([1e9 + 1 + store.rank, 1 / 3, i, -1e-300]).tolist(), store.sum([[float("inf")]]).tolist())
     print(store.anybody(store.rank == 1), store.anybody(False))
 """)
     text = launch(["-n", 2], [*command, store]).end()
+    assert text.count("lr: 0.1 on worker 0; 1.1 on worker 1") == 2
     for i in range(3):
         assert text.count(f"[2000000003.0, {2 / 3}, {2.0 * i}, -2e-300] [[inf]]") == 2
     assert text.count("True False") == 2
 
 
-def fine_tune(folder, *flags):
-    return [sys.executable, ROOT / "fine_tune.py", *SMALL, *NEW_NETWORK, "--kv-store", "dist_sync", "--data-dir",
-            folder / "data", *flags]
+def flags_of(folder, *flags):
+    return [*SMALL, *NEW_NETWORK, "--kv-store", "dist_sync", "--data-dir", folder / "data", *flags]
 
 
-def test_killed_processes_are_named_and_the_run_goes_on_as_if_nothing_had_been(launch, tmp_path):
+def training(folder, *flags):
+    return [sys.executable, ROOT / "fine_tune.py", *flags_of(folder, *flags)]
+
+
+@pytest.mark.parametrize("roles", [["worker"], pytest.param(["worker", "server", "scheduler"],
+                                                            marks=pytest.mark.long)])
+def test_killed_processes_are_named_and_the_run_goes_on_as_if_nothing_had_been(launch, tmp_path, roles):
     make_domain(make_data(tmp_path / "data"), "source", [i % 3 for i in range(135)], seed=5)
     flags = ["--model-prefix", tmp_path / "killed", "--resume", "--num-epochs"]
     done = 0
-    for role in ("worker", "server", "scheduler"):
-        run = launch(["-n", 2, "-s", 2], fine_tune(tmp_path, *flags, 100000))
+    for role in roles:
+        run = launch(["-n", 2], training(tmp_path, *flags, 100000))
         run.wait_for(f"epoch {done + 2}:")
         os.kill(next(pid for pid, its in run.family().items() if its == role), signal.SIGKILL)
         killed = time.monotonic()
@@ -230,13 +245,13 @@ def test_killed_processes_are_named_and_the_run_goes_on_as_if_nothing_had_been(l
         print(f"{role} killed: all ended after {time.monotonic() - killed:.1f} s")
         assert re.search(rf"launch.py: {role}( \d)? was killed by SIGKILL; stopping the others", text)
         done = saved_epochs(tmp_path / "killed")[-1]
-    run = launch(["-n", 2, "-s", 2], fine_tune(tmp_path, *flags, 100000))
+    run = launch(["-n", 2], training(tmp_path, *flags, 100000))
     run.wait_for(f"epoch {done + 2}:")
     run.process.send_signal(signal.SIGTERM)
     assert run.end(expect=3).count("fine_tune.py: SIGTERM") == 2
     last = saved_epochs(tmp_path / "killed")[-1] + 1
-    launch(["-n", 2, "-s", 2], fine_tune(tmp_path, *flags, last)).end()
-    launch(["-n", 2, "-s", 2], fine_tune(tmp_path, "--model-prefix", tmp_path / "whole", "--num-epochs", last)).end()
+    launch(["-n", 2], training(tmp_path, *flags, last)).end()
+    launch(["-n", 2], training(tmp_path, "--model-prefix", tmp_path / "whole", "--num-epochs", last)).end()
     whole, killed = (read_parameters(parameter_file(tmp_path / name, last)) for name in ("whole", "killed"))
     for name, value in whole[0].items():
         assert (killed[0][name].asnumpy() == value.asnumpy()).all(), name
@@ -246,12 +261,74 @@ def test_killed_processes_are_named_and_the_run_goes_on_as_if_nothing_had_been(l
     assert [row["validation_accuracy"] for row in whole] == [row["validation_accuracy"] for row in killed]
 
 
+@pytest.mark.parametrize("role", ["server", "scheduler"])
+def test_a_killed_server_or_scheduler_is_named(launch, tmp_path, role):
+    run = launch(["-n", 1], script(tmp_path, """
+import time
+from training.stores import open_store
+with open_store("dist_sync") as store:
+    print("ready", flush=True)
+    time.sleep(3600)
+"""))
+    run.wait_for("ready")
+    family = run.family()
+    os.kill(next(pid for pid, its in family.items() if its == role), signal.SIGKILL)
+    assert re.search(rf"launch.py: {role}( 0)? was killed by SIGKILL; stopping the others", run.end(expect=1))
+
+
+HANGING = """
+import time
+from base.watchdog import progress
+from training.stores import open_store
+with open_store("dist_sync") as store:
+    if store.rank == 1:
+        for _ in range(5):
+            time.sleep(1)
+            progress()
+    store.barrier()
+    print("slow but well", flush=True)
+    if store.rank == 1:
+        time.sleep(3600)
+    store.barrier()
+"""
+
+
+def test_a_worker_that_hangs_is_named_and_one_that_is_slow_or_waits_is_left_alone(launch, tmp_path):
+    run = launch(["-n", 2, "--patience", 3], script(tmp_path, HANGING))
+    text = run.end(expect=1)
+    assert text.count("slow but well") == 2
+    assert re.search(r'worker 1:   File ".*a worker.py", line 15 in <module>', text), text
+    assert "worker 1: no progress for 3 s" in text and "worker 0: no progress" not in text
+    assert "launch.py: worker 1 ended with exit code 1; stopping the others" in text
+
+
+def test_a_process_that_stands_still_is_named_and_nobody_listens_to_the_network(launch, tmp_path):
+    run = launch(["-n", 1, "--patience", 3], script(tmp_path, """
+import time
+from base.watchdog import waiting
+from training.stores import open_store
+with open_store("dist_sync") as store, waiting():
+    print("ready", flush=True)
+    time.sleep(3600)
+"""))
+    run.wait_for("ready")
+    family = run.family()
+    sockets = {os.readlink(f"/proc/{pid}/fd/{fd}") for pid in family for fd in os.listdir(f"/proc/{pid}/fd")}
+    listening = [fields[1] for fields in map(str.split, Path("/proc/net/tcp").read_text().splitlines()[1:])
+                 if fields[3] == "0A" and f"socket:[{fields[9]}]" in sockets]
+    assert len(listening) == 3 and {place.partition(":")[0] for place in listening} == {"0100007F"}     # 127.0.0.1
+    os.kill(next(pid for pid, its in family.items() if its == "worker"), signal.SIGSTOP)
+    text = run.end(expect=1)
+    assert "scheduler: nothing heard of worker 0 for 3 s; giving up" in text, text
+
+
 def test_two_workers_train_on_the_batches_of_two_devices(launch, tmp_path):
     make_data(tmp_path / "data")
-    launch(["-n", 2, "-s", 1], fine_tune(tmp_path, "--num-epochs", 2, "--batch-size", 4,
-                                         "--model-prefix", tmp_path / "two")).end()
-    call("fine_tune.py", *fine_tune(tmp_path, "--num-epochs", 2, "--batch-size", 8, "--model-prefix", tmp_path / "one",
-                                    "--kv-store", "device", "--cpus", 2)[2:])
+    launch(["-n", 2, "-s", 1], training(tmp_path, "--num-epochs", 2, "--batch-size", 4,
+                                        "--model-prefix", tmp_path / "two")).end()
+    fine_tune.main([str(flag) for flag in flags_of(tmp_path, "--num-epochs", 2, "--batch-size", 8, "--model-prefix",
+                                                   tmp_path / "one", "--kv-store", "device", "--cpus", 2)],
+                   standalone_mode=False)
     one, two = (read_parameters(parameter_file(tmp_path / name, 2)) for name in ("one", "two"))
     for name, value in one[0].items():
         np.testing.assert_allclose(two[0][name].asnumpy(), value.asnumpy(), rtol=1e-4, atol=1e-6, err_msg=name)
@@ -259,10 +336,12 @@ def test_two_workers_train_on_the_batches_of_two_devices(launch, tmp_path):
     np.testing.assert_allclose(*([float(row["loss"]) for row in rows] for rows in (two, one)), rtol=1e-5)
 
 
-def test_mxnets_reader_is_refused_to_several_workers(launch, tmp_path):
+def test_mxnets_reader_is_refused_to_several_workers(tmp_path, monkeypatch):
     make_data(tmp_path / "data")
-    run = launch(["-n", 2, "-s", 1], fine_tune(tmp_path, "--read", "mxnet", "--model-prefix", tmp_path / "x"))
-    assert "--read mxnet was given to 2 workers, and reads for one" in run.end(expect=2)
+    monkeypatch.setattr("training.stages.open_store", lambda name: Store(mx.kv.create("device"), 2))
+    monkeypatch.setattr(Store, "compare", lambda self, settings: None)
+    with pytest.raises(InputError, match="--read mxnet was given to 2 workers, and reads for one"):
+        fine_tune.main([str(flag) for flag in flags_of(tmp_path, "--read", "mxnet")], standalone_mode=False)
 
 
 @pytest.mark.long
@@ -311,15 +390,83 @@ def test_nothing_outlives_a_killed_launcher(launch):
     run.end(expect=-signal.SIGKILL)
 
 
-def test_a_worker_that_cannot_go_on_ends_the_run_with_its_code(launch, tmp_path):
+def test_settings_that_differ_are_named_on_every_worker_and_who_cannot_go_on_ends_the_run(launch, tmp_path):
     command = script(tmp_path, """
+from base.errors import InputError
 from training.stores import open_store
 with open_store("dist_sync") as store:
+    same = {"seed": 0, "source.lst": "a" * 64}
+    store.compare(same)
+    try:
+        store.compare({**same, "batch_size": 8 + store.rank // 2, **({"größer": None} if store.rank else {"x": True})})
+    except InputError as error:
+        print(error, flush=True)
+    store.barrier()
     if store.rank == 1:
         sys.exit(2)
     store.barrier()
 """)
-    assert "launch.py: worker 1 ended with exit code 2; stopping the others" in launch(["-n", 2], command).end(expect=2)
+    text = launch(["-n", 3], command).end(expect=2)
+    assert "launch.py: worker 1 ended with exit code 2; stopping the others" in text
+    for rank in range(3):
+        assert f"worker {rank}: the workers were given different settings" in text
+        assert f"worker {rank}:   batch_size: 8 on workers 0, 1; 9 on worker 2" in text
+        assert f"worker {rank}:   x: True on worker 0; None on workers 1, 2" in text
+    assert "seed" not in text and "source.lst" not in text
+
+
+def test_a_run_whose_workers_have_other_flags_ends_with_a_sentence(launch, tmp_path):
+    make_data(tmp_path / "data")
+    own = "size=8; mkdir first 2>/dev/null && size=4; exec \"$@\" --batch-size $size"
+    text = launch(["-n", 2], ["sh", "-c", own, "sh", *training(tmp_path)]).end(expect=2)
+    assert text.count("the workers were given different settings") == 2 and "batch_size: " in text
+
+
+# Of two workers, the first one to come ends; the other one waits for it.
+ONE_ENDS = ["sh", "-c", "mkdir first 2>/dev/null && exit; exec sleep 600"]
+
+
+@pytest.mark.parametrize("command, message", [
+    (["true"], "worker 0 ended before all processes had joined the run"),
+    (ONE_ENDS, r"worker \d ended before all processes had joined the run"),
+    (["no-such-command"], "worker 0 ended with exit code 127: the command was not found"),
+    (["/dev/null"], "worker 0 ended with exit code 126: the command cannot be executed")])
+def test_commands_that_do_not_join_are_not_waited_for(tmp_path, monkeypatch, capfd, command, message):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("tools.launch._GRACE", 1)
+    assert run(members(command, 2, 1)) == 2
+    assert re.search(f"launch.py: {message}", capfd.readouterr().err)
+
+
+class Malicious:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = str(path)
+
+    def __reduce__(self):
+        return exec, (f"open({self.path!r}, 'w')",)
+
+
+@pytest.mark.parametrize("protocol", [0, 4])
+def test_servers_unpickle_optimizers_and_nothing_else(tmp_path, monkeypatch, capsys, protocol):
+    schedule = Shared(StepSchedule(0.1, 0.5, [2]), 3)
+    for name in mx.optimizer.Optimizer.opt_registry:
+        made = mx.optimizer.create(name, wd=0.25, lr_scheduler=schedule)
+        found = load_optimizer(pickle.dumps(made, protocol))
+        assert type(found) is type(made) and found.wd == 0.25 and found.lr_scheduler(7) == 0.05
+    made.lr_scheduler = Malicious(tmp_path / "touched")
+    harmful = pickle.dumps(made, protocol)
+    for pickled in (harmful, pickle.dumps(os.system, protocol), pickle.dumps(schedule, protocol), b"cos\nsystem\n.",
+                    b"ctools.launch\nrun\n.", b"cmxnet.optimizer.optimizer\nos.system\n.", b"no pickle"):
+        with pytest.raises(pickle.UnpicklingError):
+            load_optimizer(pickled)
+    from training import server  # here, since it takes its role out of the environment
+    monkeypatch.setattr("os._exit", sys.exit)
+    with pytest.raises(SystemExit, match="2"):
+        server._Server.__new__(server._Server)._controller()(0, harmful, None)
+    assert re.search("refused what came as an optimizer: it asks for .*exec", capsys.readouterr().err)
+    assert not (tmp_path / "touched").exists()
 
 
 def test_ssh_gets_folder_environment_and_command_as_they_are(launch, tmp_path):
@@ -356,9 +503,31 @@ with open_store("dist_sync") as store:
     (["-n", 1, "--env", "NOT_SET_ANYWHERE"], "--env NOT_SET_ANYWHERE: no such variable here"),
     (["-n", 0], "'-n'"),
     (["-n", 1, "--port", 70000], "'--port'"),
+    (["-n", 1, "--port", "TAKEN"], "the scheduler cannot listen there, on 127.0.0.1 (Address already in use); choose"),
+    (["-n", 1, "--address", "192.0.2.1"], "--address 192.0.2.1: not an address of this machine"),
+    (["-n", 1, "-H", ",".join(f"h{i}.invalid" for i in range(100))], "-H names h0.invalid"),
+    (["-n", 1, "-H", "-oProxyCommand=x"], "which ssh would take for an option"),
+    (["-n", 1, "-H", b"\xff"], "-H names"),
+    (["-n", 1, "--env", "="], "--env =: expected NAME"),
 ])
-def test_bad_flags_of_the_launcher(command, flags, message):
-    assert message in command("tools/launch.py", *flags, "--", "true", expect=2).stderr
+def test_bad_flags_of_the_launcher(flags, message, capsys):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        flags = [taken.getsockname()[1] if flag == "TAKEN" else flag for flag in flags]
+        with pytest.raises((InputError, click.UsageError)) as caught:
+            launcher([*(os.fsdecode(flag) if isinstance(flag, bytes) else str(flag) for flag in flags), "--", "true"],
+                     standalone_mode=False)
+    error = caught.value
+    assert message in (error.format_message() if isinstance(error, click.UsageError) else str(error))
+
+
+def test_output_that_nobody_reads_holds_nothing_up():
+    flags = ["-n", "1", "--", "sh", "-c", "seq 100000; exit 2"]
+    with subprocess.Popen([sys.executable, ROOT / "tools" / "launch.py", *flags], stdout=subprocess.PIPE) as run:
+        assert run.stdout.readline() == b"worker 0: 1\n"
+        run.stdout.close()
+        assert run.wait(60) == 2
 
 
 def test_numbers_are_ranks():

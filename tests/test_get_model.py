@@ -1,7 +1,7 @@
 """Known checkpoints: fetched from a site that behaves badly, or from a folder."""
-import fcntl
 import hashlib
 import http.server
+import io
 import os
 import re
 import shutil
@@ -15,12 +15,13 @@ import zipfile
 import numpy as np
 import pytest
 from conftest import ROOT, SMALL
+from filelock import FileLock
 
 from base.errors import InputError
 from base.framework import mx
 from base.gluoncv_zoo import get_model as get_zoo_block
 from base.gluoncv_zoo import model_store
-from exchange.download import Unavailable, check, digest_of, fetch, fetch_text
+from exchange.download import Unavailable, base_address, check, digest_of, fetch, fetch_text
 from exchange.gallery import GALLERY, get_model
 from exchange.zoo_files import get_zoo_model, pretrained_names
 from symbols import features_block, normalization
@@ -29,6 +30,7 @@ from tools.get_model import main
 from training.checkpoint import load_checkpoint
 
 CONTENT = np.random.default_rng(0).bytes(300_000)
+ENDLESS = b"endless"
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
@@ -57,6 +59,8 @@ class Site:
                 if self.path not in site.files:
                     return self.send_error(404)
                 content, changed = site.files[self.path]
+                if content is ENDLESS:
+                    return self.pour(method)
                 begin = int(re.fullmatch(r"bytes=(\d+)-", wanted)[1]) if wanted and site.ranges else 0
                 if begin >= len(content) > 0:
                     return self.send_error(416)
@@ -73,6 +77,15 @@ class Site:
                     if site.wait:
                         site.wait.wait(60)
                     self.close_connection = True
+
+            def pour(self, method):
+                self.send_response(200)
+                self.end_headers()
+                while method == "GET":      # until nobody wants any more
+                    try:
+                        site.sent += self.wfile.write(CONTENT)
+                    except OSError:
+                        return
 
             def log_message(self, *_):
                 pass
@@ -140,7 +153,7 @@ def test_a_run_that_was_killed_goes_on_too(site, tmp_path):
         run.kill()
     assert run.wait() == -signal.SIGKILL
     site.wait.set()
-    there, = (file.stat().st_size for file in tmp_path.iterdir())
+    there, = (file.stat().st_size for file in tmp_path.glob("*.part"))
     assert fetch(site.address + "x.params", tmp_path / "x") == SHA256
     assert there >= 50_000 and site.asked[-1][2] == f"bytes={there}-"
 
@@ -182,12 +195,29 @@ def test_what_is_not_there_is_told(site, tmp_path):
 
 def test_two_processes_do_not_write_the_same_file(site, tmp_path):
     break_off(site, tmp_path / "x")
-    part, = tmp_path.iterdir()
-    with open(part, "ab") as other:
-        fcntl.flock(other, fcntl.LOCK_EX)
+    with FileLock(tmp_path / ".x.lock"):
         with pytest.raises(InputError, match="another process is fetching it"):
             fetch(site.address + "x.params", tmp_path / "x")
     assert fetch(site.address + "x.params", tmp_path / "x") == SHA256
+
+
+def test_what_has_no_end_is_not_waited_for(site, tmp_path, monkeypatch):
+    monkeypatch.setattr("exchange.download.LARGEST", 3 * len(CONTENT))
+    site.put("endless", ENDLESS, None)
+    with pytest.raises(Unavailable, match="endless: more than 900000 bytes, which no such file has"):
+        fetch(site.address + "endless", tmp_path / "x")
+    with pytest.raises(Unavailable, match="endless: more than 1048576 bytes"):
+        fetch_text(site.address + "endless")
+    site.put("large", 4 * CONTENT)
+    site.sent = 0
+    with pytest.raises(Unavailable, match="large: more than 900000 bytes"):
+        fetch(site.address + "large", tmp_path / "x")
+    assert site.sent == 0 and list(tmp_path.iterdir()) == []
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path, "/dev/zero"):
+        with pytest.raises(Unavailable, match="there is no such file"):
+            fetch(base_address(path).rstrip("/"), tmp_path / "x")
+        assert fetch_text(base_address(path).rstrip("/")) is None
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
@@ -295,6 +325,40 @@ def test_what_is_no_network_of_the_zoo_is_refused(zoo, tmp_path, content, messag
     assert list((tmp_path / "m").iterdir()) == []
 
 
+def damaged_archives(name, kind):
+    """Zip archives of which the one file cannot be had: what zipfile raises differs for each."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", kind) as archive:
+        archive.writestr(f"{name}.params", CONTENT[:1000] * 3)
+    whole = packed.getvalue()
+    local, central = whole.index(b"PK\3\4"), whole.index(b"PK\1\2")
+
+    def changed(*changes):
+        content = bytearray(whole)
+        for place, value in changes:
+            content[place:place + len(value)] = value
+        return bytes(content)
+
+    data = local + 30 + len(name) + len(".params")
+    yield whole[:len(whole) // 2]
+    yield changed((local + 6, b"\1"), (central + 8, b"\1"))                  # encrypted
+    yield changed((local + 8, b"\x63\0"), (central + 10, b"\x63\0"))         # a method that nobody knows
+    yield changed((data, b"\xff" * 40))                                      # damaged content
+    yield changed((central + 24, (2**31).to_bytes(4, "little")))              # says that it is enormous
+    yield changed((central + 42, b"\xff\xff\xff\x7f"))                       # begins beyond the end
+    yield changed((central + 46, b"x"))                                       # another name
+
+
+@pytest.mark.parametrize("kind", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_archives_that_cannot_be_unpacked_are_refused(zoo, tmp_path, kind):
+    site, name, _, _ = zoo
+    for content in damaged_archives(name, kind):
+        site.put(f"gluon/models/{name}.zip", content)
+        with pytest.raises(InputError, match=f"sent something else than {name}.zip|not the file it should be"):
+            get_zoo_model("cifar_resnet20_v1", tmp_path / "m", site.address)
+        assert list((tmp_path / "m").iterdir()) == []
+
+
 def test_another_network_under_the_name_of_the_zoos_is_refused(zoo, tmp_path, monkeypatch):
     site, name, _, _ = zoo
     monkeypatch.setitem(model_store._model_sha1, "cifar_resnet20_v1", name[-8:] + 32 * "0")
@@ -328,7 +392,10 @@ def test_flags_that_cannot_be_used(capsys, tmp_path):
                            (["vgg16", "--sha256", "0" * 64], "--sha256 was given for vgg16"),
                            (["imagenet1k-resnet-18", "--sha256", "abc"], "--sha256 is abc; expected 64 hex"),
                            (["imagenet1k-resnet-18", "--output", str(tmp_path / "file" / "m"),
-                             "--mirror", str(tmp_path)], "file/m cannot be written")]:
+                             "--mirror", str(tmp_path)], "file/m cannot be written"),
+                           *[([name, "--output", str(tmp_path / "m"), "--mirror", mirror], "If the site is gone")
+                             for name in ("imagenet1k-resnet-18", "cifar_resnet20_v1")
+                             for mirror in ("http://[x", "~nobody-of-this-name/x", str(tmp_path / ("x" * 300)))]]:
         (tmp_path / "file").write_text("")
         with pytest.raises(InputError, match=message):
             main(flags, standalone_mode=False)

@@ -186,15 +186,16 @@ def test_weights_of_another_network_are_refused_with_a_table(resnet18):
         import_weights(state, "resnet18", "w.pth")
     lines = [line.split() for line in str(caught.value).splitlines()]
     assert "w.pth: not the weights of resnet18: 3 parameters do not fit" in str(caught.value)
-    assert lines[1] == ["parameter", "wanted", "found"]
-    assert "conv1_weight        (64, 3, 7, 7)" in str(caught.value) and "(64, 3, 3, 3)" in str(caught.value)
-    assert ["layer4_1_bn2_gamma", "(512,)", "nothing"] in lines
-    assert ["extra_weight", "nothing", "(2,)"] in lines
+    assert "conv1_weight        wanted (64, 3, 7, 7), found (64, 3, 3, 3)" in str(caught.value)
+    assert ["layer4_1_bn2_gamma", "wanted", "(512,),", "found", "missing"] in lines
+    assert ["extra_weight", "wanted", "nothing,", "found", "(2,)"] in lines
 
 
 def test_files_packages_and_architectures_that_are_not_there(tmp_path):
     with pytest.raises(InputError, match="neither a file nor an installed package"):
         find_weights(str(tmp_path / "no.pth"))
+    with pytest.raises(InputError, match="neither a file nor an installed package"):
+        find_weights("x" * 300)
     with pytest.raises(InputError, match="numpy: the package has 0 files of weights"):
         find_weights("numpy")
     with pytest.raises(click.BadParameter, match="'resnet999' is not one of .*'resnet152'.*'efficientnet_lite0'"):
@@ -214,3 +215,31 @@ def test_old_pytorch_is_not_trusted(tmp_path, monkeypatch):
     monkeypatch.setattr(torch, "__version__", "2.5.1+cpu")
     with pytest.raises(InputError, match="PyTorch 2.5.1.cpu is installed"):
         read_state_dict(tmp_path / "x.pth")
+
+
+def test_mutants_of_a_safetensors_file_are_read_or_refused(tmp_path):
+    """The header is JSON as it should be, with other things in it."""
+    rng, file = np.random.default_rng(0), tmp_path / "w.safetensors"
+    odd = [None, True, -1, 0, 1.5, 2**40, 2**70, "", "F32", "x", [], [0, 8], [-1, 2], {}, [[1]], "\ud800", 1e308]
+    keys = ["dtype", "shape", "data_offsets", "more"]
+    refused = 0
+    for _ in range(300):
+        entry = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
+        entry[keys[rng.integers(4)]] = odd[rng.integers(len(odd))]
+        if rng.integers(3) == 0:
+            entry.pop(keys[rng.integers(3)], None)
+        header = [{"x": entry}, {"x": odd[rng.integers(len(odd))]}, [entry], odd[rng.integers(len(odd))]]
+        text = json.dumps(header[max(rng.integers(-4, 4), 0)]).encode()
+        length = len(text) + int(rng.choice([0, 0, 0, -1, 1, 2**62]))
+        file.write_bytes(struct.pack("<Q", length) + text + bytes(8))
+        try:
+            assert all(isinstance(value, np.ndarray) for value in read_state_dict(file).values())
+        except InputError as error:
+            assert "not a safetensors file" in str(error)
+            refused += 1
+    assert 100 < refused < 300
+    twice = json.dumps({name: {"dtype": "F32", "shape": [99], "data_offsets": [0, 396]} for name in "ab"}).encode()
+    for text in (twice + bytes(396), b"[" * 100_000, b'{"x":' * 100_000, b"\xff\xfe", b"9" * 5000):
+        file.write_bytes(struct.pack("<Q", len(text.rstrip(b"\0"))) + text)
+        with pytest.raises(InputError, match="not a safetensors file"):
+            read_state_dict(file)

@@ -1,7 +1,12 @@
 """MMD and JMMD against a float64 reference, value and gradients."""
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import reference
+from conftest import ROOT
 
 from base.framework import mx
 from symbols import GaussianKernel, JMMDLoss, MMDLoss, TransferObjective
@@ -101,7 +106,40 @@ def test_wrong_batch_is_refused_with_what_was_expected(shape):
         MMDLoss()(mx.nd.zeros(shape) if 0 not in shape else mx.nd.array(np.zeros(shape)))
 
 
-@pytest.mark.parametrize("arguments", [dict(num_kernels=0), dict(kernel_mul=0), dict(bandwidth=-1.0)])
+def test_wrong_batches_are_refused_and_leave_the_heap_whole():
+    """In a process of its own, which a corrupted heap ends: every loss alone, in an objective and in another block,
+    hybridized or not, with batches of 2, 3, 5, 6, 7, 9, 10, 14 and with shapes that do not belong together."""
+    done = subprocess.run([sys.executable, ROOT / "tests" / "heap_trials.py"], cwd=ROOT, capture_output=True, text=True,
+                          env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert (done.returncode, done.stdout) == (0, "all refused\n"), done.stdout + done.stderr
+
+
+def test_a_weight_that_is_no_weight_is_refused():
+    for weight in (float("nan"), float("inf"), -1.0, 1e308):
+        with pytest.raises(ValueError, match="weight is .*from 0 up"):
+            TransferObjective(MMDLoss(), weight)
+
+
+def test_the_weight_is_that_of_the_transfer_loss_alone():
+    x, z = map(mx.nd.array, batch(8))
+    labels = mx.nd.array([0, 1, 2, 3, 9999, 9999, 9999, 9999])
+    values = []
+    for weight in (0.0, 1.0, 3.0):
+        total, statistics = TransferObjective(MMDLoss(), weight)(x, z, labels)
+        softmax, transfer = statistics.asnumpy()[:2]
+        assert total.asscalar() == pytest.approx(softmax + weight * transfer)
+        values.append((softmax, transfer))
+    assert values[0] == values[1] == values[2] and abs(values[0][1]) > 0.1
+    joint = TransferObjective(JMMDLoss(), 1.0, joint=True)(x, z, labels)[1].asnumpy()[1]
+    assert abs(joint - values[0][1]) > 1e-3
+
+
+@pytest.mark.parametrize("arguments", [dict(num_kernels=0), dict(kernel_mul=0), dict(bandwidth=-1.0),
+                                       dict(num_kernels=1.5), dict(num_kernels=float("nan")),
+                                       dict(num_kernels=1e308), dict(kernel_mul=float("nan")),
+                                       dict(kernel_mul=float("inf")), dict(kernel_mul=1e308),
+                                       dict(bandwidth=float("nan")), dict(bandwidth=float("inf")),
+                                       dict(bandwidth=1e308), dict(num_kernels=300)])
 def test_kernel_parameters_are_checked(arguments):
     with pytest.raises(ValueError, match=next(iter(arguments))):
         GaussianKernel(**arguments)

@@ -110,6 +110,17 @@ def test_networks_that_the_zoo_does_not_have_are_refused_with_close_ones():
         zoo_symbol("yolo3_darknet53_coco")
 
 
+def test_images_without_three_channels_are_refused(stage0):
+    with pytest.raises(InputError, match="--image-shape is 1,20,20; expected 3 channels"):
+        resnet(8, (1, 20, 20))
+    with pytest.raises(InputError, match="(?s)alexnet: does not work for images of 1 × 64 × 64"):
+        Checkpoint("alexnet", zoo_symbol("alexnet")).features("flatten0", (1, 64, 64))
+    for start in (lambda shape: load_checkpoint(stage0, 1).features("flatten0", shape),
+                  lambda shape: load_checkpoint(stage0, 1).classifier("flatten0", 3, shape)):
+        with pytest.raises(InputError, match=r"s0-0001.params: .*(do not fit|does not work).* 1 × 16 × 16"):
+            start((1, 16, 16))
+
+
 @pytest.mark.parametrize("name, size", [("alexnet", 32), ("inceptionv3", 224), ("densenet121", 64)])
 def test_images_too_small_for_a_network_are_refused(name, size):
     with pytest.raises(InputError, match=f"(?s){name}: does not work for images of 3 × {size} × {size} .*another size"):

@@ -5,13 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from base.errors import InputError
+from base.errors import DivergedError, InputError
 from base.framework import mx
 from iters import ListedIter, read_list, write_list
 from iters.transforms import centre_crop
 from predict import main
 from symbols import image_shape_of
-from training.checkpoint import load_checkpoint
+from training.checkpoint import load_checkpoint, write_checkpoint
+from training.predictions import predict
 
 
 def read_csv(path):
@@ -72,3 +73,32 @@ def test_what_cannot_be_predicted_is_refused(stage0, data, tmp_path, monkeypatch
         main(["--model", str(stage0), "--epoch", "1", "--lst", str(data / "target.lst"), *map(str, flags)],
              standalone_mode=False)
     assert not Path("predictions.csv").exists()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_checkpoint_with_values_that_are_no_numbers_is_refused(stage0, data, tmp_path, value):
+    checkpoint = load_checkpoint(stage0, 1)
+    checkpoint.arg_params["fc_weight"][1, 2] = value
+    checkpoint.aux_params["bn1_moving_var"][0] = value
+    write_checkpoint(tmp_path / "m", 1, checkpoint.symbol, checkpoint.arg_params, checkpoint.aux_params)
+    with pytest.raises(InputError, match="(?s)m-0001.params: 2 of .* NaN or infinite.*\n  bn1_moving_var\n  fc_weight"):
+        main(["--model", str(tmp_path / "m"), "--epoch", "1", "--lst", str(data / "target.lst"), "--out",
+              str(tmp_path / "p.csv")], standalone_mode=False)
+    assert not (tmp_path / "p.csv").exists()
+    for start in (checkpoint.features, lambda layer: checkpoint.classifier(layer, 3)):      # to train on, too
+        with pytest.raises(InputError, match="NaN or infinite"):
+            start("flatten0")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_class_scores_that_are_no_numbers_are_no_prediction(data, value):
+    images = read_list(data / "val.lst")
+    batches = ListedIter(images, 16, centre_crop(16, 16))
+
+    def scores(images):
+        values = mx.nd.zeros((len(images), 3))
+        values[5, 1] = value
+        return values
+
+    with pytest.raises(DivergedError, match="m-0001.params: class scores of 1 of 16 images are NaN or infinite"):
+        predict(scores, batches, mx.cpu(), 1, "m-0001.params")

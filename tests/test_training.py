@@ -7,11 +7,12 @@ import reference
 
 from base.errors import DivergedError, InputError
 from base.framework import mx
-from iters import DualIter
+from iters import DualIter, SyntheticIter
 from symbols import JMMDLoss, MMDLoss, TransferNet, TransferObjective, features_block, resnet, zoo_symbol
-from training.checkpoint import Checkpoint
+from training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from training.evaluate import evaluate
 from training.frozen import frozen_below, trainable_prefixes
-from training.loop import fit, prepare
+from training.loop import create_optimizer, fit, prepare
 from training.run import Run
 from training.schedule import StepSchedule, step_updates
 from training.state import Position
@@ -242,11 +243,13 @@ def test_frozen_layers_without_backward_pass_move_as_with_it(count, trainable, m
     before = {name: parameter.data().asnumpy() for name, parameter in nets[0].collect_params().items()}
     everything_backward(nets[0], objective, mx.nd.array(images), mx.nd.array(labels), devices, 4, 0.05)
     fit(nets[1], objective, Fixed(images, labels, 4), devices, StepSchedule(0.05), 1, momentum=0, trainable=trainable)
-    for name, wanted in nets[0].collect_params().items():
+    for name, parameter in nets[0].collect_params().items():
+        # At the end of the epoch, what devices have of their own is averaged.
+        wanted = np.mean([value.asnumpy() for value in parameter.list_data()], axis=0)
         for device in devices:
             found = nets[1].collect_params()[name].data(device).asnumpy()
-            scale = np.abs(wanted.data(device).asnumpy()).max()
-            np.testing.assert_allclose(found, wanted.data(device).asnumpy(), rtol=1e-5, atol=1e-5 * scale, err_msg=name)
+            scale = np.abs(wanted).max()
+            np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5 * scale, err_msg=name)
             if "moving" not in name and not name.startswith(tuple(trainable)):
                 assert (found == before[name]).all(), name
             else:
@@ -310,3 +313,291 @@ def test_unknown_optimizer_is_refused_with_the_known_ones():
     images, labels, start = toy()
     with pytest.raises(InputError, match="adam"):
         fit(toy_net(start), TransferObjective(), Fixed(images, labels, 1), CPU, StepSchedule(0.1), 1, optimizer="sdg")
+
+
+def values_of(net, device=0):
+    """Copies of all values on a device."""
+    return {name: parameter.list_data()[device].asnumpy().copy() for name, parameter in net.collect_params().items()}
+
+
+def test_what_one_fit_freezes_trains_in_the_next():
+    images, labels, start = toy()
+    net = toy_net(start)
+    net.fc_bias.wd_mult = 0.5
+    said = {name: (parameter.grad_req, parameter.wd_mult) for name, parameter in net.collect_params().items()}
+
+    def trained(trainable=None, rate=0.1):
+        before = values_of(net) if net.fc_bias._data else {}
+        fit(net, TransferObjective(), Fixed(images, labels, 2), CPU, StepSchedule(rate), 1, trainable=trainable)
+        return {name for name, value in values_of(net).items() if (value != before.get(name)).any()}
+
+    trained(["fc"])
+    assert {n: (p.grad_req, p.wd_mult) for n, p in net.collect_params().items()} == said
+    assert trained() == set(start)
+    assert trained(["fc"]) == {"fc_weight", "fc_bias"}
+    assert trained() == set(start)
+    with pytest.raises(DivergedError):
+        fit(net, TransferObjective(), Fixed(images * np.float32(np.nan), labels, 2), CPU, StepSchedule(0.1), 1,
+            trainable=["fc"])
+    with pytest.raises(InputError, match="nothing is left to train"):
+        trained(["gc"])
+    assert {n: (p.grad_req, p.wd_mult) for n, p in net.collect_params().items()} == said
+
+
+def test_random_numbers_after_a_fit_do_not_depend_on_it():
+    images, labels, start = toy()
+    drawn = []
+    for seed, fit_seed in (1, 0), (2, 0), (1, 7):
+        mx.random.seed(seed)
+        fit(toy_net(start), TransferObjective(), Fixed(images, labels, 1), CPU, StepSchedule(0.1), 1, seed=fit_seed)
+        drawn.append(mx.nd.random.uniform(shape=(3,)).asnumpy().tolist())
+    assert drawn[0] == drawn[2] != drawn[1]
+
+
+def dropping_net():
+    mx.random.seed(0)
+    layers = mx.gluon.nn.HybridSequential(prefix="")
+    layers.add(mx.gluon.nn.Dense(16, in_units=6, prefix="hidden_"), mx.gluon.nn.Dropout(0.5))
+    return TransferNet(layers, 2)
+
+
+def test_the_seed_is_that_of_dropout():
+    images, labels, _ = toy()
+    found = []
+    for seed in (0, 0, 1):
+        net = dropping_net()
+        fit(net, TransferObjective(), Fixed(images, labels, 3), CPU, StepSchedule(0.1), 1, seed=seed)
+        found.append(values_of(net)["fc_weight"])
+    assert (found[0] == found[1]).all() and (found[0] != found[2]).any()
+
+
+def test_devices_validate_with_the_averages_that_the_checkpoint_has(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    images, labels = rng.uniform(0, 255, (24, 3, 16, 16)).astype(np.float32), np.arange(24) % 3
+    images[8:16] *= 0.5     # the devices see different images
+    devices, seen = [mx.cpu(i) for i in range(3)], []
+    net = TransferNet(features_block(resnet(8, (3, 16, 16))), 3)
+
+    def looked_at(scores, batches, devices, *others):
+        seen.append([{n: v for n, v in values_of(net, i).items() if "moving" in n} for i in range(3)])
+        return evaluate(scores, batches, devices, *others)
+
+    monkeypatch.setattr("training.loop.evaluate", looked_at)
+    run = Run(tmp_path / "m")
+    result, = fit(net, TransferObjective(), Fixed(images, labels, 3), devices, StepSchedule(0.05), 1, run=run,
+                  validation=Fixed(images, labels, 1))
+    saved = load_checkpoint(tmp_path / "m", 1)
+    first, *others = seen[0]
+    for name, value in first.items():
+        assert all((other[name] == value).all() for other in others), name
+        assert (saved.aux_params[name].asnumpy() == value).all(), name
+    for i, device in enumerate(devices):
+        assert {n: v.tolist() for n, v in values_of(net, i).items() if "moving" in n} == {
+            n: v.tolist() for n, v in first.items()}
+        assert evaluate(lambda x: net(x)[1], Fixed(images, labels, 1), [device])[0] == result.validation_accuracy
+
+
+def test_the_mean_over_devices_is_that_of_what_each_had():
+    rng = np.random.default_rng(0)
+    images, labels = rng.uniform(0, 255, (16, 3, 16, 16)).astype(np.float32), np.arange(16) % 3
+    images[8:] *= 0.5
+    found = []
+    for part in (slice(0, 8), slice(8, 16), slice(0, 16)):
+        mx.random.seed(0)
+        net = TransferNet(features_block(resnet(8, (3, 16, 16))), 3)
+        devices = [mx.cpu(i) for i in range(len(images[part]) // 8)]
+        fit(net, TransferObjective(), Fixed(images[part], labels[part], 1), devices, StepSchedule(0.0), 1)
+        found.append(values_of(net))
+    for name in found[0]:
+        if "moving" in name:
+            np.testing.assert_allclose(found[2][name], (found[0][name] + found[1][name]) / 2, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("null_label", [9999, 2])
+def test_images_without_label_are_no_hits_even_where_the_null_label_is_a_class(null_label):
+    scores = np.zeros((4, null_label + 1), np.float32)
+    scores[[0, 1, 2, 3], [null_label, null_label, 1, 0]] = 1
+    labels = np.array([null_label, null_label, 1, 1], np.float32)
+    batches = Fixed(np.arange(4, dtype=np.float32)[:, None], labels, 1)
+    assert evaluate(lambda x: mx.nd.array(scores), batches, CPU, 2, null_label) == (0.5, 1.0)
+    batches = Fixed(np.zeros((2, 1), np.float32), labels[:2], 1)
+    assert np.isnan(evaluate(lambda x: mx.nd.array(scores[:2]), batches, CPU, 1, null_label)).all()
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_going_on_behind_a_drop_of_the_rate_says_nothing(optimizer, capfd):
+    images, labels, start = toy()
+    schedule, run = StepSchedule(0.2, 0.5, [3]), Run()
+    run.position = Position(epoch=1)
+    result, = fit(toy_net(start), TransferObjective(), Fixed(images, labels, 5), CPU, schedule, 2, optimizer=optimizer,
+                  run=run)
+    assert result.learning_rate == 0.1 and schedule.base_lr == 0.2
+    assert capfd.readouterr().out == ""
+
+
+def test_batches_that_devices_cannot_share_are_refused_before_anything_begins(tmp_path):
+    images, labels, start = toy(classes=4)
+    for size, count, objective, problem in (
+            (6, 1, TransferObjective(MMDLoss()), "batches of 6 images on 1 device; expected a multiple of 4"),
+            (14, 1, TransferObjective(JMMDLoss(), 2.0, True), "14 images .* multiple of 4"),
+            (12, 2, TransferObjective(MMDLoss()), "12 images on 2 devices; expected a multiple of 8"),
+            (7, 2, TransferObjective(), "7 images on 2 devices; expected a multiple of 2")):
+        with pytest.raises(ValueError, match=problem):
+            fit(toy_net(start), objective, Fixed(images[:size], labels[:size], 1), [mx.cpu(i) for i in range(count)],
+                StepSchedule(0.1), 1, run=Run(tmp_path / "m"))
+    assert not list(tmp_path.iterdir())
+    for size, count in (3, 1), (5, 1), (6, 2), (7, 1):
+        with pytest.raises(ValueError, match=f"batches of {size} source .* even number"):
+            DualIter(*(SyntheticIter(size, (1, 1, 1), 3) for _ in range(2)), count)
+
+
+def test_batches_of_two_domains_have_the_type_of_the_images():
+    class Bytes(Fixed):
+        def __init__(self):
+            super().__init__(np.zeros((4, 3, 2, 2), np.float32), np.zeros(4), 1)
+            self.provide_data = [mx.io.DataDesc("data", (4, 3, 2, 2), "uint8")]
+
+    dual = DualIter(Bytes(), Bytes())
+    assert np.dtype(dual.provide_data[0].dtype) == "uint8" and dual.provide_data[0].shape == (8, 3, 2, 2)
+    assert np.dtype(dual.provide_label[0].dtype) == "float32"
+
+
+def test_statistics_of_frozen_layers_stay_where_they_are_told_to_as_mxnet_itself_leaves_them():
+    """Against MXNet's Module with fixed parameters on the CPU, which is what the original ran."""
+    rng = np.random.default_rng(0)
+    images, labels = rng.uniform(0, 255, (8, 3, 16, 16)).astype(np.float32), np.arange(8) % 3
+    net = TransferNet(features_block(resnet(8, (3, 16, 16))), 3)
+    mx.random.seed(0)
+    prepare(net, CPU)
+    net(mx.nd.array(images))
+    before = values_of(net)
+
+    symbol = mx.sym.SoftmaxOutput(net(mx.sym.var("data"))[1], name="softmax")
+    auxiliary = symbol.list_auxiliary_states()
+    fixed = [name for name in before if name not in auxiliary and not name.startswith(tuple(TOP))]
+    module = mx.mod.Module(symbol, fixed_param_names=fixed)
+    module.bind([("data", images.shape)], [("softmax_label", labels.shape)])
+    arrays = {name: mx.nd.array(value) for name, value in before.items()}
+    module.init_params(arg_params={name: arrays[name] for name in before if name not in auxiliary},
+                       aux_params={name: arrays[name] for name in auxiliary})
+    module.init_optimizer(optimizer="sgd", optimizer_params=dict(learning_rate=0.05, momentum=0.9, wd=0.01))
+    batch = Fixed(images, labels, 1).next()
+    for _ in range(3):
+        module.forward_backward(batch)
+        module.update()
+    mx.nd.waitall()     # MXNet does not wait for a backward pass that writes moving statistics
+    wanted = {name: value.asnumpy() for values in module.get_params() for name, value in values.items()}
+
+    frozen = {name for name in auxiliary if not name.startswith(tuple(TOP))}
+    for statistics in "still", "move":
+        net = TransferNet(features_block(resnet(8, (3, 16, 16)), {n: arrays[n] for n in arrays if n not in auxiliary},
+                                         {n: arrays[n].copy() for n in auxiliary}), 3)
+        net.fc_weight.init, net.fc_bias.init = (mx.init.Constant(arrays[name]) for name in ("fc_weight", "fc_bias"))
+        for name, value in before.items():
+            arrays[name][:] = mx.nd.array(value)
+        fit(net, TransferObjective(), Fixed(images, labels, 3), CPU, StepSchedule(0.05), 1, wd=0.01, trainable=TOP,
+            frozen_statistics=statistics)
+        for name, value in values_of(net).items():
+            if statistics == "move" and name in frozen:
+                assert (value != before[name]).any()
+            else:
+                scale = np.abs(wanted[name]).max()
+                np.testing.assert_allclose(value, wanted[name], rtol=1e-4, atol=1e-5 * scale, err_msg=name)
+                assert name not in frozen or (value == before[name]).all()
+    with pytest.raises(InputError, match="frozen_statistics is 'stay'; expected 'move' or 'still'"):
+        fit(net, TransferObjective(), Fixed(images, labels, 1), CPU, StepSchedule(0.05), 1, trainable=TOP,
+            frozen_statistics="stay")
+
+
+def test_rates_and_decays_that_a_checkpoint_asks_for_are_obeyed_and_saved(tmp_path):
+    images, labels, start = toy()
+    hidden = mx.sym.FullyConnected(mx.sym.var("data"), mx.sym.var("hidden_weight", lr_mult=0.25, wd_mult=3),
+                                   mx.sym.var("hidden_bias", lr_mult=2, wd_mult=0.5), num_hidden=5, name="hidden")
+    values = {name: mx.nd.array(value) for name, value in start.items()}
+    checkpoint = Checkpoint("c", mx.sym.tanh(hidden, name="tanh"), values, {})
+    net = checkpoint.classifier("tanh", 2)
+    fit(net, TransferObjective(), Fixed(images, labels, 5), CPU, StepSchedule(0.1), 1, momentum=0.0, wd=0.02)
+    wanted = {name: value.copy() for name, value in start.items()}
+    for _ in range(5):
+        x = np.tanh(images @ wanted["hidden_weight"].T + wanted["hidden_bias"])
+        _, dx, dz = reference.objective_gradients(x, x @ wanted["fc_weight"].T + wanted["fc_bias"], labels, 0.0, False)
+        dh = (dx + dz @ wanted["fc_weight"]) * (1 - x**2)
+        gradient = {"hidden_weight": dh.T @ images, "hidden_bias": dh.sum(axis=0), "fc_weight": dz.T @ x,
+                    "fc_bias": dz.sum(axis=0)}
+        multipliers = {"hidden_weight": (0.25, 3), "hidden_bias": (2, 0.5), "fc_weight": (1, 1), "fc_bias": (1, 0)}
+        for name, (rate, decay) in multipliers.items():
+            wanted[name] -= 0.1 * rate * (gradient[name] / len(images) + 0.02 * decay * wanted[name])
+    for name, value in values_of(net).items():
+        np.testing.assert_allclose(value, wanted[name], rtol=1e-5, atol=1e-5, err_msg=name)
+    save_checkpoint(tmp_path / "m", 1, net)
+    again = load_checkpoint(tmp_path / "m", 1).classifier("tanh", 2).collect_params()
+    for name, (rate, decay) in multipliers.items():
+        if name != "fc_bias":
+            assert (again[name].lr_mult, again[name].wd_mult) == (rate, decay)
+    bad = mx.sym.FullyConnected(mx.sym.var("data"), mx.sym.var("hidden_weight", attr={"__lr_mult__": "quick"}),
+                                num_hidden=5, name="hidden")
+    with pytest.raises(InputError, match="c: __lr_mult__ of hidden_weight is 'quick'; expected a number"):
+        features_block(bad, values, {}, "c")
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("name", sorted(mx.optimizer.Optimizer.opt_registry))
+def test_every_optimizer_trains_and_goes_on_alike_or_is_refused(name, count, tmp_path):
+    images, labels, start = toy()
+    images, labels, devices = np.tile(images, (count, 1)), np.tile(labels, count), [mx.cpu(i) for i in range(count)]
+
+    def trained(net, run, epochs):
+        fit(net, TransferObjective(), Fixed(images, labels, 2), devices, StepSchedule(0.01), epochs, optimizer=name,
+            wd=0.01, run=run)
+        return [values_of(net, i) for i in range(count)]
+
+    refused = {"groupadagrad": "matrices only", "test": "own tests", "dcasgd": "give --mom 0",
+               **({"nadam": "on 2 devices", "sgld": "on 2 devices"} if count == 2 else {})}
+    if name in refused:
+        with pytest.raises(InputError, match=f"--optimizer is '{name}'.*{refused[name]}.* adam, .*sgd"):
+            trained(toy_net(start), Run(tmp_path / "m"), 1)
+        assert not list(tmp_path.iterdir())
+        return
+    whole = trained(toy_net(start), Run(tmp_path / "whole"), 2)
+    trained(toy_net(start), Run(tmp_path / "m"), 1)
+    run = Run(tmp_path / "m", resume=True)
+    for found in trained(toy_net({n: run.checkpoint.arg_params[n].asnumpy() for n in start}), run, 2):
+        for parameter, value in found.items():
+            assert (value == whole[0][parameter]).all() and np.isfinite(value).all()
+            assert (value != start[parameter].astype(np.float32)).any()
+
+
+def test_dcasgd_trains_without_momentum():
+    images, labels, start = toy()
+    net = toy_net(start)
+    fit(net, TransferObjective(), Fixed(images, labels, 2), CPU, StepSchedule(0.01), 1, optimizer="dcasgd", momentum=0)
+    assert (values_of(net)["fc_weight"] != start["fc_weight"].astype(np.float32)).any()
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e308, -0.1])
+def test_rates_momenta_and_decays_that_are_none_are_refused(value):
+    with pytest.raises(InputError, match="--lr is .*expected a number from 0"):
+        StepSchedule(value)
+    with pytest.raises(InputError, match="--lr-factor is .*expected a number from 0"):
+        StepSchedule(0.1, value, [2])
+    with pytest.raises(InputError, match="--mom is .*expected a number from 0 to 1"):
+        create_optimizer("sgd", StepSchedule(0.1), momentum=value)
+    with pytest.raises(InputError, match="--wd is .*expected a number from 0"):
+        create_optimizer("sgd", StepSchedule(0.1), wd=value)
+
+
+def test_the_rate_drops_by_the_factor_at_every_step_and_may_rise_as_far_as_float32_goes():
+    schedule = StepSchedule(0.2, 0.5, [2, 4])
+    assert [schedule(t) for t in range(1, 7)] == [0.2, 0.2, 0.1, 0.1, 0.05, 0.05]
+    assert StepSchedule(0.1, 10, [1, 2])(3) == pytest.approx(10)
+    with pytest.raises(InputError, match="--lr-factor is 1e[+]20; .* after 2 steps"):
+        StepSchedule(0.1, 1e20, [1, 2])
+
+
+def test_scores_that_are_no_numbers_are_told_with_the_epoch(tmp_path):
+    images, labels, start = toy()
+    bad = images.copy()
+    bad[1] = np.nan
+    with pytest.raises(DivergedError, match="(?s)epoch 1, validation; no checkpoint.*1 of 8 images are NaN"):
+        fit(toy_net(start), TransferObjective(), Fixed(images, labels, 1), CPU, StepSchedule(0.1), 1,
+            validation=Fixed(bad, labels, 1), run=Run(tmp_path / "m"))

@@ -58,8 +58,8 @@ def told(folder, trained, monkeypatch):
         seen.__dict__.update(others, prefix=prefix, settings=settings)
         return Run(prefix, settings, **others)
 
-    def ready(lists, threads, packed):
-        seen.packed = packed
+    def ready(lists, threads, packed, crop):
+        seen.packed, seen.crop = packed, crop
         return lists
 
     def open_store(name):
@@ -117,6 +117,7 @@ WIRES = {   # flag: the rest of the command, its value, what is then true, and i
     "--keep-classifier": (STAGE1[:2] + STAGE1[4:], None, lambda seen: seen.net.fc_weight.shape == (3, 64)),
     "--freeze": (STAGE1, None, lambda seen: seen.trainable == ["bn1", "fc", "stage3", "stage4"]),
     "--trainable": ([*STAGE1, "--freeze"], "stage2,fc", lambda seen: seen.trainable == ["stage2", "fc"]),
+    "--frozen-statistics": ([*STAGE1, "--freeze"], "still", lambda seen: seen.frozen_statistics == "still"),
     "--model-prefix": (STAGE0, "m/x", lambda seen: str(seen.prefix) == "m/x"),
     "--no-checkpoint": (STAGE0, None, lambda seen: not seen.checkpoints and seen.prefix is None),
     "--resume": ([*STAGE0, "--model-prefix", "m/x"], None, lambda seen: seen.resume),
@@ -144,7 +145,7 @@ WIRES = {   # flag: the rest of the command, its value, what is then true, and i
     "--read": (STAGE0, "files", lambda seen: not seen.packed and not seen.part["packed"]),
     "--no-validation": (STAGE0, None, lambda seen: seen.validation is None),
     "--data-nthreads": (STAGE0, 3, lambda seen: seen.threads == seen.validation_threads == 3),
-    "--image-shape": (STAGE0[:2] + STAGE0[4:], "3,24,20", lambda seen: seen.shape == (3, 24, 20)
+    "--image-shape": (STAGE0[:2] + STAGE0[4:], "3,24,20", lambda seen: seen.shape == (3, 24, 20) and seen.crop == 24
                       and seen.net.image_shape == (3, 24, 20)),
     "--rgb-mean": (STAGE0, "9,8,7", lambda seen: mean(seen) == ((9, 8, 7), (1, 1, 1))),
     "--rgb-std": (STAGE0, "2,3,4", lambda seen: mean(seen) == ((0, 0, 0), (2, 3, 4))),

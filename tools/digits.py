@@ -18,8 +18,10 @@ import numpy as np  # noqa: E402
 from PIL import Image, ImageDraw, ImageFont  # noqa: E402
 
 from base.commands import CONTEXT, exit_codes  # noqa: E402
+from base.errors import InputError  # noqa: E402
 from base.files import writable_folder  # noqa: E402
-from iters.lists import NULL_LABEL, write_list  # noqa: E402
+from base.flags import FOLDER  # noqa: E402
+from iters.lists import NULL_LABEL, check_names, write_list  # noqa: E402
 
 _BOX = 64           # pixels of the canvas that a digit is drawn on
 _SIDE = 32          # pixels of the files
@@ -82,6 +84,11 @@ def _paper(ink):
     return cv2.merge([255 - ink] * 3)
 
 
+def _write(file, image):
+    if not cv2.imwrite(file, image):        # which says no more than that
+        raise InputError(f"{file}: cannot be written. Is the disk full, or is there a folder of this name?")
+
+
 def make(folder, num_source=4000, seed=0):
     """Write ``source/``, ``target/`` and the lists ``source.lst``, ``target.lst``, ``val.lst`` to `folder`.
 
@@ -90,6 +97,7 @@ def make(folder, num_source=4000, seed=0):
     from sklearn.datasets import load_digits
 
     folder = Path(folder)
+    check_names(folder, [str(folder)])
     writable_folder(folder / "source" / "x", "--data-dir")
     writable_folder(folder / "target" / "x", "--data-dir")
     rng = np.random.default_rng(seed)
@@ -98,19 +106,19 @@ def make(folder, num_source=4000, seed=0):
     for i in range(num_source):
         labels.append(i % 10)
         files.append(str(folder / "source" / f"{i:05d}.png"))
-        cv2.imwrite(files[-1], printed_digit(labels[-1], typefaces[rng.integers(len(typefaces))], rng))
+        _write(files[-1], printed_digit(labels[-1], typefaces[rng.integers(len(typefaces))], rng))
     write_list(folder / "source.lst", labels, files)
 
     digits = load_digits()
     files = [str(folder / "target" / f"{i:05d}.png") for i in range(len(digits.images))]
     for file, pixels in zip(files, digits.images):
-        cv2.imwrite(file, handwritten_digit(pixels))
+        _write(file, handwritten_digit(pixels))
     write_list(folder / "target.lst", [NULL_LABEL] * len(files), files)
     write_list(folder / "val.lst", digits.target.tolist(), files)
 
 
 @click.command(context_settings=CONTEXT)
-@click.option("--data-dir", default="data/digits", help="Folder to write to.")
+@click.option("--data-dir", type=FOLDER, default="data/digits", help="Folder to write to.")
 @click.option("--num-source", type=click.IntRange(min=10), default=4000, help="Printed digits.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of the printed digits.")
 def main(data_dir, num_source, seed):

@@ -12,17 +12,18 @@ import click  # noqa: E402
 from base.commands import CONTEXT, exit_codes  # noqa: E402
 from base.errors import InputError, first_ten  # noqa: E402
 from base.files import writable_folder  # noqa: E402
-from iters.lists import NULL_LABEL, read_list  # noqa: E402
+from base.flags import FILE, FilePath, Number, refuse_idle  # noqa: E402
+from iters.lists import MOST_LABEL, NULL_LABEL, read_list  # noqa: E402
 from records.check import examine  # noqa: E402
 from records.contact_sheet import contact_sheet  # noqa: E402
 from records.describe import describe, repeated  # noqa: E402
 from records.listing import list_folder, mask_list, read_classes, split_list  # noqa: E402
-from records.packing import ENCODINGS, Options, is_packed, pack  # noqa: E402
+from records.packing import ENCODINGS, MOST_RESIZE, Options, is_packed, pack  # noqa: E402
 from records.unpack import unpack  # noqa: E402
 from training.progress import log_to_stderr  # noqa: E402
 
-FILE = click.Path(dir_okay=False)
-NULL = click.option("--null-label", default=NULL_LABEL, help="The label that means 'unknown'.")
+NULL = click.option("--null-label", type=click.IntRange(0, MOST_LABEL), default=NULL_LABEL,
+                    help="The label that means 'unknown'.")
 SEED = click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of the choice.")
 THREADS = click.option("--threads", type=click.IntRange(min=1), default=4, help="Images read at the same time.")
 CLASSES = click.option("--classes", type=FILE, default=None, help="A classes.txt: the name of each label, in order.")
@@ -38,7 +39,7 @@ def commands():
 
 
 @commands.command("list")
-@click.argument("folder", type=click.Path(exists=True, file_okay=False))
+@click.argument("folder", type=FilePath(exists=True, file_okay=False))
 @click.argument("list_path", metavar="LIST", type=FILE)
 @CLASSES
 @click.option("--unlabelled", is_flag=True, help="All images get the null label; FOLDER needs no class folders.")
@@ -48,6 +49,7 @@ def list_command(folder, list_path, classes, unlabelled, null_label):
 
     Labels follow the alphabet, or --classes. Paths begin with FOLDER as it is given: call this where you train.
     """
+    refuse_idle({"classes": "with --unlabelled"} if unlabelled else {"null_label": "without --unlabelled"})
     writable_folder(list_path, str(list_path))
     labels, _ = list_folder(folder, list_path, classes, null_label if unlabelled else None)
     print(f"{list_path}: {len(labels)} images, {'no labels' if unlabelled else f'{len(set(labels))} classes'}")
@@ -57,7 +59,7 @@ def list_command(folder, list_path, classes, unlabelled, null_label):
 @click.argument("list_path", metavar="LIST", type=FILE)
 @click.argument("first", type=FILE)
 @click.argument("second", type=FILE)
-@click.option("--fraction", type=click.FloatRange(0, 1), default=None, help="Part of each class that goes to FIRST.")
+@click.option("--fraction", type=Number(0, 1), default=None, help="Part of each class that goes to FIRST.")
 @click.option("--per-class", type=click.IntRange(min=1), default=None, help="Images of each class that go to FIRST.")
 @SEED
 @NULL
@@ -84,6 +86,8 @@ def mask_command(list_path, output, keep, keep_per_class, seed, null_label):
     """Write LIST to OUTPUT with the null label in place of labels: an unlabelled target domain."""
     if keep is not None and keep_per_class is not None:
         raise InputError("--keep and --keep-per-class were both given; expected one of them.")
+    if not (keep or keep_per_class):
+        refuse_idle({"seed": "without labels to keep"})
     images = read_list(list_path, null_label=null_label)
     kept = mask_list(images, output, keep or 0, keep_per_class, seed)
     print(f"{output}: {len(images)} images, {kept} with a label")
@@ -92,19 +96,22 @@ def mask_command(list_path, output, keep, keep_per_class, seed, null_label):
 @commands.command("pack")
 @click.argument("lists", nargs=-1, required=True, type=FILE)
 @THREADS
-@click.option("--resize", default=0, type=click.IntRange(min=0),
+@click.option("--resize", default=0, type=click.IntRange(0, MOST_RESIZE),
               help="Shorter side, in pixels, that larger images are reduced to; 0: no change.")
 @click.option("--encoding", type=click.Choice(ENCODINGS), default="as-is",
               help="as-is: files byte for byte where MXNet's reader shows them as they look and --resize does not "
                    "change them. jpg, png: all encoded anew.")
 @click.option("--quality", default=95, type=click.IntRange(1, 100), help="Of JPEGs that are encoded.")
-@click.option("--root", default="", help="Folder that paths in LISTS are relative to.  [default: the working folder]")
+@click.option("--root", type=FilePath(file_okay=False), default=None,
+              help="Folder that paths in LISTS are relative to.  [default: the working folder]")
 @click.option("--resume", is_flag=True, help="Go on where a run that was killed has stopped.")
 @click.option("--overwrite", is_flag=True, help="Replace records that were not packed by this command, too.")
 @NULL
 def pack_command(lists, threads, resize, encoding, quality, root, resume, overwrite, null_label):
     """Pack each of LISTS to .rec and .idx beside it. Records that are up to date are left alone."""
-    options = Options(resize, encoding, quality, root)
+    if encoding == "png" or encoding == "as-is" and not resize:
+        refuse_idle({"quality": f"with --encoding {encoding}{' and no --resize' * (encoding == 'as-is')}"})
+    options = Options(resize, encoding, quality, root or "")
     for path in lists:
         images = read_list(path, null_label=null_label)
         print(images.record if is_packed(images, options)
@@ -114,16 +121,18 @@ def pack_command(lists, threads, resize, encoding, quality, root, resume, overwr
 @commands.command("verify")
 @click.argument("files", nargs=-1, required=True, type=FILE)
 @click.option("--num-classes", type=click.IntRange(min=1), default=None, help="Labels must be below this number.")
+@click.option("--crop", type=click.IntRange(1, MOST_RESIZE), default=None,
+              help="Larger side of the --image-shape to train with: strips that are too thin for it are named, too.")
 @THREADS
 @NULL
-def verify_command(files, num_classes, threads, null_label):
+def verify_command(files, num_classes, crop, threads, null_label):
     """Check every image of FILES, .rec or .lst, and name images that are there more than once.
 
     Exit code 2 if there are images that cannot be used.
     """
     found, problems = {}, []
     for path in files:
-        found[path] = list(examine(path, threads, num_classes, null_label))
+        found[path] = list(examine(path, threads, num_classes, null_label, crop))
         bad = [finding for finding in found[path] if finding.problem]
         print(f"{path}: {len(found[path])} images, {len(bad)} bad")
         problems += [f"{path}: {finding}" for finding in bad]
@@ -143,6 +152,8 @@ def verify_command(files, num_classes, threads, null_label):
 def info_command(file, sheet, classes, threads, null_label):
     """Describe FILE, .rec or .lst: images a class, sizes, kinds, and what they look like."""
     names = read_classes(classes) if classes else None
+    if sheet:
+        writable_folder(sheet, "--sheet")
     findings = list(examine(file, threads, null_label=null_label))
     print(describe(findings, null_label, names))
     if sheet:
@@ -153,7 +164,7 @@ def info_command(file, sheet, classes, threads, null_label):
 
 @commands.command("unpack")
 @click.argument("record", type=FILE)
-@click.argument("folder", type=click.Path(file_okay=False))
+@click.argument("folder", type=FilePath(file_okay=False))
 @CLASSES
 @NULL
 def unpack_command(record, folder, classes, null_label):

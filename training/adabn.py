@@ -12,6 +12,7 @@ from base.framework import mx
 from symbols import features_block
 from training.checkpoint import Checkpoint
 from training.devices import to_devices
+from training.evaluate import check_finite
 
 _SOFTMAX = ("SoftmaxOutput", "Softmax", "softmax", "SoftmaxActivation")
 
@@ -85,7 +86,7 @@ def adapt(checkpoint, batches, device, layers=None, statistics="image"):
 
     Returns: (adapted Checkpoint, classes (n,) predicted before adaptation).
 
-    Raises: InputError for a layer that does not exist.
+    Raises: InputError for a layer that does not exist; DivergedError when a class score is NaN or infinite.
     """
     norms = {norm.name: norm for norm in _batch_norms(checkpoint.symbol)}
     layers = list(norms)[-2:] if layers is None else list(layers)
@@ -110,7 +111,9 @@ def adapt(checkpoint, batches, device, layers=None, statistics="image"):
             moments.add(value.asnumpy())
         for moments, value in zip(withins, values[1::2]):
             moments.add(value.asnumpy())
-        predictions.append(scores.asnumpy().argmax(axis=1))
+        scores = scores.asnumpy()
+        check_finite(scores, checkpoint.name)
+        predictions.append(scores.argmax(axis=1))
 
     adapted = dict(checkpoint.aux_params)
     for name, mean, within in zip(layers, means, withins):

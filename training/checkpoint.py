@@ -133,6 +133,7 @@ def write_checkpoint(prefix, epoch, symbol, arg_params, aux_params):
 
 
 def mean_over_devices(parameter):
-    """A parameter's value on the CPU, averaged over the devices that hold it."""
-    copies = [value.as_in_context(mx.cpu()) for value in parameter.list_data()]
-    return copies[0] if len(copies) == 1 else mx.nd.add_n(*copies) / len(copies)
+    """A parameter's value on the CPU, averaged over the devices that hold it: where it is equal on all, that very
+    value."""
+    first, *others = [value.as_in_context(mx.cpu()) for value in parameter.list_data()]
+    return first + mx.nd.add_n(*(other - first for other in others)) / (1 + len(others)) if others else first

@@ -1,8 +1,9 @@
-"""Frozen layers below everything that trains: computed forward only, their statistics moving all the same.
+"""Frozen layers below everything that trains: computed forward only, their statistics moving all the same, or not.
 
 MXNet moves the statistics of batch normalisation in its backward pass, so a network that is trained as a
 whole goes backward through its frozen layers for nothing else. Here the network is split, and the statistics of
-the frozen part are moved by its forward pass.
+the frozen part are moved by its forward pass. So did cuDNN in 2017, with which the original's published results were
+made; on a CPU the original left them still, since no backward pass reaches them.
 """
 import json
 import os
@@ -57,7 +58,7 @@ def name_groups(names):
     return [*dict.fromkeys(name[:shared] + re.match("_*[^_]*", name[shared:])[0] for name in names), "fc"]
 
 
-def frozen_below(net, learning):
+def frozen_below(net, learning, statistics="move"):
     """What to train instead of `net`, sharing its parameters: a `FrozenBelow`, or `net` where no layer is frozen
     below all that train.
 
@@ -67,7 +68,14 @@ def frozen_below(net, learning):
         From images to (features, logits).
     learning : container of str
         Names of the parameters that train.
+    statistics : "move" or "still"
+        What moving statistics of batch normalisation below all that train do. move: as in training, and as the
+        original did on GPUs. still: they stay, as its did on the CPU. Either way these layers normalise by the batch.
+
+    Raises: InputError for another word.
     """
+    if statistics not in ("move", "still"):
+        raise InputError(f"frozen_statistics is {statistics!r}; expected 'move' or 'still'.")
     graph = json.loads(mx.sym.Group(list(net(mx.sym.var("data")))).tojson())
     nodes = graph["nodes"]
     trains = []
@@ -76,7 +84,7 @@ def frozen_below(net, learning):
     frontier = [(number, output) for number, output in _taken(graph, trains) if nodes[number]["op"] != "null"]
     if not frontier or any(nodes[number]["name"] == "data" for number, _ in _taken(graph, trains)):
         return net
-    return FrozenBelow(net, *_below(graph, trains, frontier), _above(graph, frontier),
+    return FrozenBelow(net, *_below(graph, trains, frontier, statistics == "move"), _above(graph, frontier),
                        _joined(graph, trains, frontier))
 
 
@@ -87,14 +95,14 @@ def _taken(graph, trains):
                               if not trains[number]))
 
 
-def _below(graph, trains, frontier):
-    """The frozen part: its outputs, then the new mean and variance of every batch normalisation in it; and the
-    names of these statistics."""
+def _below(graph, trains, frontier, moves):
+    """The frozen part: its outputs, then, if it `moves`, the new mean and variance of every batch normalisation in it;
+    and the names of these statistics."""
     nodes = [dict(node, attrs=dict(node.get("attrs", {}))) for node in graph["nodes"]]
     heads, layers = [[*entry, 0] for entry in frontier], []
     for place, node in enumerate(nodes):
-        moves = node["op"] == "BatchNorm" and node["attrs"].get("use_global_stats") not in ("True", "1")
-        if not moves or trains[place]:
+        measures = node["op"] == "BatchNorm" and node["attrs"].get("use_global_stats") not in ("True", "1")
+        if not measures or trains[place]:
             continue
         node["attrs"]["output_mean_var"] = "True"
         heads += [[place, 1, 0], [place, 2, 0]]
@@ -103,6 +111,8 @@ def _below(graph, trains, frontier):
                        float(node["attrs"].get("momentum", 0.9)), float(node["attrs"].get("eps", 1e-3))))
         for variable in statistics:     # whatever the layer does to its own, the true ones are moved below
             variable["name"] += _UNUSED
+    if not moves:
+        heads, layers = heads[:len(frontier)], []
     outputs = list(_symbol(graph, nodes, heads))
     moved, names = [], []
     for i, ((mean, var), momentum, eps) in enumerate(layers):
@@ -150,7 +160,7 @@ class FrozenBelow:
     """A network in two parts: gradients are recorded in the upper one only.
 
     Called with images inside ``mx.autograd.record()``, it returns what the network returns, and moves the
-    statistics of its frozen layers as training does.
+    `statistics` of its frozen layers as training does.
     """
 
     def __init__(self, net, below, statistics, above, joined):

@@ -1,4 +1,5 @@
 """The training loop: batches to gradients to parameters, on one device or several."""
+import contextlib
 import inspect
 import math
 import time
@@ -19,8 +20,9 @@ from training.sums import Sums
 def prepare(net, devices, trainable=None):
     """Put a network on its devices and settle which parameters learn, and which decay.
 
-    Weight decay acts on names that end in ``_weight`` or ``_gamma`` only. With `trainable`, only parameters
-    learn whose names start with one of these prefixes; moving statistics of batch normalisation move everywhere.
+    Weight decay acts on names that end in ``_weight`` or ``_gamma``, times the parameter's ``wd_mult``, and on others
+    only where their ``wd_mult`` says so by a number other than Gluon's 1. With `trainable`, only parameters learn whose
+    names start with one of these prefixes.
 
     Returns: dict of str to Parameter, the ones that learn. Raises: InputError when none is left.
     """
@@ -37,8 +39,30 @@ def prepare(net, devices, trainable=None):
         if not learning:
             raise InputError(f"nothing is left to train: no parameter starts with {', '.join(trainable)}.")
     for name, parameter in learning.items():
-        parameter.wd_mult = float(name.endswith(("_weight", "_gamma")))
+        if parameter.wd_mult == 1 and not name.endswith(("_weight", "_gamma")):
+            parameter.wd_mult = 0.0
     return learning
+
+
+@contextlib.contextmanager
+def _lent(net):
+    """Have the parameters learn and decay afterwards as they did before."""
+    before = [(parameter, parameter.grad_req, parameter.wd_mult) for parameter in net.collect_params().values()]
+    try:
+        yield
+    finally:
+        for parameter, grad_req, wd_mult in before:
+            parameter.grad_req, parameter.wd_mult = grad_req, wd_mult
+
+
+@contextlib.contextmanager
+def _own_random_numbers():
+    """Have MXNet's random numbers afterwards depend on what they were before, whatever seeds are set inside."""
+    seed = int(mx.nd.random.randint(0, 2**31 - 1, shape=(1,)).asscalar())
+    try:
+        yield
+    finally:
+        mx.random.seed(seed)
 
 
 def _put(parameter, devices):
@@ -59,27 +83,63 @@ def _fill_in(net, batches, devices):
         net(mx.nd.zeros((1, *shape[1:]), ctx=device))
 
 
-def create_optimizer(name, schedule, momentum=0.9, wd=0.0, first_update=0):
-    """An optimizer of MXNet by its name. Raises: InputError for a name that MXNet does not know."""
-    if name.lower() not in mx.optimizer.Optimizer.opt_registry:
-        known = ", ".join(sorted(mx.optimizer.Optimizer.opt_registry))
-        raise InputError(f"--optimizer is {name!r}; MXNet knows {known}.")
-    kind = mx.optimizer.Optimizer.opt_registry[name.lower()]
-    takes_momentum = "momentum" in inspect.signature(kind.__init__).parameters
-    return mx.optimizer.create(name, learning_rate=schedule(first_update + 1), lr_scheduler=schedule, wd=wd,
-                               begin_num_update=first_update, **({"momentum": momentum} if takes_momentum else {}))
+# What MXNet registers and the loop cannot use, and why.
+_UNUSABLE = {"groupadagrad": "takes matrices only, and biases are none",
+             "test": "is for MXNet's own tests and knows no learning rate"}
+_ONE_DEVICE = {"nadam": "counts its momentum along once a device and parameter",
+               "sgld": "adds other noise on every device"}
+
+
+def takes_momentum(name):
+    """Whether an optimizer of MXNet has a momentum, by its name; one that it does not know has none.
+
+    >>> takes_momentum("sgd"), takes_momentum("adam")
+    (True, False)
+    """
+    kind = mx.optimizer.Optimizer.opt_registry.get(name.lower())
+    return kind is not None and "momentum" in inspect.signature(kind.__init__).parameters
+
+
+def create_optimizer(name, schedule, momentum=0.9, wd=0.0, first_update=0, num_devices=1):
+    """An optimizer of MXNet by its name.
+
+    Raises: InputError for a name that MXNet does not know, for one that does not work here, on several devices or with
+    momentum, and for a momentum or weight decay that is none.
+    """
+    registry, name = mx.optimizer.Optimizer.opt_registry, name.lower()
+    usable = ", ".join(sorted(registry.keys() - _UNUSABLE.keys() - (_ONE_DEVICE.keys() if num_devices > 1 else set())))
+    if name not in registry:
+        raise InputError(f"--optimizer is {name!r}; MXNet knows {usable}.")
+    why = _UNUSABLE.get(name) or num_devices > 1 and _ONE_DEVICE.get(name)
+    if why:
+        where = f" on {num_devices} devices" if name in _ONE_DEVICE else ""
+        raise InputError(f"--optimizer is {name!r}, which does not work{where}: it {why}. Choose one of {usable}.")
+    if not 0 <= momentum <= 1:
+        raise InputError(f"--mom is {momentum}; expected a number from 0 to 1.")
+    if not 0 <= wd < 1e38:
+        raise InputError(f"--wd is {wd}; expected a number from 0 up that float32 holds, below 1e38.")
+    if name == "dcasgd" and momentum:
+        raise InputError(f"--optimizer is 'dcasgd', which fails in MXNet with momentum, and --mom is {momentum}; "
+                         f"give --mom 0, or choose one of {usable}.")
+    # Any rate but the schedule's own base would replace that, with a warning on standard output.
+    return mx.optimizer.create(name, learning_rate=schedule.base_lr, lr_scheduler=schedule, wd=wd,
+                               begin_num_update=first_update, **({"momentum": momentum} if takes_momentum(name) else {}))
 
 
 def fit(net, objective, batches, devices, schedule, num_epochs, *, optimizer="sgd", momentum=0.9, wd=0.0,
-        kvstore="device", trainable=None, validation=None, top_k=1, null_label=9999, run=None, stop=None, seed=0,
-        disp_batches=10, monitor=0):
+        kvstore="device", trainable=None, frozen_statistics="move", validation=None, top_k=1, null_label=9999,
+        run=None, stop=None, seed=0, disp_batches=10, monitor=0):
     r"""Train a network.
 
     The optimizer sees, of a batch of B images on all devices,
 
     .. math:: \frac{1}{B} \sum_{\text{devices}} \nabla L
 
-    with L the objective of one device's part.
+    with L the objective of one device's part. At the end of an epoch the moving statistics of batch normalisation are
+    averaged over the devices, then validated and saved; training goes on with the averages.
+
+    Afterwards the network stays on `devices`, hybridized. Which of its parameters learn and decay, and MXNet's random
+    numbers, do not depend on the call.
 
     Parameters
     ----------
@@ -102,6 +162,8 @@ def fit(net, objective, batches, devices, schedule, num_epochs, *, optimizer="sg
     trainable : sequence of str, or None
         Prefixes of the names of the parameters that learn; None: all learn. Layers below all that learn
         are computed forward only.
+    frozen_statistics : "move" or "still"
+        What the moving statistics of these layers do; see `frozen_below`.
     validation : DataIter or None
     top_k : int
         Validate top-k accuracy too.
@@ -119,22 +181,27 @@ def fit(net, objective, batches, devices, schedule, num_epochs, *, optimizer="sg
 
     Returns: list of `EpochResult`.
 
-    Raises: DivergedError, with epoch, batch and last checkpoint, when the loss is no longer a number; Stopped
-    when `stop` asked for the end, after the state was saved.
+    Raises: DivergedError, with epoch, batch and last checkpoint, when the loss or a class score of the validation is no
+    longer a number; Stopped when `stop` asked for the end, after the state was saved; InputError for an optimizer that
+    does not work (see `create_optimizer`) and for batches that devices cannot share.
     """
+    _check_batch(batches.batch_size, len(devices), getattr(objective, "batch_multiple", 1))
     run = run or Run()
     store = open_store(kvstore) if isinstance(kvstore, str) else kvstore
-    learning = prepare(net, devices, trainable)
-    _fill_in(net, batches, devices)
-    forward = net if trainable is None else frozen_below(net, learning)
-    objective.hybridize(static_alloc=True, static_shape=True)
-    position = run.position
-    position.updates = position.updates or position.epoch * batches.batches_per_epoch
-    trainer = store.trainer(learning, create_optimizer(optimizer, schedule, momentum, wd, position.updates))
-    whole_batch = batches.batch_size * store.workers_an_update
-    sums, results = Sums(**position.sums) if store.rank == 0 else Sums(), []
-
-    with run:
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_lent(net))
+        learning = prepare(net, devices, trainable)
+        _fill_in(net, batches, devices)
+        forward = net if trainable is None else frozen_below(net, learning, frozen_statistics)
+        objective.hybridize(static_alloc=True, static_shape=True)
+        position = run.position
+        position.updates = position.updates or position.epoch * batches.batches_per_epoch
+        trainer = store.trainer(learning, create_optimizer(optimizer, schedule, momentum, wd, position.updates,
+                                                           len(devices)))
+        whole_batch = batches.batch_size * store.workers_an_update
+        sums, results = Sums(**position.sums) if store.rank == 0 else Sums(), []
+        stack.enter_context(_own_random_numbers())
+        stack.enter_context(run)
         run.restore(net, trainer)
         for epoch in range(position.epoch + 1, num_epochs + 1):
             started = time.monotonic()
@@ -156,7 +223,8 @@ def fit(net, objective, batches, devices, schedule, num_epochs, *, optimizer="sg
                     asked = (due or not store.asynchronous) and store.anybody(stop and stop.name)
                     if asked or due:
                         mx.nd.waitall()
-                        store.agree(net, trainer)
+                        if store.num_workers > 1:   # alone, the state holds every device's own statistics
+                            store.agree(net, trainer)
                         position.sums = sums.over_workers(store).state()
                         run.save_batch(net, trainer, position)
                     if asked:
@@ -167,7 +235,8 @@ def fit(net, objective, batches, devices, schedule, num_epochs, *, optimizer="sg
             store.agree(net, trainer)
             accuracies = (float("nan"),) * 2
             if validation is not None:
-                accuracies = evaluate(lambda images: net(images)[1], validation, devices, top_k, null_label, store)
+                accuracies = evaluate(lambda images: net(images)[1], validation, devices, top_k, null_label, store,
+                                      f"epoch {epoch}, validation; {run.last}")
             everywhere = sums.over_workers(store)
             result = EpochResult(epoch, position.updates, schedule(max(position.updates, 1)), everywhere.loss,
                                  everywhere.transfer_loss, everywhere.accuracy, *accuracies)
@@ -179,6 +248,12 @@ def fit(net, objective, batches, devices, schedule, num_epochs, *, optimizer="sg
             if store.anybody(stop and stop.name):
                 raise _stopped(stop, run, store)
     return results
+
+
+def _check_batch(batch_size, num_devices, multiple):
+    if batch_size % (num_devices * multiple):
+        raise InputError(f"batches of {batch_size} images on {num_devices} device{'s' * (num_devices > 1)}; expected a "
+                         f"multiple of {num_devices * multiple}, which is {multiple} × the number of devices.")
 
 
 def _stopped(stop, run, store):

@@ -8,9 +8,10 @@ from tqdm import tqdm
 from base.files import replacing
 from base.framework import mx
 from training.devices import to_devices
+from training.evaluate import check_finite
 
 
-def predict(scores, batches, device, top_k):
+def predict(scores, batches, device, top_k, source="the network"):
     r"""The most probable classes of images.
 
     .. math:: p = \operatorname{softmax}(\text{scores})
@@ -24,15 +25,21 @@ def predict(scores, batches, device, top_k):
     device : Context
     top_k : int
         At most c.
+    source : str
+        What computes the scores, for messages.
 
     Returns: (classes (n, top_k) int64, probabilities (n, top_k) float32), the most probable first, in the order of
     the list; class -1 and probability NaN for images that could not be read.
+
+    Raises: DivergedError when a class score is NaN or infinite.
     """
     classes = np.full((batches.num_images, top_k), -1)
     probabilities = np.full((batches.num_images, top_k), np.nan, np.float32)
     with tqdm(total=batches.num_images, unit=" images", disable=None, file=sys.stderr) as bar:
         for batch in batches:
-            p = mx.nd.softmax(scores(*to_devices(batch.data[0], [device]))).asnumpy()
+            values = scores(*to_devices(batch.data[0], [device]))
+            p = mx.nd.softmax(values).asnumpy()
+            check_finite(values.asnumpy(), source)
             ranked = np.argsort(-p, axis=1, kind="stable")[:, :top_k]
             classes[list(batch.index)] = ranked
             probabilities[list(batch.index)] = np.take_along_axis(p, ranked, axis=1)

@@ -1,6 +1,10 @@
 """Learning rates as pure functions of the number of updates."""
+import math
+
 from base.errors import InputError
 from base.framework import mx
+
+_TOO_LARGE = 3e38       # for float32
 
 
 class StepSchedule(mx.lr_scheduler.LRScheduler):
@@ -13,10 +17,13 @@ class StepSchedule(mx.lr_scheduler.LRScheduler):
     Parameters
     ----------
     lr : float
-        Rate of the first update.
+        Rate of the first update, from 0 up.
     factor : float
+        From 0 up.
     steps : sequence of int
         Updates.
+
+    Raises: InputError when the rate is no number from 0 up that float32 holds, from the first update to the last.
 
     >>> schedule = StepSchedule(0.1, 0.5, [2])
     >>> [schedule(t) for t in (1, 2, 3)]
@@ -24,8 +31,14 @@ class StepSchedule(mx.lr_scheduler.LRScheduler):
     """
 
     def __init__(self, lr, factor=1.0, steps=()):
+        if not 0 <= lr < _TOO_LARGE:
+            raise InputError(f"--lr is {lr}; expected a number from 0 up, below {_TOO_LARGE:g}.")
         super().__init__(base_lr=lr)
         self.lr, self.factor, self.steps = lr, factor, tuple(steps)
+        if not 0 <= factor < _TOO_LARGE or factor > 1 and lr and (
+                math.log(lr) + len(self.steps) * math.log(factor) > math.log(_TOO_LARGE)):
+            raise InputError(f"--lr-factor is {factor}; expected a number from 0 up, such as 0.1, by which the rate "
+                             f"{lr} stays below {_TOO_LARGE:g} after {len(self.steps)} steps.")
 
     def __call__(self, num_update):
         return self.lr * self.factor ** sum(step < num_update for step in self.steps)

@@ -2,3 +2,4 @@
 
 STORES = ("device", "local", "dist_sync", "dist_device_sync", "dist_async")
 READERS = ("records", "files", "mxnet")
+FROZEN_STATISTICS = "move", "still"

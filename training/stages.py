@@ -28,6 +28,8 @@ from training.signals import StopSignals
 from training.stores import open_store
 from training.throughput import computing_speed, reading_speed
 
+# Flags that workers may have of their own.
+_OF_A_WORKER = {"gpus", "cpus", "data_dir", "data_nthreads", "disp_batches", "monitor", "keep", "kv_store"}
 # Flags that may differ when a run goes on; of --data-dir and the devices, lists and number are compared.
 CHANGES_NO_NUMBER = {"num_epochs", "model_prefix", "no_checkpoint", "resume", "load_epoch", "overwrite", "keep",
                      "save_batches", "gpus", "cpus", "data_dir", "data_nthreads", "disp_batches", "monitor", "test_io"}
@@ -39,7 +41,9 @@ def run(flags):
     flags = dict(flags)
     flags["augmentation"] = flags["augmentation"] or ("bytes" if flags["read"] == "mxnet" else Augmentation.mode)
     settings = {name: _text(value) for name, value in flags.items() if name not in CHANGES_NO_NUMBER}
-    with open_store(flags.pop("kv_store")) as store:
+    with open_store(flags["kv_store"]) as store:
+        store.compare({name: _text(value) for name, value in flags.items() if name not in _OF_A_WORKER})
+        del flags["kv_store"]
         train(store=store, settings=settings, **flags)
 
 
@@ -49,8 +53,8 @@ def _text(value):
 
 def train(*, store, settings, train_stage, num_classes, image_shape, num_epochs, lr, lr_factor, lr_step_epochs,
           lr_step_unit, batch_size, gpus, cpus, model_prefix, no_checkpoint, resume, load_epoch, overwrite, keep,
-          save_batches, use_dan, transfer_weight, null_label, freeze, trainable, optimizer, mom, wd, disp_batches,
-          monitor, top_k, test_io, seed, dtype, benchmark, data_dir, read, no_validation, data_nthreads,
+          save_batches, use_dan, transfer_weight, null_label, freeze, trainable, frozen_statistics, optimizer, mom, wd,
+          disp_batches, monitor, top_k, test_io, seed, dtype, benchmark, data_dir, read, no_validation, data_nthreads,
           pretrained_model, pretrained_epoch, layer_before_fullc, network, num_layers, keep_classifier, rgb_mean,
           rgb_std, **augmentation):
     """What the flags ask for, in the order in which things can go wrong."""
@@ -72,8 +76,6 @@ def train(*, store, settings, train_stage, num_classes, image_shape, num_epochs,
     if read == "mxnet" and augmentation.mode != "bytes":
         raise InputError(f"--augmentation {augmentation.mode} was given with --read mxnet, which reads bytes; leave "
                          "one of them out.")
-    if trainable and not freeze:
-        raise InputError("--trainable was given without --freeze; it says what --freeze leaves to train.")
     if num_layers and network != "resnet":
         raise InputError(f"--num-layers was given with --network {network}; only resnet takes it.")
     if load_epoch and load_epoch >= num_epochs:
@@ -90,14 +92,17 @@ def train(*, store, settings, train_stage, num_classes, image_shape, num_epochs,
     settings["image_shape"] = _text(image_shape)
     domain_batch = batch_size // 2 if train_stage else batch_size
     if not benchmark:
-        training, val, num_examples = _lists(Path(data_dir), train_stage, num_classes, null_label, no_validation)
-        for images in training:
+        domains, val, num_examples = _lists(Path(data_dir), train_stage, num_classes, null_label, no_validation)
+        for images in domains:
             check_batch_size(images, len(images) // store.num_workers, domain_batch)
-        settings.update({images.path.name: images.digest for images in [*training, *([val] if val else [])]})
+        lists = [*domains, *([val] if val else [])]
+        settings.update({images.path.name: images.digest for images in lists})
     settings.update(devices=len(devices), workers=store.num_workers)
     record = Run(model_prefix, settings, resume=resume, load_epoch=load_epoch or 0, overwrite=overwrite, keep=keep,
                  save_batches=save_batches, checkpoints=not no_checkpoint, writes=store.rank == 0)
-    store.barrier()     # all workers have seen what there is before the first one writes
+    # All workers have seen the same before the first one writes.
+    store.compare({**settings, "kv_store": None, "epoch to go on after": record.position.epoch,
+                   "batch to go on after": record.position.batch})
     if record.position.epoch >= num_epochs:
         log.info("%s has %d epochs: nothing is left to train", model_prefix, record.position.epoch)
         return
@@ -122,8 +127,8 @@ def train(*, store, settings, train_stage, num_classes, image_shape, num_epochs,
         check_memory(devices, memory_needed(net, (batch_size // len(devices), *image_shape)))
     trainable = trainable_prefixes(net, trainable) if freeze else None
 
-    def both(domains):
-        return DualIter(*domains, num_devices=len(devices)) if train_stage else domains[0]
+    def both(readers):
+        return DualIter(*readers, num_devices=len(devices)) if train_stage else readers[0]
 
     def synthetic():
         return both([SyntheticIter(domain_batch, image_shape, num_classes) for _ in range(1 + train_stage)])
@@ -133,29 +138,29 @@ def train(*, store, settings, train_stage, num_classes, image_shape, num_epochs,
         num_examples = batches.num_images
     else:
         packed = read != "files"
-        lists = ensure_ready([*training, *([val] if val else [])], data_nthreads, packed)
-        training, val = lists[:len(training)], lists[-1] if val else None
+        lists = ensure_ready(lists, data_nthreads, packed, crop=max(image_shape[1:]))
+        domains = lists[:len(domains)]
         arguments = domain_batch, image_shape, augmentation, data_nthreads, seed
         part = dict(packed=packed, num_parts=store.num_workers, part_index=store.rank)
         batches = both([RecordIter(images, *arguments) if read == "mxnet" else ShuffledIter(images, *arguments, **part)
-                        for images in training])
-        validation = val and ListedIter(val, batch_size, centre_crop(*image_shape[1:]), data_nthreads, **part)
+                        for images in domains])
+        validation = val and ListedIter(lists[-1], batch_size, centre_crop(*image_shape[1:]), data_nthreads, **part)
     steps = step_updates(lr_step_epochs, num_examples, batch_size, batches.batches_per_epoch, lr_step_unit,
                          store.num_workers)
     _log_schedule(lr, lr_factor, steps, batches.batches_per_epoch, num_epochs)
     objective = _objective(train_stage, use_dan, transfer_weight, null_label)
+    training = dict(optimizer=optimizer, momentum=mom, wd=wd, kvstore=store, trainable=trainable,
+                    frozen_statistics=frozen_statistics)
     if test_io:
-        def train(batches):
-            fit(net, objective, batches, devices, StepSchedule(0.0), 1, optimizer=optimizer, momentum=mom, wd=wd,
-                kvstore=store, trainable=trainable)
-
-        decoders = [] if benchmark else [decoder_speed(images, data_nthreads, packed) for images in training]
-        _say_what_limits(reading_speed(batches), computing_speed(train, synthetic()), decoders)
+        decoders = [] if benchmark else [decoder_speed(images, data_nthreads, packed) for images in domains]
+        computing = computing_speed(lambda batches: fit(net, objective, batches, devices, StepSchedule(0.0), 1,
+                                                        **training), synthetic())
+        _say_what_limits(reading_speed(batches), computing, decoders)
         return
     with StopSignals() as stop:
-        fit(net, objective, batches, devices, StepSchedule(lr, lr_factor, steps), num_epochs, optimizer=optimizer,
-            momentum=mom, wd=wd, kvstore=store, trainable=trainable, validation=validation, top_k=max(top_k, 1),
-            null_label=null_label, run=record, stop=stop, seed=seed, disp_batches=disp_batches, monitor=monitor)
+        fit(net, objective, batches, devices, StepSchedule(lr, lr_factor, steps), num_epochs, validation=validation,
+            top_k=max(top_k, 1), null_label=null_label, run=record, stop=stop, seed=seed, disp_batches=disp_batches,
+            monitor=monitor, **training)
     if not no_checkpoint:
         log.info("done: %s; what led to it is in %s", parameter_file(model_prefix, num_epochs), record.folder)
 

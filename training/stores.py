@@ -1,5 +1,7 @@
 """How gradients of several devices, and of several machines, are summed."""
 import atexit
+import hashlib
+import json
 import os
 from dataclasses import dataclass, field
 
@@ -7,7 +9,9 @@ import numpy as np
 
 from base.errors import InputError
 from base.framework import mx
-from training.heartbeat import SCHEDULER, end_with
+from base.watchdog import progress, waiting
+from training.checkpoint import mean_over_devices
+from training.heartbeat import SCHEDULER, end_with, patience
 from training.schedule import Shared
 from training.settings import STORES
 
@@ -59,28 +63,29 @@ class Store:
         return _Trainer(parameters, optimizer, kvstore=self.store, update_on_kvstore=self.asynchronous)
 
     def agree(self, net, trainer):
-        """Make the network the same on all workers: the parameters of asynchronous servers, and the mean of the
-        moving statistics of batch normalisation, of which every device of every worker has its own."""
-        if self.num_workers == 1:
-            return
-        self.barrier()
+        """Make the network the same on all devices of all workers: the parameters of asynchronous servers, and the mean
+        of the moving statistics of batch normalisation, of which every device of every worker has its own."""
+        if self.num_workers > 1:
+            self.barrier()
         if self.asynchronous:
             for index, parameter in enumerate(trainer._params):
                 self.store.pull(index, parameter.list_data())
             self.barrier()
         moving = [parameter for name, parameter in net.collect_params().items()
                   if name.endswith(("moving_mean", "moving_var", "running_mean", "running_var"))]
-        own = [np.mean([copy.asnumpy() for copy in parameter.list_data()], axis=0) for parameter in moving]
-        means = self.sum(np.concatenate([np.zeros(0), *own])) / self.num_workers
+        if self.num_workers == 1:
+            for parameter in moving:
+                if len(parameter.list_ctx()) > 1:
+                    parameter.set_data(mean_over_devices(parameter))
+            return
+        own = [mean_over_devices(parameter).asnumpy() for parameter in moving]
+        means = self.sum(np.concatenate([np.zeros(0), *map(np.ravel, own)])) / self.num_workers
         ends = np.cumsum([value.size for value in own])
         for parameter, mean in zip(moving, np.split(means, ends)):
             parameter.set_data(mx.nd.array(mean.reshape(parameter.shape)))
 
     def sum(self, values):
         """The sum over all workers, the same to the last bit on each; every worker must call it, and waits.
-
-        A server adds in float32, whatever it is given. So every worker sends its values as whole numbers of
-        16 bits, in a row of its own among zeros: what comes back holds all workers' values unchanged.
 
         Parameters
         ----------
@@ -93,25 +98,70 @@ class Store:
         array([1.00000000e+09, 3.33333333e-01])
         """
         values = np.array(values, np.float64)
+        return self.gather(values).sum(axis=0).reshape(values.shape)
+
+    def gather(self, values):
+        """The values of all workers, unchanged; every worker must call it, and waits.
+
+        A server adds in float32, whatever it is given. So every worker sends its values as whole numbers of
+        16 bits, in a row of its own among zeros.
+
+        Parameters
+        ----------
+        values : sequence of float, or array
+            Of the same size on all workers.
+
+        Returns: array (workers, size) of float64, in the order of their ranks.
+        """
+        values = np.array(values, np.float64).ravel()
         if self.num_workers == 1:
-            return values
+            return values[None]
         row = np.zeros((self.num_workers, values.size * 4), np.float32)
-        row[self.rank] = values.ravel().view(np.uint16)
+        row[self.rank] = values.view(np.uint16)
         key = FIGURES + values.size
-        if key not in self._sent:
-            self.store.init(key, mx.nd.zeros(row.shape))
-            self._sent[key] = np.zeros_like(row)
-        answer = mx.nd.zeros(row.shape)
-        if self.asynchronous:       # its servers keep adding: send the difference, and let nobody be a round ahead
-            self.store.push(key, mx.nd.array(row - self._sent[key]))
-            self._sent[key] = row
-            self.barrier()
-            self.store.pull(key, answer)
-            self.barrier()
-        else:
-            self.store.push(key, mx.nd.array(row))
-            self.store.pull(key, answer)
-        return answer.asnumpy().astype(np.uint16).view(np.float64).sum(axis=0).reshape(values.shape)
+        with waiting():
+            if key not in self._sent:
+                self.store.init(key, mx.nd.zeros(row.shape))
+                self._sent[key] = np.zeros_like(row)
+            answer = mx.nd.zeros(row.shape)
+            if self.asynchronous:   # its servers keep adding: send the difference, and let nobody be a round ahead
+                self.store.push(key, mx.nd.array(row - self._sent[key]))
+                self._sent[key] = row
+                self.barrier()
+                self.store.pull(key, answer)
+                self.barrier()
+            else:
+                self.store.push(key, mx.nd.array(row))
+                self.store.pull(key, answer)
+            return answer.asnumpy().astype(np.uint16).view(np.float64)
+
+    def compare(self, settings):
+        """Make sure that all workers were given the same; every worker must call it, and waits for the others.
+
+        Workers with different numbers of batches would wait for each other forever, and with different rates or
+        seeds train something that nobody meant.
+
+        Parameters
+        ----------
+        settings : dict of str to str, number, bool or None
+            What must not differ.
+
+        Raises: InputError, on every worker, that names each setting that differs, and which worker has which value.
+
+        >>> open_store("device").compare({"batch_size": 64})
+        """
+        text = json.dumps(settings, sort_keys=True).encode()
+        digests = self.gather(np.frombuffer(hashlib.sha256(text).digest()))
+        if (digests.view(np.uint64) == digests.view(np.uint64)[0]).all():
+            return
+        length = int(self.gather([len(text)]).max())
+        texts = self.gather(np.frombuffer(text.ljust(-length // 8 * -8)))
+        everybodys = [json.loads(row.tobytes()) for row in texts]
+        names = sorted({name for one in everybodys for name in one})
+        differing = [f"{name}: {_who_has_what([one.get(name) for one in everybodys])}" for name in names
+                     if any(one.get(name) != everybodys[0].get(name) for one in everybodys)]
+        raise InputError("the workers were given different settings, and must have the same:"
+                         + "\n  ".join(["", *differing]))
 
     def anybody(self, asks):
         """Whether any worker asks."""
@@ -128,20 +178,35 @@ class Store:
     def barrier(self):
         """Wait until every worker is here."""
         if self.num_workers > 1:
-            mx.nd.waitall()
-            self.store._barrier()
+            with waiting():
+                mx.nd.waitall()
+                self.store._barrier()
+
+
+def _who_has_what(values):
+    """In words, such as ``64 on workers 0, 2; 32 on worker 1``."""
+    workers = {}
+    for rank, value in enumerate(values):
+        workers.setdefault(repr(value), []).append(str(rank))
+    return "; ".join(f"{value} on worker{'s' * (len(ranks) > 1)} {', '.join(ranks)}"
+                     for value, ranks in workers.items())
 
 
 class _Trainer(mx.gluon.Trainer):
-    """Lets no gradient go before the first parameters have come.
+    """Lets no gradient go before the first parameters have come, and tells that a batch is done.
 
     Nothing else keeps MXNet from it: a worker that is slow to fetch a parameter now and then got the sum of the
     first gradients in its place.
     """
 
     def _init_params(self):
-        super()._init_params()
-        mx.nd.waitall()
+        with waiting():
+            super()._init_params()
+            mx.nd.waitall()
+
+    def step(self, *arguments, **more):
+        super().step(*arguments, **more)
+        progress()
 
 
 # A process that shares with nobody.
@@ -164,7 +229,10 @@ def open_store(name):
         raise InputError(f"--kv-store is {name}, and this process is no worker of a distributed run (DMLC_ROLE is "
                          f"{os.environ.get('DMLC_ROLE', 'not set')}). Start the command by tools/launch.py, or use "
                          "--kv-store device on one machine.")
+    patience()      # before anybody waits for this process
     store = mx.kv.create(name)
+    if "async" in name:     # its servers ask for something that updates before they take a figure
+        store._send_command_to_servers(0, "")
     atexit.register(_free, store, end_with(SCHEDULER, store, f"worker {store.rank}"))
     return Store(store, store.num_workers, store.rank)
 
@@ -172,6 +240,7 @@ def open_store(name):
 def _free(store, left):
     """Leave the parameter server; MXNet does so when nothing refers to the store any more, and dies with ``terminate
     called without an active exception`` at the end of a process where something still does."""
-    mx.base.check_call(mx.base._LIB.MXKVStoreFree(store.handle))
+    with waiting():
+        mx.base.check_call(mx.base._LIB.MXKVStoreFree(store.handle))
     left.set()
     type(store).__del__ = lambda self: None
