@@ -62,7 +62,6 @@ def test_unreadable_images_are_named_and_cost_no_other_prediction(stage0, data, 
     (["--top-k", 4], "--top-k is 4, and .* has 3 classes"),
     (["--classes", "two.txt"], "two.txt: 2 classes, and .* has 3; expected"),
     (["--classes", "none.txt"], "none.txt: cannot be read"),
-    (["--image-shape", "3,2"], "--image-shape is '3,2'"),
     (["--out", "two.txt/p.csv"], "--out: the folder two.txt cannot be written"),
     (["--epoch", 4], "no such checkpoint; of the prefix .* there are the epochs 1"),
 ])

@@ -123,7 +123,8 @@ def create_optimizer(name, schedule, momentum=0.9, wd=0.0, first_update=0, num_d
                          f"give --mom 0, or choose one of {usable}.")
     # Any rate but the schedule's own base would replace that, with a warning on standard output.
     return mx.optimizer.create(name, learning_rate=schedule.base_lr, lr_scheduler=schedule, wd=wd,
-                               begin_num_update=first_update, **({"momentum": momentum} if takes_momentum(name) else {}))
+                               begin_num_update=first_update,
+                               **({"momentum": momentum} if takes_momentum(name) else {}))
 
 
 def fit(net, objective, batches, devices, schedule, num_epochs, *, optimizer="sgd", momentum=0.9, wd=0.0,
