@@ -103,7 +103,7 @@ ON_OFF = click.IntRange(0, 1)
 @click.option("--augmentation", type=click.Choice(MODES), default=None,
               help="original: colours change as floats that are not clipped, and the last batch of an epoch is filled "
                    "up with its first images. bytes: colours are rounded and kept within 0 to 255, and images that do "
-                   "not fill a batch are left out.  [default: bytes]")
+                   "not fill a batch are left out.  [default: original; bytes with --read mxnet]")
 @click.option("--random-crop", type=ON_OFF, default=1,
               help="1: random resized crops. 0: centre crops, as in validation.")
 @click.option("--random-mirror", type=ON_OFF, default=1, help="1: mirror every other image, by chance.")

@@ -69,7 +69,7 @@ class Augmentation:
     min_random_scale: float = 1.0
     pad_size: int = 0
     fill_value: int = 255
-    mode: str = "bytes"
+    mode: str = "original"
 
     def __post_init__(self):
         if self.mode not in MODES:

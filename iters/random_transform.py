@@ -105,16 +105,29 @@ class RandomTransform:
     def _recoloured(self, image, rng):
         """With jitter of brightness, contrast and saturation, and noise along the principal colour axes."""
         jitter, noise = self._given.jitter, self._given.pca_noise
-        values = image.astype(np.float32) if self._given.mode == "original" else image
+        floats = self._given.mode == "original"
         if not jitter and not noise:
-            return values
+            return image.astype(np.float32) if floats else image
         factors = [1 + rng.uniform(-jitter, jitter) for _ in range(3)]
         own, grey, offset = jittered(rng.choice(_ORDERS), factors, _grey(cv2.mean(image)))
         shifts = _PRINCIPAL @ [rng.gauss(0, noise) for _ in range(3)]
         rows = [[*(grey * weight for weight in _GREY), offset + shift] for shift in shifts.tolist()]
         for i, row in enumerate(rows):
             row[i] += own
-        return cv2.transform(values, np.array(rows))
+        return (_float_transform if floats else cv2.transform)(image, np.array(rows))
+
+
+def _float_transform(image, matrix):
+    """`cv2.transform` of an image of bytes to float32.
+
+    A few rows at a time: memory of two whole images goes back to the system after each and is asked for anew, which
+    takes longer than all the arithmetic.
+    """
+    values = np.empty(image.shape, np.float32)
+    for top in range(0, len(image), 32):
+        rows = slice(top, top + 32)
+        cv2.transform(image[rows].astype(np.float32), matrix, dst=values[rows])
+    return values
 
 
 def _grey(colour):

@@ -102,7 +102,7 @@ AUGMENTATION = {    # flag: value, name of the attribute
     "--max-random-aspect-ratio": (0.25, "max_random_aspect_ratio"),
     "--max-random-rotate-angle": (11, "max_random_rotate_angle"),
     "--max-random-shear-ratio": (0.125, "max_random_shear_ratio"), "--max-random-scale": (1.5, "max_random_scale"),
-    "--min-random-scale": (0.75, "min_random_scale"), "--augmentation": ("original", "mode"),
+    "--min-random-scale": (0.75, "min_random_scale"), "--augmentation": ("bytes", "mode"),
 }
 WIRES = {   # flag: the rest of the command, its value, what is then true, and is not without it
     **{flag: (STAGE0, value, lambda seen, name=name, value=value: getattr(seen.augmentation, name) == value)
