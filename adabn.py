@@ -7,7 +7,7 @@ import click
 
 from base.commands import CONTEXT, exit_codes
 from base.errors import InputError
-from base.flags import FILE, IMAGE_SHAPE, PATH
+from base.flags import FILE, IMAGE_SHAPE, NUM_THREADS, PATH
 from iters.lists import MOST_LABEL, NULL_LABEL
 
 
@@ -32,14 +32,14 @@ from iters.lists import MOST_LABEL, NULL_LABEL
 @click.option("--batch-size", type=click.IntRange(min=1), default=32, help="Images computed at a time.")
 @click.option("--null-label", type=click.IntRange(0, MOST_LABEL), default=NULL_LABEL,
               help="The label that means 'unknown'.")
-@click.option("--data-nthreads", type=click.IntRange(min=1), default=15, help="Threads that decode images.")
+@click.option("--data-nthreads", type=NUM_THREADS, default=15, help="Threads that decode images.")
 def main(model, epoch, val, gpu, layers, statistics, save_prefix, image_shape, batch_size, null_label, data_nthreads):
     """Take batch normalisation statistics from target images and classify the images with them."""
     from base.files import writable_folder
     from iters import ListedIter, read_list
     from iters.transforms import square_centre_crop
     from training import adabn
-    from training.checkpoint import load_checkpoint, write_checkpoint
+    from training.checkpoint import load_checkpoint, refuse_to_replace, write_checkpoint
     from training.devices import find_devices
     from training.evaluate import evaluate
     from training.progress import log, log_to_stderr
@@ -48,13 +48,20 @@ def main(model, epoch, val, gpu, layers, statistics, save_prefix, image_shape, b
     device, = find_devices(gpu)
     if save_prefix:
         writable_folder(save_prefix, "--save-prefix")
-        if Path(save_prefix).resolve() == Path(model).resolve() or Path(f"{save_prefix}-run").exists():
-            raise InputError(f"--save-prefix is {save_prefix}, where the checkpoints of a run are, which would be "
-                             "replaced; give another prefix.")
+        if Path(save_prefix).resolve() == Path(model).resolve():
+            raise InputError(f"--save-prefix is {save_prefix}, the checkpoint itself, which would be replaced; give "
+                             "another prefix.")
     images = read_list(val, null_label=null_label)
     checkpoint = load_checkpoint(model, epoch)
+    if save_prefix:
+        refuse_to_replace(save_prefix, epoch, "--save-prefix", checkpoint.symbol)
     names = adabn.batch_norm_layers(checkpoint.symbol) if layers == "all" else layers and layers.split(",")
     shape = image_shape or checkpoint.image_shape
+    num_classes = adabn.num_classes(checkpoint.symbol, shape)
+    beyond = set(images.labels[images.labelled & (images.labels >= num_classes)].tolist())
+    if beyond:
+        raise InputError(f"{val}: has the labels {', '.join(map(str, sorted(beyond)[:10]))}, and {checkpoint.name} has "
+                         f"{num_classes} classes; say by --null-label which label means 'unknown'.")
     batches = ListedIter(images, batch_size, square_centre_crop(*shape[1:]), data_nthreads)
 
     adapted, before = adabn.adapt(checkpoint, batches, device, names, statistics)

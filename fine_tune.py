@@ -4,7 +4,7 @@ from base import installed  # noqa: F401, I001
 import click
 
 from base.commands import CONTEXT, exit_codes
-from base.flags import FOLDER, IMAGE_SHAPE, PATH, RGB_MEAN, RGB_STD, Number, refuse_idle
+from base.flags import FOLDER, IMAGE_SHAPE, NUM_THREADS, PATH, RGB_MEAN, RGB_STD, Number, refuse_idle
 from iters.augmentation import MODES
 from iters.lists import MOST_LABEL, NULL_LABEL
 from training.choices import FROZEN_STATISTICS, READERS, STORES
@@ -90,13 +90,13 @@ ON_OFF = click.IntRange(0, 1)
 @click.option("--image-shape", type=IMAGE_SHAPE, default=None,
               help="Channels, height, width of the network's input, in pixels.  "
                    "[default: what the checkpoint was trained with, if it says so; else 3,320,320]")
-@click.option("--data-nthreads", type=click.IntRange(min=1), default=15, help="Threads that decode images.")
+@click.option("--data-nthreads", type=NUM_THREADS, default=15, help="Threads that decode images.")
 @click.option("--rgb-mean", type=RGB_MEAN, default=None,
               help="Mean to subtract from red, green, blue, in a layer put in front of the network, such as "
                    "123.68,116.779,103.939.  [default: none; the published networks normalise in bn_data]")
 @click.option("--rgb-std", type=RGB_STD, default=None,
               help="Standard deviations to divide by, in the same layer.  [default: 1,1,1]")
-@click.option("--pad-size", type=click.IntRange(min=0), default=0,
+@click.option("--pad-size", type=click.IntRange(0, 10_000), default=0,
               help="Border added around training images, in pixels.")
 @click.option("--fill-value", type=click.IntRange(0, 255), default=255,
               help="Grey value of borders and of what rotation, shearing and scaling uncover.")
@@ -134,6 +134,8 @@ def main(**flags):
 
     if not loop.takes_momentum(flags["optimizer"]):
         refuse_idle({"mom": f"with --optimizer {flags['optimizer']}, which has no momentum"})
+    if flags["optimizer"].lower() == "adadelta":
+        refuse_idle(dict.fromkeys(["lr", "lr_step_epochs"], "with --optimizer adadelta, which knows no learning rate"))
     stages.run(flags, defaults=main.make_context("defaults", ["--num-classes", "1"]).params)
 
 

@@ -7,7 +7,7 @@ import click
 
 from base.commands import CONTEXT, exit_codes
 from base.errors import InputError, first_ten
-from base.flags import FILE, IMAGE_SHAPE, PATH
+from base.flags import FILE, IMAGE_SHAPE, NUM_THREADS, PATH
 
 
 @click.command(context_settings=CONTEXT)
@@ -26,7 +26,7 @@ from base.flags import FILE, IMAGE_SHAPE, PATH
                    "[default: what it was trained with, if the checkpoint says so; else 3,320,320]")
 @click.option("--batch-size", type=click.IntRange(min=1), default=32, help="Images computed at a time.")
 @click.option("--gpu", default=None, help="Number of the GPU to compute on.  [default: the CPU]")
-@click.option("--data-nthreads", type=click.IntRange(min=1), default=15, help="Threads that decode images.")
+@click.option("--data-nthreads", type=NUM_THREADS, default=15, help="Threads that decode images.")
 def main(model, epoch, lst, out, top_k, classes, image_shape, batch_size, gpu, data_nthreads):
     """Classify the images of a list, prepared as for validation, straight from their files.
 
@@ -38,7 +38,7 @@ def main(model, epoch, lst, out, top_k, classes, image_shape, batch_size, gpu, d
     from iters.transforms import centre_crop
     from records.listing import read_classes
     from training import adabn
-    from training.checkpoint import load_checkpoint
+    from training.checkpoint import load_checkpoint, parameter_file, symbol_file
     from training.devices import find_devices
     from training.predictions import predict, write_predictions
     from training.progress import log, log_to_stderr
@@ -46,7 +46,8 @@ def main(model, epoch, lst, out, top_k, classes, image_shape, batch_size, gpu, d
     log_to_stderr()
     device, = find_devices(gpu)
     writable_folder(out, "--out")
-    if Path(out).resolve() in {Path(path).resolve() for path in (lst, classes) if path}:
+    read_from = lst, classes, parameter_file(model, epoch), symbol_file(model)
+    if Path(out).resolve() in {Path(path).resolve() for path in read_from if path}:
         raise InputError(f"--out is {out}, which is read from, and would be replaced; give another name.")
     images = read_list(lst)
     checkpoint = load_checkpoint(model, epoch)

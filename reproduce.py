@@ -17,7 +17,7 @@ import click
 
 from base.commands import CONTEXT, exit_codes
 from base.errors import InputError
-from base.files import replacing, writable_folder
+from base.files import read_text, replacing, writable_folder
 from base.flags import FOLDER
 from iters.lists import read_list
 from training.summary import read_summary
@@ -75,8 +75,10 @@ def main(data_dir, num_classes, gpus, seeds, jobs, output, stage0, stage1, commo
     writable_folder(output / "table.md", "--output")
     flags = {name: _words(name, text) for name, text in (("stage0", stage0), ("stage1", stage1), ("common", common),
                                                          ("adabn", adabn))}
-    lists = {name: read_list(Path(data_dir) / name, num_classes).digest
-             for name in ("source.lst", "target.lst", "val.lst")}
+    lists = {name: read_list(Path(data_dir) / name, num_classes) for name in ("source.lst", "target.lst", "val.lst")}
+    if not lists["val.lst"].labelled.any():
+        raise InputError(f"{lists['val.lst'].path}: no image has a label, so there are no accuracies for a table.")
+    lists = {name: images.digest for name, images in lists.items()}
     first, second = plan(output, data_dir, lists, num_classes, gpus, seeds, **flags)
     with tqdm(total=len(first + second), unit=" runs", disable=None) as bar, ThreadPoolExecutor(jobs) as pool:
         for stage in (first, second):
@@ -92,7 +94,7 @@ def main(data_dir, num_classes, gpus, seeds, jobs, output, stage0, stage1, commo
         results[run.method].append(accuracy(run))
     text = table(results, Path(data_dir).resolve().name)
     with replacing(output / "table.md") as temporary:
-        temporary.write_text(text)
+        temporary.write_text(text, encoding="utf-8")
     write_csv(output / "results.csv", first + second)
     draw(output / "curves.png", first + second, data_dir)
     print(f"{text}\n{output / 'table.md'}, {output / 'results.csv'}, {output / 'curves.png'}")
@@ -158,7 +160,7 @@ def execute(run, bar):
                               stdin=subprocess.DEVNULL).returncode
     if code:
         raise InputError(f"{said}: ended with exit code {code}. Its last words, from {run.log}:\n"
-                         + "\n".join(run.log.read_text().splitlines()[-5:]))
+                         + "\n".join(read_text(run.log).splitlines()[-5:]))
     with replacing(record) as temporary:
         temporary.write_text(json.dumps(made_of))
     bar.write(f"{said}: {accuracy(run):.2f} % in {time.monotonic() - started:.0f} s", file=sys.stderr)
@@ -175,7 +177,10 @@ def _read(record):
 def accuracy(run):
     """Accuracy on val.lst after the last epoch, in percent."""
     if run.method == "adabn":
-        return float(re.search(r"([\d.]+)% after", run.log.read_text())[1])
+        said = re.search(r"([\d.]+)% after", read_text(run.log))
+        if not said:
+            raise InputError(f"{run.log}: tells no accuracy; see what it says, and delete it to run the command again.")
+        return float(said[1])
     return 100 * float(read_summary(f"{run.prefix}-run/summary.csv")[-1]["validation_accuracy"])
 
 
@@ -208,7 +213,7 @@ def _mean_sd(values, form):
 
 def write_csv(path, runs):
     """A line a run: method, seed, accuracy in percent, the command that gave it."""
-    with replacing(path) as temporary, open(temporary, "w", newline="") as file:
+    with replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["method", "seed", "accuracy_percent", "command"])
         writer.writerows([run.method, run.seed, f"{accuracy(run):.4f}", shlex.join(run.command)] for run in runs)

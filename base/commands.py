@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 our fault (with a traceback), 2 the user's input, 3 stoppe
 
 Commands import what computes inside the functions that use it, so that ``--help`` answers at once.
 """
+import errno
 import functools
 import os
 import sys
@@ -22,14 +23,32 @@ def exit_codes(command):
 
     @functools.wraps(command)
     def main():
-        sys.exit(_code(command))
+        _open_standard_streams()
+        code = _code(functools.partial(command, standalone_mode=False))
+        # Python would find out at its very end only that nobody reads, or that the disk is full.
+        flushed = _code(sys.stdout.flush)
+        sys.exit(code or flushed)
 
     return main
 
 
-def _code(command):
+def _open_standard_streams():
+    """Where the caller has closed standard input, output or error, open nothing in its place: a file of ours would get
+    its number, and what MXNet and others say there would be written into that. What a terminal's encoding lacks is
+    escaped."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _code(function):
     try:
-        return command(standalone_mode=False) or 0
+        return function() or 0
     except click.ClickException as error:
         error.show()
         return error.exit_code
@@ -39,13 +58,21 @@ def _code(command):
         return _say(error, 3)
     except (click.Abort, KeyboardInterrupt):
         return _say("interrupted", 130)
-    except BrokenPipeError:     # whoever read the output has seen enough; nor must Python write to it at its end
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:     # whoever read the output has seen enough
+        _drop_output()
         return 2
-    except OSError as error:    # of the system, with a file that the user named
-        if error.filename is None:
+    except OSError as error:    # of the system, with a file that the user named, or standard output
+        if error.filename is not None:
+            return _say(f"{error.filename}: {error.strerror}.", 2)
+        if error.errno not in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
             raise
-        return _say(f"{error.filename}: {error.strerror}.", 2)
+        _drop_output()
+        return _say(f"cannot be written: {error.strerror}.", 2)
+
+
+def _drop_output():
+    """Nor must Python write to it at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _say(message, code):

@@ -10,6 +10,7 @@ from pathlib import Path
 from base.errors import InputError
 
 _DAY = 24 * 3600
+_BEHIND = 40        # bytes of a name: -0018.params, and around it the dots, process and ending of a temporary file
 
 
 def _place():
@@ -29,16 +30,18 @@ def replacing(path):
 
     A process that dies leaves the old `path` untouched, and its temporary file goes when `path` is written the
     next time on the same machine, or a day later on another one that shares the disk. A block that raises leaves none.
+    Where `path` is a link, what it leads to is replaced.
 
-    Raises: InputError when the folder cannot be written or the disk is full.
+    Raises: InputError when the folder cannot be written or the disk is full, or `path` is a pipe or a device.
 
     >>> with replacing("/tmp/replacing-example.txt") as temporary:
     ...     _ = temporary.write_text("whole")
     """
-    path = Path(path)
+    refuse_special(path)
+    said, path = path, Path(os.path.realpath(path))
     temporary = path.with_name(f".{path.name}.{_PLACE}.{os.getpid()}.tmp")
     try:
-        with writing(path):
+        with writing(said):
             _remove_leftovers(path)
             yield temporary
             with open(temporary, "rb") as file:
@@ -48,6 +51,17 @@ def replacing(path):
     finally:
         with contextlib.suppress(OSError):      # it is gone, or its folder is none
             temporary.unlink()
+
+
+def refuse_special(path):
+    """Raise InputError for a pipe, a socket or a device, which whoever may do everything would replace by a file.
+
+    >>> refuse_special("/dev/null")
+    Traceback (most recent call last):
+    base.errors.InputError: /dev/null: is a pipe or a device, and a file would take its place. Give another name.
+    """
+    if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
+        raise InputError(f"{path}: is a pipe or a device, and a file would take its place. Give another name.")
 
 
 def _remove_leftovers(path):
@@ -118,15 +132,21 @@ def read_text(path):
 
 
 def writable_folder(path, what):
-    """Create the folder that `path` lies in, if need be, and check that files can be made there.
+    """Create the folder that `path` lies in, if need be, and check that files can be made there, also under names that
+    begin with that of `path`.
 
     `what` names the flag or setting that `path` comes from. Raises: InputError.
     """
+    refuse_special(path)
     try:
         folder = Path(path).parent
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
+        most = os.pathconf(folder, "PC_NAME_MAX") - _BEHIND - len(_PLACE)
     except (OSError, ValueError) as error:      # a ValueError: a character that no name can have
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"{what}: the folder {os.path.dirname(path) or '.'} cannot be written: {reason}.") from error
+    length = len(os.fsencode(Path(path).name))
+    if length > most:
+        raise InputError(f"{what}: the name {Path(path).name[:20]}… has {length} bytes; expected at most {most} there.")

@@ -96,3 +96,4 @@ class FilePath(click.Path):
 
 
 PATH, FILE, FOLDER = FilePath(), FilePath(dir_okay=False), FilePath(file_okay=False)
+NUM_THREADS = click.IntRange(1, 1000)

@@ -1,12 +1,13 @@
 """Known checkpoints, each under one name: MXNet's model gallery."""
+import contextlib
+import os
 from collections import namedtuple
 from pathlib import Path
 
 from base.errors import InputError
-from base.files import replacing
 from exchange.download import Unavailable, base_address, check, digest_of, fetch, fetch_text
 from symbols.normalize import normalized
-from training.checkpoint import load_checkpoint, parameter_file
+from training.checkpoint import load_checkpoint, parameter_file, refuse_to_replace, symbol_file, write_symbol
 
 SITE = "http://data.mxnet.io/models/"
 
@@ -54,28 +55,33 @@ def get_model(name, folder="model", mirror=None, sha256=None, progress=True):
     """
     known = GALLERY[name]
     prefix, address = Path(folder) / known.name, base_address(mirror or SITE) + known.path
-    parameters, symbol_file = parameter_file(prefix, 0), Path(f"{prefix}-symbol.json")
-    if parameters.exists() and symbol_file.exists():
+    parameters = parameter_file(prefix, 0)
+    if parameters.exists() and symbol_file(prefix).exists():
         check(parameters, sha256)
         return Fetched(prefix, digest_of(parameters), sha256 and "--sha256")
+    refuse_to_replace(prefix, None, "--output")
+    hidden = prefix.with_name(f".{known.name}")     # what has come is a checkpoint only when it is complete
     try:
         sums = _sums(address)
         digest = sha256 or sums.get(f"{Path(known.path).name}.params")
         symbol_name = f"{known.path.rpartition('-')[0]}-symbol.json"
-        fetch(base_address(mirror or SITE) + symbol_name, symbol_file, sums.get(Path(symbol_name).name), progress)
-        found = fetch(f"{address}.params", parameters, digest, progress)
+        fetch(base_address(mirror or SITE) + symbol_name, symbol_file(hidden), sums.get(Path(symbol_name).name),
+              progress)
+        found = fetch(f"{address}.params", parameter_file(hidden, 0), digest, progress)
+        try:
+            symbol = load_checkpoint(hidden, 0).symbol
+        except InputError:
+            raise InputError(f"{address}: the site sent something else than a checkpoint; see what it says in a "
+                             "browser.") from None
+        text = symbol_file(hidden).read_text(encoding="utf-8")
+        write_symbol(prefix, normalized(symbol, known.mean).tojson() if known.mean else text)
+        os.replace(parameter_file(hidden, 0), parameters)
     except Unavailable as error:
         raise Unavailable(f"{error}\n{_advice(known.path, folder)}") from None
-    try:
-        symbol = load_checkpoint(prefix, 0).symbol
-    except InputError:
-        for file in (parameters, symbol_file):
-            file.unlink()
-        raise InputError(f"{address}: the site sent something else than a checkpoint; see what it says in a browser.") \
-            from None
-    if known.mean:
-        with replacing(symbol_file) as temporary:
-            temporary.write_text(normalized(symbol, known.mean).tojson())
+    finally:
+        for file in (parameter_file(hidden, 0), symbol_file(hidden)):
+            with contextlib.suppress(OSError):
+                file.unlink()
     return Fetched(prefix, found, "--sha256" if sha256 else digest and "SHA256SUMS beside it")
 
 

@@ -14,7 +14,7 @@ from exchange.gallery import Fetched
 from symbols import image_variable
 from symbols.backbone import check_fit
 from symbols.zoo import zoo_names, zoo_network
-from training.checkpoint import parameter_file, write_checkpoint
+from training.checkpoint import parameter_file, refuse_to_replace, symbol_file, write_checkpoint
 from training.checkpoint_files import read_arrays
 
 
@@ -45,15 +45,17 @@ def get_zoo_model(name, folder="model", mirror=None, progress=True):
     """
     from base.gluoncv_zoo import model_store
     prefix = Path(folder) / name
-    if parameter_file(prefix, 0).exists():
+    if parameter_file(prefix, 0).exists() and symbol_file(prefix).exists():
         return Fetched(prefix, digest_of(parameter_file(prefix, 0)), None)
     file, sha1 = f"{name}-{model_store.short_hash(name)}", model_store._model_sha1[name]
     writable_folder(prefix, "--output")
+    refuse_to_replace(prefix, None, "--output")
     cached = Path(os.path.expanduser(mirror or "~/.mxnet/models")) / f"{file}.params"
     if os.path.isfile(cached):
         check(cached, sha1)
         return _converted(cached, name, prefix)
-    archive = Path(folder) / f"{file}.zip"
+    # Hidden, as they are removed, and gluoncv's own files would have these names.
+    archive = Path(folder) / f".{file}.zip"
     site = mirror or os.environ.get("MXNET_GLUON_REPO") or model_store.apache_repo_url
     try:
         fetch(f"{base_address(site)}gluon/models/{file}.zip", archive, progress=progress)
@@ -66,7 +68,7 @@ def get_zoo_model(name, folder="model", mirror=None, progress=True):
     parameters = archive.with_suffix(".params")
     try:
         with replacing(parameters) as temporary, open(temporary, "wb") as target:
-            for block in _unpacked(archive, parameters.name, site):
+            for block in _unpacked(archive, f"{file}.params", site):
                 target.write(block)
         check(parameters, sha1)
         return _converted(parameters, name, prefix)
@@ -87,8 +89,8 @@ def _unpacked(archive, name, site):
     # damage.
     except (zipfile.BadZipFile, RuntimeError, KeyError, EOFError, ValueError, OSError, struct.error, zlib.error,
             lzma.LZMAError) as error:
-        raise InputError(f"{site}: sent something else than {archive.name} ({error or 'cut off'}); see what it says in "
-                         "a browser.") from None
+        raise InputError(f"{site}: sent something else than {archive.name[1:]} ({error or 'cut off'}); see what it "
+                         "says in a browser.") from None
 
 
 def _converted(file, name, prefix):

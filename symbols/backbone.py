@@ -2,6 +2,7 @@
 import contextlib
 import difflib
 import math
+import re
 
 import numpy as np
 
@@ -51,9 +52,18 @@ def image_variable(image_shape=None):
 
 
 def image_shape_of(symbol):
-    """Channels, height, width that `image_variable` was told, in pixels; None where it was told nothing."""
-    text = symbol.attr_dict().get("data", {}).get(_IMAGE_SHAPE)
-    return text and tuple(map(int, text.split(",")))
+    """Channels, height, width that `image_variable` was told, in pixels; None where it was told nothing, or no such."""
+    return parse_image_shape(symbol.attr_dict().get("data", {}).get(_IMAGE_SHAPE))
+
+
+def parse_image_shape(text):
+    """Channels, height, width in a text such as ``3,224,224``; None for anything else.
+
+    >>> parse_image_shape("3,224,224"), parse_image_shape("3,224"), parse_image_shape(None)
+    ((3, 224, 224), None, None)
+    """
+    numbers = re.fullmatch(",".join([r"([1-9][0-9]{0,3}|10000)"] * 3), str(text))
+    return tuple(map(int, numbers.groups())) if numbers else None
 
 
 def features_block(symbol, arg_params=None, aux_params=None, source="the checkpoint", image_shape=None):

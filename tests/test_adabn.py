@@ -1,5 +1,6 @@
 """AdaBN against the statistics computed in NumPy."""
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -120,3 +121,27 @@ def test_a_missing_image_is_named(stage0, data, command):
     said = command("adabn.py", "--model", stage0, "--epoch", 1, "--val", images.path, "--image-shape", "3,16,16",
                    expect=2).stderr
     assert "val.lst: the image" in said and "003.jpg cannot be used: No such file" in said
+
+
+def test_labels_beyond_the_classes_are_no_errors_of_the_network(stage0, data, command):
+    val = read_list(data / "val.lst")
+    write_list(data / "val.lst", [77, *val.labels[1:]], val.files)
+    flags = ["--model", stage0, "--epoch", 1, "--val", data / "val.lst"]
+    said = command("adabn.py", *flags, expect=2).stderr
+    assert "val.lst: has the labels 77, and" in said and "has 3 classes; say by --null-label" in said
+    assert "accuracy of 15 images" in command("adabn.py", *flags, "--null-label", 77).stdout
+
+
+def test_what_is_saved_replaces_no_other_network(stage0, trained, data, command, tmp_path):
+    there = tmp_path / "m" / "a"
+    there.parent.mkdir()
+    for epoch in (1, 2):
+        shutil.copy(trained / "s0-0001.params", f"{there}-{epoch:04d}.params")
+    flags = ["--model", stage0, "--epoch", 1, "--val", data / "val.lst", "--save-prefix", there]
+    (tmp_path / "m" / "a-symbol.json").write_text("another")
+    said = command("adabn.py", *flags, expect=2).stderr
+    assert "--save-prefix: the epochs 2 of" in said and (tmp_path / "m" / "a-symbol.json").read_text() == "another"
+    # The same network at another epoch may stand beside it.
+    (tmp_path / "m" / "a-symbol.json").write_text(load_checkpoint(stage0, 1).symbol.tojson())
+    command("adabn.py", *flags)
+    assert load_checkpoint(there, 2)

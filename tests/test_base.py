@@ -1,5 +1,6 @@
 """The ground that everything stands on."""
 import os
+import re
 import subprocess
 import sys
 import time
@@ -101,3 +102,54 @@ def test_a_folder_is_tried_without_leaving_or_meeting_anything(tmp_path):
     writable_folder(tmp_path / "x", "--out")
     with pytest.raises(InputError, match="--out: the folder .* cannot be written: .*null"):
         writable_folder(f"{tmp_path}/a\0b/x", "--out")
+
+
+def test_what_a_link_leads_to_is_replaced_and_a_pipe_or_a_device_is_not(tmp_path):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "there" / "x")
+    os.mkfifo(tmp_path / "pipe")
+    with replacing(tmp_path / "link") as temporary:
+        temporary.write_text("new")
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "there" / "x").read_text() == "new"
+    for use in (replacing(tmp_path / "pipe").__enter__, lambda: writable_folder(tmp_path / "pipe", "--out")):
+        with pytest.raises(InputError, match="pipe: is a pipe or a device, and a file would take its place"):
+            use()
+    assert (tmp_path / "pipe").is_fifo() and sorted(os.listdir(tmp_path)) == ["link", "pipe", "there"]
+
+
+def test_names_that_leave_no_room_are_refused_at_once(tmp_path):
+    most = int(re.search("expected at most ([0-9]+) there", str(pytest.raises(
+        InputError, writable_folder, tmp_path / ("x" * 250), "--model-prefix").value))[1])
+    writable_folder(tmp_path / ("x" * most), "--model-prefix")
+    with replacing(tmp_path / f"{'x' * most}-0001.params") as temporary:
+        temporary.write_text("")
+
+
+STREAMS = """import os, sys
+from base.commands import exit_codes
+def main(standalone_mode):
+    file = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT)
+    os.write(2, b"said by a library")
+    print("said to a person" + chr(0xb1))
+exit_codes(main)()"""
+
+
+@pytest.mark.parametrize("closing", ["2>&-", ">&-", "<&-", "<&- >&- 2>&-"])
+def test_no_file_takes_the_place_of_a_stream_that_is_closed(tmp_path, closing):
+    done = subprocess.run(["sh", "-c", f'exec "$@" {closing}', "sh", sys.executable, "-c", STREAMS, tmp_path / "x"],
+                          cwd=ROOT, capture_output=True)
+    assert done.returncode == 0 and (tmp_path / "x").read_bytes() == b""
+
+
+def test_output_that_cannot_be_written_or_encoded(tmp_path):
+    command = [sys.executable, "-c", STREAMS, tmp_path / "x"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    assert done.returncode == 0 and done.stdout == b"said to a person\\xb1\n"
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, cwd=ROOT, stdout=full, stderr=subprocess.PIPE)
+    assert done.returncode == 2 and b"No space left" in done.stderr and b"Traceback" not in done.stderr
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(command, cwd=ROOT, stdout=write, stderr=subprocess.PIPE)
+    os.close(write)
+    assert done.returncode == 2 and done.stderr == b"said by a library"

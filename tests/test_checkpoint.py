@@ -12,9 +12,9 @@ from conftest import ROOT, SMALL
 
 from base.errors import InputError
 from base.framework import mx
-from symbols import TransferNet, cut, features_block, resnet
+from symbols import TransferNet, cut, features_block, image_shape_of, resnet
 from symbols.backbone import layers
-from training.checkpoint import load_checkpoint, save_checkpoint
+from training.checkpoint import load_checkpoint, save_checkpoint, saved_epochs, write_checkpoint
 from training.checkpoint_files import read_parameters
 from training.loop import prepare
 
@@ -298,3 +298,15 @@ def test_resnets_of_other_sizes_compute(depth, size, width):
 def test_depths_that_do_not_exist_are_refused(depth, size, hint):
     with pytest.raises(InputError, match=hint):
         resnet(depth, (3, size, size))
+
+
+@pytest.mark.parametrize("ending", ["", "/", "/."])
+def test_epochs_are_found_where_they_are_written(tmp_path, ending):
+    (tmp_path / "m").mkdir()
+    write_checkpoint(f"{tmp_path}/m{ending}", 3, mx.sym.var("data"), {"a": mx.nd.ones(1)}, {})
+    assert saved_epochs(f"{tmp_path}/m{ending}") == [3]
+
+
+@pytest.mark.parametrize("text", ["3,x,16", "3,16", "3,-5,16", "3,16,16,16", "3,99999,16", ""])
+def test_a_network_that_tells_no_image_shape_is_taken_to_tell_none(text):
+    assert image_shape_of(mx.sym.var("data", attr={"__image_shape__": text})) is None

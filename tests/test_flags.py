@@ -1,4 +1,5 @@
 """What flags let pass, what they say of it, and how quickly they answer."""
+import dataclasses
 import os
 import re
 import subprocess
@@ -12,10 +13,13 @@ from conftest import NEW_NETWORK, ROOT, SMALL
 import adabn
 import fine_tune
 import predict
+import reproduce
 from base.commands import exit_codes
 from base.errors import InputError
 from base.flags import FILE, IMAGE_SHAPE, RGB_STD, Number
-from iters import read_list
+from iters import read_list, write_list
+from tools import export, im2rec_helpers
+from training import stages
 from training.checkpoint import load_checkpoint, saved_epochs
 from training.versions import git_revision
 
@@ -55,6 +59,8 @@ def test_help_answers_without_importing_what_computes():
     (["--network", "vgg16", "--keep-classifier"], "--keep-classifier was given with --network"),
     (["--trainable", "fc"], "--trainable was given without --freeze"),
     (["--frozen-statistics", "still"], "--frozen-statistics was given without --freeze"),
+    (["--optimizer", "adadelta", "--lr", 0.5], "--lr was given with --optimizer adadelta"),
+    (["--optimizer", "AdaDelta", "--lr-step-epochs", "3"], "--lr-step-epochs was given with --optimizer adadelta"),
     (["--optimizer", "adam", "--mom", 0.5], "--mom was given with --optimizer adam"),
     (["--lr-factor", 0.5], "--lr-factor was given without --lr-step-epochs"),
     (["--lr-step-unit", "epoch"], "--lr-step-unit was given without --lr-step-epochs"),
@@ -184,3 +190,49 @@ def test_the_revision_is_that_of_the_project_and_no_other(tmp_path):
         subprocess.run(["git", "-C", tmp_path, *step], check=True, env=env)
     assert re.fullmatch("[0-9a-f]{40}", git_revision(tmp_path))
     assert git_revision(tmp_path / "inside") == "unknown"
+
+
+def test_going_on_from_an_epoch_keeps_the_image_shape_of_the_run(data, command, tmp_path):
+    place = SMALL.index("--image-shape")
+    small = SMALL[:place] + SMALL[place + 2:]
+    flags = [*NEW_NETWORK, "--data-dir", data, "--model-prefix", tmp_path / "m"]
+    command("fine_tune.py", *SMALL, *flags)
+    assert stages._known_image_shape(tmp_path / "m", None) == (3, 16, 16)
+    command("fine_tune.py", *small, *flags, "--load-epoch", 1, "--num-epochs", 2)
+    assert load_checkpoint(tmp_path / "m", 2).image_shape == (3, 16, 16)
+    (tmp_path / "m-run" / "settings.json").unlink()
+    assert stages._known_image_shape(tmp_path / "m", None) == (3, 16, 16)
+
+
+def test_outputs_replace_nothing_that_commands_read(stage0, data):
+    for file in (f"{stage0}-0001.params", f"{stage0}-symbol.json"):
+        flags = ["--model", stage0, "--epoch", 1]
+        assert "--out is" in refused(predict.main, *flags, "--lst", data / "val.lst", "--out", file)
+        assert "--output is" in refused(export.main, *flags, "--output", file)
+    said = refused(im2rec_helpers.commands, "info", data / "val.lst", "--sheet", data / "val.lst")
+    assert "--sheet is" in said and len(read_list(data / "val.lst")) == 16
+    assert load_checkpoint(stage0, 1)
+
+
+def test_flags_of_the_tools_that_would_do_nothing_are_refused(data):
+    assert "--null-label was given without --num-classes" in refused(
+        im2rec_helpers.commands, "verify", data / "val.lst", "--null-label", 7)
+    for name in ("split", "pack"):
+        assert "No such option" in refused(im2rec_helpers.commands, name, data / "val.lst", "--null-label", 7)
+
+
+def test_a_list_of_stage_0_that_is_none_is_written_anew_or_refused(data):
+    source, target = read_list(data / "source.lst"), read_list(data / "target.lst")
+    target = dataclasses.replace(target, labels=np.zeros(len(target), int))
+    (data / "stage0.lst").write_bytes(b"\xff\xfe")
+    assert len(stages._with_labelled_target(source, target)) == 40
+    (data / "stage0.lst").unlink()
+    os.mkfifo(data / "stage0.lst")
+    with pytest.raises(InputError, match="stage0.lst: is not a file"):
+        stages._with_labelled_target(source, target)
+
+
+def test_a_table_needs_labels(data):
+    write_list(data / "val.lst", [9999] * 16, read_list(data / "val.lst").files)
+    said = refused(reproduce.main, "--data-dir", data, "--num-classes", 3, "--output", data / "out")
+    assert "val.lst: no image has a label" in said

@@ -399,3 +399,46 @@ def test_flags_that_cannot_be_used(capsys, tmp_path):
         (tmp_path / "file").write_text("")
         with pytest.raises(InputError, match=message):
             main(flags, standalone_mode=False)
+
+
+def test_a_network_that_is_there_is_not_given_another(gallery, zoo, trained, tmp_path):
+    site, _, _, _ = zoo
+    for name, here, get in (("imagenet1k-inception-bn", "imagenet1k-inception-bn", get_model),
+                            ("cifar_resnet20_v1", "cifar_resnet20_v1", get_zoo_model)):
+        folder = tmp_path / name
+        folder.mkdir()
+        for epoch, graph in ((1, True), (0, False)):    # the epochs of a run; parameters without a network
+            for file in folder.iterdir():
+                file.unlink()
+            (folder / f"{here}-{epoch:04d}.params").write_text("mine")
+            if graph:
+                (folder / f"{here}-symbol.json").write_text("mine")
+            before = sorted(os.listdir(folder))
+            with pytest.raises(InputError, match=f"--output: the epochs {epoch} of .* are there"):
+                get(name, folder, site.address)
+            assert sorted(os.listdir(folder)) == before
+            assert {file.read_text() for file in folder.iterdir()} == {"mine"}
+
+
+def test_a_user_s_files_of_gluoncv_are_not_removed(zoo, tmp_path):
+    site, name, _, _ = zoo
+    (tmp_path / "m").mkdir()
+    for ending in ("zip", "params"):
+        (tmp_path / "m" / f"{name}.{ending}").write_text("mine")
+    get_zoo_model("cifar_resnet20_v1", tmp_path / "m", site.address)
+    assert [(tmp_path / "m" / f"{name}.{ending}").read_text() for ending in ("zip", "params")] == ["mine", "mine"]
+
+
+def test_a_network_that_has_not_come_whole_is_fetched_again(gallery, tmp_path, monkeypatch):
+    class Died(BaseException):
+        pass
+
+    def die(*_):
+        raise Died
+
+    monkeypatch.setattr("exchange.gallery.write_symbol", die)     # all has come, and nothing is written
+    with pytest.raises(Died):
+        get_model("imagenet1k-inception-bn", tmp_path, gallery.address)
+    monkeypatch.undo()
+    prefix, _, _ = get_model("imagenet1k-inception-bn", tmp_path, gallery.address)
+    assert normalization(load_checkpoint(prefix, 0).symbol)

@@ -222,3 +222,13 @@ def test_memory_stands_still_over_many_epochs(tmp_path):
     train(Run(tmp_path / "m", keep=3), 61, batches=1, validation=Validation(1))
     growth = ctypes.c_int32(at[60] - at[20]).value / 40
     assert growth < 5000    # bytes an epoch; 24,000 when every epoch had MXNet write the network as text
+
+
+def test_a_log_that_cannot_be_written_is_no_traceback(tmp_path, capsys):
+    run = Run(tmp_path / "m", checkpoints=False)
+    with run:
+        run._note_start()
+        run._log_file.stream.close()
+        run._log_file.stream = open("/dev/full", "w")
+        log.info("x" * 100_000)
+    assert "Traceback" not in capsys.readouterr().err

@@ -4,6 +4,7 @@ import sys
 import numpy as np
 import pytest
 import reference
+import tiny
 
 from base.errors import DivergedError, InputError
 from base.framework import mx
@@ -601,3 +602,16 @@ def test_scores_that_are_no_numbers_are_told_with_the_epoch(tmp_path):
     with pytest.raises(DivergedError, match="(?s)epoch 1, validation; no checkpoint.*1 of 8 images are NaN"):
         fit(toy_net(start), TransferObjective(), Fixed(images, labels, 1), CPU, StepSchedule(0.1), 1,
             validation=Fixed(bad, labels, 1), run=Run(tmp_path / "m"))
+
+
+@pytest.mark.parametrize("save_batches", [0, 1])
+def test_parameters_that_are_no_numbers_take_the_place_of_nothing(tmp_path, save_batches):
+    tiny.train(Run(tmp_path / "m", keep=1), 1, batches=1)
+    run = Run(tmp_path / "m", resume=True, keep=1, save_batches=save_batches)
+    net = run.checkpoint.classifier("flatten0", 3, tiny.SHAPE)
+    with pytest.raises(DivergedError, match="parameters are NaN or infinite after epoch 2.*the last state is that of"):
+        fit(net, TransferObjective(), tiny.TinyIter(1), CPU, StepSchedule(2.9e38), 3, wd=9e37, run=run)
+    assert load_checkpoint(tmp_path / "m", 1) and not (tmp_path / "m-0002.params").exists()
+    again = Run(tmp_path / "m", resume=True)
+    assert again.position.epoch == 1
+    tiny.train(again, 2, batches=1)

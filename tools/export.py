@@ -10,6 +10,7 @@ if __name__ == "__main__":
 import click  # noqa: E402
 
 from base.commands import CONTEXT, exit_codes  # noqa: E402
+from base.errors import InputError  # noqa: E402
 from base.flags import FILE, IMAGE_SHAPE, PATH  # noqa: E402
 
 
@@ -28,10 +29,12 @@ def main(model, epoch, output, image_shape):
     """
     from base.files import writable_folder
     from exchange.onnx_file import export
-    from training.checkpoint import load_checkpoint
+    from training.checkpoint import load_checkpoint, parameter_file, symbol_file
 
     output = output or f"{model}-{epoch:04d}.onnx"
     writable_folder(output, "--output")
+    if Path(output).resolve() in {parameter_file(model, epoch).resolve(), symbol_file(model).resolve()}:
+        raise InputError(f"--output is {output}, which is read from, and would be replaced; give another name.")
     checkpoint = load_checkpoint(model, epoch)
     difference = export(checkpoint, output, image_shape or checkpoint.image_shape)
     compared = "not compared with MXNet, since onnxruntime is not installed"

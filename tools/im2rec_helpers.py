@@ -12,7 +12,7 @@ import click  # noqa: E402
 from base.commands import CONTEXT, exit_codes  # noqa: E402
 from base.errors import InputError, first_ten  # noqa: E402
 from base.files import writable_folder  # noqa: E402
-from base.flags import FILE, FilePath, Number, refuse_idle  # noqa: E402
+from base.flags import FILE, NUM_THREADS, FilePath, Number, refuse_idle  # noqa: E402
 from iters.lists import MOST_LABEL, NULL_LABEL, read_list  # noqa: E402
 from records.check import examine  # noqa: E402
 from records.contact_sheet import contact_sheet  # noqa: E402
@@ -25,7 +25,7 @@ from training.progress import log_to_stderr  # noqa: E402
 NULL = click.option("--null-label", type=click.IntRange(0, MOST_LABEL), default=NULL_LABEL,
                     help="The label that means 'unknown'.")
 SEED = click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of the choice.")
-THREADS = click.option("--threads", type=click.IntRange(min=1), default=4, help="Images read at the same time.")
+THREADS = click.option("--threads", type=NUM_THREADS, default=4, help="Images read at the same time.")
 CLASSES = click.option("--classes", type=FILE, default=None, help="A classes.txt: the name of each label, in order.")
 
 
@@ -62,15 +62,14 @@ def list_command(folder, list_path, classes, unlabelled, null_label):
 @click.option("--fraction", type=Number(0, 1), default=None, help="Part of each class that goes to FIRST.")
 @click.option("--per-class", type=click.IntRange(min=1), default=None, help="Images of each class that go to FIRST.")
 @SEED
-@NULL
-def split_command(list_path, first, second, fraction, per_class, seed, null_label):
+def split_command(list_path, first, second, fraction, per_class, seed):
     """Divide LIST into the lists FIRST and SECOND, class by class and by chance.
 
     The same file under two paths, and two files of the same bytes, never end in different lists.
     """
     if (fraction is None) == (per_class is None):
         raise InputError("expected either --fraction or --per-class.")
-    images = read_list(list_path, null_label=null_label)
+    images = read_list(list_path)
     for path, number in zip((first, second), split_list(images, first, second, fraction, per_class, seed)):
         print(f"{path}: {number} images")
 
@@ -106,14 +105,13 @@ def mask_command(list_path, output, keep, keep_per_class, seed, null_label):
               help="Folder that paths in LISTS are relative to.  [default: the working folder]")
 @click.option("--resume", is_flag=True, help="Go on where a run that was killed has stopped.")
 @click.option("--overwrite", is_flag=True, help="Replace records that were not packed by this command, too.")
-@NULL
-def pack_command(lists, threads, resize, encoding, quality, root, resume, overwrite, null_label):
+def pack_command(lists, threads, resize, encoding, quality, root, resume, overwrite):
     """Pack each of LISTS to .rec and .idx beside it. Records that are up to date are left alone."""
     if encoding == "png" or encoding == "as-is" and not resize:
         refuse_idle({"quality": f"with --encoding {encoding}{' and no --resize' * (encoding == 'as-is')}"})
     options = Options(resize, encoding, quality, root or "")
     for path in lists:
-        images = read_list(path, null_label=null_label)
+        images = read_list(path)
         print(images.record if is_packed(images, options)
               else pack(images, threads, options, resume=resume, overwrite=overwrite))
 
@@ -130,6 +128,8 @@ def verify_command(files, num_classes, crop, threads, null_label):
 
     Exit code 2 if there are images that cannot be used.
     """
+    if num_classes is None:
+        refuse_idle({"null_label": "without --num-classes"})
     found, problems = {}, []
     for path in files:
         found[path] = list(examine(path, threads, num_classes, null_label, crop))
@@ -153,6 +153,8 @@ def info_command(file, sheet, classes, threads, null_label):
     """Describe FILE, .rec or .lst: images a class, sizes, kinds, and what they look like."""
     names = read_classes(classes) if classes else None
     if sheet:
+        if Path(sheet).resolve() in {Path(path).resolve() for path in (file, classes) if path}:
+            raise InputError(f"--sheet is {sheet}, which is read from, and would be replaced; give another name.")
         writable_folder(sheet, "--sheet")
     findings = list(examine(file, threads, null_label=null_label))
     print(describe(findings, null_label, names))

@@ -29,12 +29,14 @@ def main(weights, architecture, output):
     from base.files import writable_folder
     from exchange.state_dict import find_weights, read_state_dict
     from exchange.weights import import_weights
-    from training.checkpoint import write_checkpoint
+    from training.checkpoint import refuse_to_replace, write_checkpoint
 
     output = output or f"model/{architecture}"
     writable_folder(output, "--output")
     file = find_weights(weights)
-    print(write_checkpoint(output, 0, *import_weights(read_state_dict(file), architecture, str(file))))
+    symbol, *values = import_weights(read_state_dict(file), architecture, str(file))
+    refuse_to_replace(output, 0, "--output", symbol)
+    print(write_checkpoint(output, 0, symbol, *values))
     print(f"start from it by --pretrained-model {output} --pretrained-epoch 0 --image-shape 3,224,224")
 
 

@@ -100,9 +100,9 @@ def load_checkpoint(prefix, epoch):
 
 def saved_epochs(prefix):
     """The epochs that there are of a prefix, rising."""
-    prefix = Path(prefix)
-    pattern = re.compile(re.escape(prefix.name) + r"-([0-9]{4}|[1-9][0-9]{4,})\.params")
-    matches = map(pattern.fullmatch, (path.name for path in prefix.parent.glob("*.params")))
+    first = parameter_file(prefix, 0)       # of a prefix that ends in a slash, too
+    pattern = re.compile(re.escape(first.name[:-len("0000.params")]) + r"([0-9]{4}|[1-9][0-9]{4,})\.params")
+    matches = map(pattern.fullmatch, (path.name for path in first.parent.glob("*.params")))
     return sorted(int(match[1]) for match in matches if match)
 
 
@@ -146,6 +146,28 @@ def write_symbol(prefix, text):
     if not file.is_file() or file.read_bytes() != text.encode():
         with replacing(file) as temporary:
             temporary.write_text(text, encoding="utf-8")
+
+
+def refuse_to_replace(prefix, epoch, what, symbol=None):
+    """Raise InputError where a checkpoint of this epoch would take the network away from others of its prefix.
+
+    Parameters
+    ----------
+    prefix : str or Path
+    epoch : int or None
+        None: not even one of the same epoch may be there.
+    what : str
+        The flag or setting that `prefix` comes from.
+    symbol : Symbol or None
+        The network to be written: checkpoints of the same one lose nothing.
+    """
+    others = [there for there in saved_epochs(prefix) if there != epoch]
+    file = symbol_file(prefix)
+    same = symbol is not None and file.is_file() and file.read_bytes() == symbol.tojson().encode()
+    if Path(f"{prefix}-run").exists() or others and not same:
+        there = f"the epochs {', '.join(map(str, others))}" if others else "the run"
+        raise InputError(f"{what}: {there} of {prefix} are there, and another network would take the place of theirs, "
+                         f"{file}. Give another name or folder, or move them away.")
 
 
 def mean_over_devices(parameter):

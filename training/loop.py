@@ -5,7 +5,9 @@ import math
 import time
 import zlib
 
-from base.errors import InputError, Stopped
+import numpy as np
+
+from base.errors import DivergedError, InputError, Stopped, first_ten
 from base.framework import mx
 from training.devices import to_devices
 from training.evaluate import evaluate
@@ -224,6 +226,7 @@ def fit(net, objective, batches, devices, schedule, num_epochs, *, optimizer="sg
                     asked = (due or not store.asynchronous) and store.anybody(stop and stop.name)
                     if asked or due:
                         mx.nd.waitall()
+                        _check_parameters(net, f"epoch {epoch}, batch {number}; {run.last}")
                         if store.num_workers > 1:   # alone, the state holds every device's own statistics
                             store.agree(net, trainer)
                         position.sums = sums.over_workers(store).state()
@@ -233,6 +236,7 @@ def fit(net, objective, batches, devices, schedule, num_epochs, *, optimizer="sg
                 sums.flush()
             # MXNet does not note that a backward pass writes moving statistics: whoever reads them would not wait.
             mx.nd.waitall()
+            _check_parameters(net, f"epoch {epoch}; {run.last}")
             store.agree(net, trainer)
             accuracies = (float("nan"),) * 2
             if validation is not None:
@@ -269,6 +273,16 @@ def _forward_backward(forward, objective, batch, devices):
         outputs = [objective(*forward(x), y) for x, y in zip(images, labels)]
     mx.autograd.backward([loss for loss, _ in outputs])
     return [statistics for _, statistics in outputs]
+
+
+def _check_parameters(net, where):
+    """The loss of a batch tells nothing of the update behind it: what is no number must not take the place of what was
+    saved before."""
+    broken = [name for name, parameter in net.collect_params().items()
+              if not np.isfinite(parameter.list_data()[0].asnumpy()).all()]
+    if broken:
+        raise DivergedError(f"{len(broken)} parameters are NaN or infinite after {where}. A smaller --lr usually "
+                            f"helps. They are{first_ten(broken)}")
 
 
 def _in_words(result, top_k):

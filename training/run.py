@@ -34,6 +34,11 @@ def recorded_settings(prefix):
     return read_settings(path).settings if path.exists() else {}
 
 
+def _close(log_file):
+    with contextlib.suppress(OSError):
+        log_file.close()
+
+
 class Run:
     """What a run keeps, under a prefix such as ``model/mmd1``::
 
@@ -264,7 +269,9 @@ class Run:
     def _note_start(self):
         with writing(self._log):
             self._log_file = logging.FileHandler(self._log, encoding="utf-8", mode="a" if self.checkpoint else "w")
-        self._closing.callback(self._log_file.close)
+        self._closing.callback(_close, self._log_file)
+        # Where the disk is full, saving says so; logging would write a traceback to standard error for each line.
+        self._log_file.handleError = lambda record: None
         self._log_file.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
         log.addHandler(self._log_file)
         self._closing.callback(log.removeHandler, self._log_file)

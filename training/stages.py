@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from base.errors import InputError
-from base.files import writable_folder
+from base.files import read_text, writable_folder
 from base.framework import mx
 from iters import Augmentation, DualIter, ListedIter, RecordIter, ShuffledIter, SyntheticIter, read_list, write_list
 from iters.lists import list_text
@@ -16,7 +16,15 @@ from iters.sources import decoder_speed
 from iters.transforms import centre_crop
 from records import ensure_ready
 from symbols import JMMDLoss, MMDLoss, TransferNet, TransferObjective, image_shape_of, resnet, zoo_symbol
-from training.checkpoint import DEFAULT_IMAGE_SHAPE, Checkpoint, load_checkpoint, parameter_file, saved_epochs
+from symbols.backbone import parse_image_shape
+from training.checkpoint import (
+    DEFAULT_IMAGE_SHAPE,
+    Checkpoint,
+    load_checkpoint,
+    parameter_file,
+    saved_epochs,
+    symbol_file,
+)
 from training.checkpoint_files import read_symbol
 from training.devices import check_memory, find_devices, memory_needed
 from training.frozen import trainable_prefixes
@@ -93,7 +101,8 @@ def train(*, store, settings, defaults, train_stage, num_classes, image_shape, n
         if Path(model_prefix).resolve() == Path(pretrained_model).resolve():
             raise InputError(f"--model-prefix and --pretrained-model are both {model_prefix}; the run would replace "
                              "what it starts from. Give another --model-prefix.")
-    image_shape = image_shape or _known_image_shape(resume and model_prefix, not network and pretrained_model)
+    image_shape = image_shape or _known_image_shape((resume or load_epoch) and model_prefix,
+                                                    not network and pretrained_model)
     settings["image_shape"] = _text(image_shape)
     domain_batch = batch_size // 2 if train_stage else batch_size
     if not benchmark:
@@ -187,11 +196,14 @@ def _known_image_shape(run_prefix, pretrained_model):
     """The size of images that a run began with, else that the pretrained network was trained with, else the
     original's."""
     if run_prefix:
-        recorded = recorded_settings(run_prefix).get("image_shape")
+        recorded = parse_image_shape(recorded_settings(run_prefix).get("image_shape"))
         if recorded:
-            return tuple(map(int, recorded.split(",")))
-    symbol = Path(f"{pretrained_model}-symbol.json")
-    return pretrained_model and symbol.exists() and image_shape_of(read_symbol(symbol)) or DEFAULT_IMAGE_SHAPE
+            return recorded
+    for prefix in (run_prefix, pretrained_model):
+        shape = prefix and symbol_file(prefix).exists() and image_shape_of(read_symbol(symbol_file(prefix)))
+        if shape:
+            return shape
+    return DEFAULT_IMAGE_SHAPE
 
 
 def _check_batch_size(batch_size, num_devices, train_stage):
@@ -228,7 +240,7 @@ def _with_labelled_target(source, target):
     labels = [*source.labels.tolist(), *target.labels[labelled].tolist()]
     path = source.path.with_name("stage0.lst")
     log.info("%d target images have a label and join the source in %s", labelled.sum(), path)
-    if not path.exists() or path.read_text(encoding="utf-8") != list_text(labels, files):
+    if not path.exists() or read_text(path) != list_text(labels, files):
         write_list(path, labels, files)
     return read_list(path, null_label=source.null_label)
 
