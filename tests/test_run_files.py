@@ -7,6 +7,7 @@ from test_resume import content
 from tiny import TinyIter, train
 
 from base.errors import InputError
+from training.checkpoint import saved_epochs
 from training.progress import log
 from training.run import Run
 
@@ -232,3 +233,16 @@ def test_a_log_that_cannot_be_written_is_no_traceback(tmp_path, capsys):
         run._log_file.stream = open("/dev/full", "w")
         log.info("x" * 100_000)
     assert "Traceback" not in capsys.readouterr().err
+
+
+def test_an_epoch_is_not_gone_on_from_while_others_are_moved_away(copied):
+    die(Run(copied, overwrite=True))
+    replaced = copied.with_name("m-run") / "replaced"
+    (replaced / "m-0005.params").rename(copied.with_name("m-0005.params"))      # as if killed before it was moved
+    with pytest.raises(InputError, match="replaced: holds epochs that a killed --overwrite has moved away"):
+        Run(copied, load_epoch=5)
+    for file in list(replaced.iterdir()):
+        file.rename(copied.with_name(file.name))
+    replaced.rmdir()
+    train(Run(copied, load_epoch=5), 6)
+    assert saved_epochs(copied) == [1, 2, 3, 4, 5, 6]

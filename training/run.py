@@ -159,6 +159,10 @@ class Run:
         self._summary = Summary(self._rows_so_far(state))
 
     def _go_on_from(self, epoch):
+        if self._replaced.exists():
+            raise InputError(f"{self._replaced}: holds epochs that a killed --overwrite has moved away, and that go when "
+                             "an epoch is saved. Move them back, or remove the folder; --resume goes on with the new "
+                             "run.")
         self.position, self.checkpoint = Position(epoch), load_checkpoint(self.prefix, epoch)
         self._refuse_to_replace()
         if self._settings_file.exists():
