@@ -160,9 +160,9 @@ class Run:
 
     def _go_on_from(self, epoch):
         if self._replaced.exists():
-            raise InputError(f"{self._replaced}: holds epochs that a killed --overwrite has moved away, and that go when "
-                             "an epoch is saved. Move them back, or remove the folder; --resume goes on with the new "
-                             "run.")
+            raise InputError(f"{self._replaced}: holds epochs that a killed --overwrite has moved away, and that go as "
+                             "soon as an epoch is saved. Move them back, or remove the folder; or go on with the new "
+                             "run by --resume.")
         self.position, self.checkpoint = Position(epoch), load_checkpoint(self.prefix, epoch)
         self._refuse_to_replace()
         if self._settings_file.exists():
