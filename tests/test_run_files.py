@@ -225,7 +225,8 @@ def test_memory_stands_still_over_many_epochs(tmp_path):
     assert growth < 5000    # bytes an epoch; 24,000 when every epoch had MXNet write the network as text
 
 
-def test_a_log_that_cannot_be_written_is_no_traceback(tmp_path, capsys):
+def test_a_log_that_cannot_be_written_is_no_traceback(tmp_path, capsys, caplog):
+    caplog.set_level("INFO", log.name)
     run = Run(tmp_path / "m", checkpoints=False)
     with run:
         run._note_start()
