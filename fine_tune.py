@@ -25,7 +25,7 @@ ON_OFF = click.IntRange(0, 1)
 @click.option("--network", default=None,
               help="A new network with random weights instead of a checkpoint (stage 0): resnet, or a name of "
                    "gluoncv's model zoo, such as resnet50_v1d, vgg16, mobilenetv2_1.0.")
-@click.option("--num-layers", type=click.IntRange(min=1), default=None,
+@click.option("--num-layers", type=click.IntRange(1, 2000), default=None,
               help="Depth of --network resnet: 18, 34, 50, 101, 152, 200, 269; up to 32 pixels 8, 14, 20, ….")
 @click.option("--null-label", type=click.IntRange(0, MOST_LABEL), default=NULL_LABEL,
               help="The label that means 'unknown'.")

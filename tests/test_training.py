@@ -615,3 +615,9 @@ def test_parameters_that_are_no_numbers_take_the_place_of_nothing(tmp_path, save
     again = Run(tmp_path / "m", resume=True)
     assert again.position.epoch == 1
     tiny.train(again, 2, batches=1)
+
+
+@pytest.mark.parametrize("text", ["1_0", "3,x", "9" * 400, "1,,2", "\u0663", "-1", "0", "3,2"])
+def test_epochs_that_are_none_are_refused(text):
+    with pytest.raises(InputError, match="--lr-step-epochs is .*; expected"):
+        step_updates(text, num_examples=32, batch_size=8, batches_per_epoch=5)

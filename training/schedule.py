@@ -1,5 +1,6 @@
 """Learning rates as pure functions of the number of updates."""
 import math
+import re
 
 from base.errors import InputError
 from base.framework import mx
@@ -86,11 +87,10 @@ def step_updates(step_epochs, num_examples, batch_size, batches_per_epoch, unit=
     """
     if not step_epochs:
         return []
-    try:
-        epochs = [int(epoch) for epoch in step_epochs.split(",")]
-    except ValueError:
-        raise InputError(f"--lr-step-epochs is {step_epochs!r}; expected epochs separated by commas, "
-                         "such as 10,16.") from None
+    parts = step_epochs.split(",")
+    if not all(re.fullmatch("[0-9]{1,9}", part.strip()) for part in parts):
+        raise InputError(f"--lr-step-epochs is {step_epochs!r}; expected epochs separated by commas, such as 10,16.")
+    epochs = list(map(int, parts))
     if min(epochs) < 1 or epochs != sorted(set(epochs)):
         raise InputError(f"--lr-step-epochs is {step_epochs!r}; expected rising epochs from 1 up, such as 10,16.")
     length = batches_per_epoch if unit == "epoch" else max(num_examples // batch_size // num_workers, 1)
