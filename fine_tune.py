@@ -32,7 +32,7 @@ ON_OFF = click.IntRange(0, 1)
 @click.option("--keep-classifier", is_flag=True,
               help="Stage 0: go on with the checkpoint's own classifier fc, of as many classes, instead of a new one.")
 @click.option("--use-dan", is_flag=True, help="Transfer loss MMD (DAN). Default: JMMD (JAN).")
-@click.option("--transfer-weight", type=Number(min=0), default=None,
+@click.option("--transfer-weight", type=Number(0, 1e37), default=None,
               help="Weight of the transfer loss against the summed softmax loss.  [default: 1 for MMD, 2 for JMMD]")
 @click.option("--freeze", is_flag=True,
               help="Train only a part of the network: the parameters that --trainable names.")

@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 our fault (with a traceback), 2 the user's input, 3 stoppe
 
 Commands import what computes inside the functions that use it, so that ``--help`` answers at once.
 """
+import contextlib
 import errno
 import functools
 import os
@@ -42,7 +43,7 @@ def _open_standard_streams():
     for name in ("stdin", "stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "r" if name == "stdin" else "w"))
-    if hasattr(sys.stdout, "reconfigure"):
+    with contextlib.suppress(AttributeError, OSError):      # it is no file of Python's own, or one that is gone
         sys.stdout.reconfigure(errors="backslashreplace")
 
 

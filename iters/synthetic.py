@@ -1,15 +1,23 @@
 """Random batches, to measure computing without reading."""
+import math
+
+from base.errors import InputError
 from base.framework import mx
 
 
 class SyntheticIter(mx.io.DataIter):
     """The same random batch again and again: pixels 0–255, labels below `num_classes`.
 
+    Raises: InputError for a batch that MXNet cannot hold.
+
     >>> SyntheticIter(2, (3, 8, 8), num_classes=10).next().data[0].shape
     (2, 3, 8, 8)
     """
 
     def __init__(self, batch_size, image_shape, num_classes, num_images=1000):
+        if batch_size * math.prod(image_shape) >= 2**31 - 1:
+            raise InputError(f"batches of {batch_size} images of {' × '.join(map(str, image_shape))}: more numbers "
+                             "than an array of MXNet holds, 2³¹. Give a smaller --batch-size.")
         super().__init__(batch_size)
         self.num_images = num_images
         self.batches_per_epoch = max(1, num_images // batch_size)

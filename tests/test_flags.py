@@ -17,7 +17,7 @@ import reproduce
 from base.commands import exit_codes
 from base.errors import InputError
 from base.flags import FILE, IMAGE_SHAPE, RGB_STD, Number
-from iters import read_list, write_list
+from iters import SyntheticIter, read_list, write_list
 from tools import export, im2rec_helpers
 from training import stages
 from training.checkpoint import load_checkpoint, saved_epochs
@@ -236,3 +236,10 @@ def test_a_table_needs_labels(data):
     write_list(data / "val.lst", [9999] * 16, read_list(data / "val.lst").files)
     said = refused(reproduce.main, "--data-dir", data, "--num-classes", 3, "--output", data / "out")
     assert "val.lst: no image has a label" in said
+
+
+def test_numbers_that_mxnet_does_not_hold_are_refused():
+    assert "--transfer-weight" in refused(fine_tune.main, "--num-classes", 3, "--train-stage", 1, "--transfer-weight",
+                                          "1e38")
+    with pytest.raises(InputError, match="batches of 1000000000 images of 3 × 16 × 16: more numbers than"):
+        SyntheticIter(10**9, (3, 16, 16), 3)
