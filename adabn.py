@@ -57,7 +57,7 @@ def main(model, epoch, val, gpu, layers, statistics, save_prefix, image_shape, b
         refuse_to_replace(save_prefix, epoch, "--save-prefix", checkpoint.symbol)
     names = adabn.batch_norm_layers(checkpoint.symbol) if layers == "all" else layers and layers.split(",")
     shape = image_shape or checkpoint.image_shape
-    num_classes = adabn.num_classes(checkpoint.symbol, shape)
+    num_classes = adabn.num_classes(checkpoint.symbol, shape, checkpoint.name)
     beyond = set(images.labels[images.labelled & (images.labels >= num_classes)].tolist())
     if beyond:
         raise InputError(f"{val}: has the labels {', '.join(map(str, sorted(beyond)[:10]))}, and {checkpoint.name} has "

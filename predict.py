@@ -53,7 +53,7 @@ def main(model, epoch, lst, out, top_k, classes, image_shape, batch_size, gpu, d
     checkpoint = load_checkpoint(model, epoch)
     shape = image_shape or checkpoint.image_shape
     net = adabn.classifier(checkpoint, device, shape)
-    num_classes = adabn.num_classes(checkpoint.symbol, shape)
+    num_classes = adabn.num_classes(checkpoint.symbol, shape, checkpoint.name)
     if top_k is not None and top_k > num_classes:
         raise InputError(f"--top-k is {top_k}, and {checkpoint.name} has {num_classes} classes; choose at most that "
                          "many.")

@@ -23,7 +23,7 @@ def open_regular(path):
 def read_regular(path):
     """The bytes of a regular file. Raises: OSError as `open_regular`."""
     with open_regular(path) as file:
-        return file.read()
+        return file.read() or b""      # None of what answers later, such as /proc/kmsg
 
 
 def read_text(path, encoding="utf-8"):

@@ -145,3 +145,12 @@ def test_what_is_saved_replaces_no_other_network(stage0, trained, data, command,
     (tmp_path / "m" / "a-symbol.json").write_text(load_checkpoint(stage0, 1).symbol.tojson())
     command("adabn.py", *flags)
     assert load_checkpoint(there, 2)
+
+
+def test_a_network_that_is_no_classifier_is_refused():
+    data = mx.sym.var("data")
+    for symbol in (mx.sym.relu(data), mx.sym.sum(data, axis=(0, 1, 2, 3)), mx.sym.sum(data, axis=(0, 1))):
+        with pytest.raises(InputError, match="the network: gives .* expected a classifier"):
+            adabn.num_classes(symbol, (3, 4, 4))
+    with pytest.raises(InputError, match="the network: does not work for images of 3 × 4 × 4"):
+        adabn.num_classes(mx.sym.Convolution(data, kernel=(9, 9), num_filter=2), (3, 4, 4))

@@ -10,6 +10,7 @@ import numpy as np
 from base.errors import InputError
 from base.framework import mx
 from symbols import features_block
+from symbols.backbone import check_fit
 from training.checkpoint import Checkpoint
 from training.devices import to_devices
 from training.evaluate import check_finite
@@ -128,9 +129,18 @@ def classifier(checkpoint: Checkpoint, device, image_shape=None):
     return _network(logits(checkpoint.symbol), checkpoint, device, image_shape)
 
 
-def num_classes(symbol, image_shape):
-    """How many classes a network tells apart."""
-    return logits(symbol).infer_shape(data=(1, *image_shape))[1][0][1]
+def num_classes(symbol, image_shape, source="the network"):
+    """How many classes a network, called `source`, tells apart.
+
+    Raises: InputError for one that gives no row of class scores an image, or cannot take images of this size.
+    """
+    scores = logits(symbol)
+    check_fit(scores, None, None, source, image_shape)
+    shape = scores.infer_shape_partial(data=(1, *image_shape))[1][0]
+    if not shape or len(shape) != 2 or shape[0] != 1:
+        raise InputError(f"{source}: gives {shape} for an image of {image_shape}; expected a classifier, whose output "
+                         "is (1, number of classes).")
+    return shape[1]
 
 
 def logits(symbol):
