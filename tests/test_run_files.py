@@ -4,12 +4,16 @@ import shutil
 
 import pytest
 from test_resume import content
-from tiny import TinyIter, train
+from tiny import SHAPE, TinyIter, train
 
 from base.errors import InputError
+from base.framework import mx
+from symbols import TransferObjective
 from training.checkpoint import saved_epochs
+from training.loop import fit
 from training.progress import log
 from training.run import Run
+from training.schedule import StepSchedule
 
 
 class Died(BaseException):
@@ -247,3 +251,24 @@ def test_an_epoch_is_not_gone_on_from_while_others_are_moved_away(copied):
     replaced.rmdir()
     train(Run(copied, load_epoch=5), 6)
     assert saved_epochs(copied) == [1, 2, 3, 4, 5, 6]
+
+
+def test_going_on_from_an_epoch_leaves_the_network_to_the_others(copied):
+    copied.with_name("m-0005.params").unlink()
+    before = copied.with_name("m-symbol.json").read_bytes()
+    for change in (lambda checkpoint: checkpoint.normalized((1, 2, 3), (1, 1, 1)).classifier("flatten0", 3, SHAPE),
+                   lambda checkpoint: checkpoint.classifier("flatten0", 3, (3, 5, 5))):
+        run = Run(copied, load_epoch=4)
+        with pytest.raises(InputError, match="its epochs were trained with images of .3, 4, 4. and no normalisation"):
+            fit(change(run.checkpoint), TransferObjective(), TinyIter(1), [mx.cpu()], StepSchedule(0.1), 5, run=run)
+        assert copied.with_name("m-symbol.json").read_bytes() == before
+    train(Run(copied, load_epoch=4), 5)
+    assert saved_epochs(copied) == [1, 2, 3, 4, 5]
+
+
+def test_a_run_without_checkpoints_is_not_begun_anew_by_resuming(tmp_path):
+    train(Run(tmp_path / "m", checkpoints=False), 2)
+    before = (tmp_path / "m-run" / "summary.csv").read_bytes()
+    with pytest.raises(InputError, match="summary.csv: tells of epochs, and neither a state nor a checkpoint"):
+        Run(tmp_path / "m", resume=True)
+    assert (tmp_path / "m-run" / "summary.csv").read_bytes() == before

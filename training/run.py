@@ -10,6 +10,7 @@ from filelock import FileLock, Timeout
 
 from base.errors import InputError
 from base.files import read_text, reading, sync_folder, writing
+from symbols import image_shape_of, normalization
 from training.checkpoint import (
     inference_symbol,
     load_checkpoint,
@@ -22,7 +23,7 @@ from training.checkpoint import (
 from training.progress import log
 from training.settings import RunSettings, differences, read_settings
 from training.state import Position, load_state, save_state
-from training.summary import Summary, best_epoch, summary_from_text
+from training.summary import Summary, best_epoch, read_summary, summary_from_text
 
 
 def recorded_settings(prefix):
@@ -146,6 +147,10 @@ class Run:
                     f"{self._state_file}: no such file, and the epochs {', '.join(map(str, epochs))} of {self.prefix} "
                     f"are there; --resume goes on from the state. --load-epoch {epochs[-1]} goes on from the last "
                     "epoch, --overwrite begins anew.")
+            if checkpoints and self._summary_file.exists() and read_summary(self._summary_file):
+                raise InputError(f"{self._summary_file}: tells of epochs, and neither a state nor a checkpoint of them "
+                                 "is there: a run without checkpoints cannot be gone on with. --overwrite begins anew, "
+                                 "another --model-prefix leaves it alone.")
             return
         state = load_state(self._state_file)
         # What a killed --overwrite or --load-epoch left is a new state beside older settings.
@@ -258,9 +263,22 @@ class Run:
         """The network as text, once for all files of the run: MXNet writes what it has read in other words, and
         keeps some memory each time it writes."""
         symbol = inference_symbol(net)
+        if self.checkpoint and not self._state:
+            self._refuse_another_network(symbol)
         if self._state and set(self._state.checkpoint.symbol.list_inputs()) == set(symbol.list_inputs()):
             return self._state.symbol
         return symbol.tojson()
+
+    def _refuse_another_network(self, symbol):
+        """All epochs of a prefix share one file: who changes what comes before the layers changes those before, too."""
+        before = self.checkpoint.symbol
+        told = image_shape_of(before)
+        if told not in (None, image_shape_of(symbol)) or normalization(before) != normalization(symbol):
+            raise InputError(f"{self.prefix}: its epochs were trained with images of {told or 'an unknown size'} and "
+                             f"{'a' if normalization(before) else 'no'} normalisation, others than are asked for, and "
+                             f"{symbol_file(self.prefix)} is that of all of them. Leave --image-shape, --rgb-mean and "
+                             "--rgb-std as they were, or give another --model-prefix and start from the epoch by "
+                             "--pretrained-model.")
 
     def mend(self):
         """Of a run that is at its end, finish what a killed process left undone, and write again what is lost of
