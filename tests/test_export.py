@@ -131,7 +131,6 @@ def test_what_cannot_be_exported_is_refused(stage0, tmp_path, monkeypatch):
 def test_flags_that_cannot_be_used(stage0, tmp_path):
     (tmp_path / "file").write_text("")
     for flags, message in [(["--epoch", "7"], "s0-0007.params: no such checkpoint.*epochs 1"),
-                           (["--epoch", "1", "--image-shape", "3,16"], "--image-shape is '3,16'"),
                            (["--epoch", "1", "--output", f"{tmp_path}/file/x.onnx"], "--output: the folder .*file")]:
         with pytest.raises(InputError, match=message):
             main(["--model", str(stage0), *flags], standalone_mode=False)
