@@ -3,6 +3,7 @@ import contextlib
 import importlib
 import importlib.util
 import io
+import logging
 import os
 import shutil
 import subprocess
@@ -17,6 +18,7 @@ import pytest
 from base.commands import exit_codes
 from base.framework import mx
 from iters import read_list, write_list
+from training.progress import log
 
 ROOT = Path(__file__).resolve().parent.parent
 collect_ignore = [] if importlib.util.find_spec("torch") else ["torch_reference.py"]     # looked at for doctests
@@ -28,13 +30,19 @@ def doctest_names(doctest_namespace):
     doctest_namespace.update(mx=mx, np=np, Path=Path)
 
 
-def call(script, *flags, cwd=None, expect=0, env=None):
-    """Call a command of ours as a user would, in `cwd` or a folder that is gone afterwards, with `env` added to the
-    environment, and get its CompletedProcess. What is to be refused is asked in this process, which is quicker."""
+def call(script, *flags, cwd=None, expect=0, env=None, process=False):
+    """Call a command of ours as a user would, in `cwd` or a folder that is gone afterwards, and get its
+    CompletedProcess.
+
+    It runs in this process, which spares the start of Python and MXNet; in one of its own if `process`, or where
+    `env` is added to the environment.
+    """
     with tempfile.TemporaryDirectory() as empty:
-        answer = _answer_here if expect == 2 and env is None else _answer
+        answer = _answer if process or env else _answer_here
         done = answer([str(ROOT / script), *map(str, flags)], cwd or empty, env)
     assert done.returncode == expect, f"{script} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
+    if expect == 2:
+        assert "Traceback" not in done.stderr, done.stderr
     return done
 
 
@@ -47,15 +55,21 @@ def _answer_here(arguments, cwd, _):
     module = importlib.import_module(str(Path(arguments[0]).relative_to(ROOT).with_suffix("")).replace("/", "."))
     command = getattr(module, "commands", None) or module.main
     out, err = io.StringIO(), io.StringIO()
-    folder, argv = os.getcwd(), sys.argv
+    said = logging.StreamHandler(err)
+    said.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    folder, argv, level = os.getcwd(), sys.argv, log.level
     os.chdir(cwd)
     sys.argv = arguments
+    log.addHandler(said)
+    log.setLevel(logging.INFO)
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             exit_codes(command)()
     except SystemExit as ended:
         return subprocess.CompletedProcess(arguments, ended.code, out.getvalue(), err.getvalue())
     finally:
+        log.setLevel(level)
+        log.removeHandler(said)
         os.chdir(folder)
         sys.argv = argv
 

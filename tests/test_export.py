@@ -1,7 +1,6 @@
 """ONNX files: the same probabilities as MXNet's, and what cannot be exported."""
 import sys
 
-import click
 import numpy as np
 import pytest
 
@@ -132,9 +131,8 @@ def test_what_cannot_be_exported_is_refused(stage0, tmp_path, monkeypatch):
 def test_flags_that_cannot_be_used(stage0, tmp_path):
     (tmp_path / "file").write_text("")
     for flags, message in [(["--epoch", "7"], "s0-0007.params: no such checkpoint.*epochs 1"),
-                           (["--epoch", "1", "--image-shape", "3,16"], "'3,16'; expected 3,HEIGHT,WIDTH"),
                            (["--epoch", "1", "--output", f"{tmp_path}/file/x.onnx"], "--output: the folder .*file")]:
-        with pytest.raises((InputError, click.BadParameter), match=message):
+        with pytest.raises(InputError, match=message):
             main(["--model", str(stage0), *flags], standalone_mode=False)
 
 

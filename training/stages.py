@@ -52,12 +52,20 @@ def run(flags, defaults):
     which are the settings of a run that began before the flag was there."""
     log_to_stderr()
     flags = dict(flags)
-    flags["augmentation"] = flags["augmentation"] or ("bytes" if flags["read"] == "mxnet" else Augmentation.mode)
+    flags["augmentation"] = flags["augmentation"] or _mode(flags)
     settings = {name: _text(value) for name, value in flags.items() if name not in CHANGES_NO_NUMBER}
     with open_store(flags["kv_store"]) as store:
         store.compare({name: _text(value) for name, value in flags.items() if name not in _OF_A_WORKER})
         del flags["kv_store"]
         train(store=store, settings=settings, defaults={**defaults, **_BEFORE}, **flags)
+
+
+def _mode(flags):
+    """The mode of augmentation where no flag names it: that of the run to go on with, else the reader's usual one."""
+    recorded = recorded_settings(flags["model_prefix"]) if flags["resume"] and flags["model_prefix"] else {}
+    if recorded:
+        return recorded.get("augmentation", _BEFORE["augmentation"])
+    return "bytes" if flags["read"] == "mxnet" else Augmentation.mode
 
 
 def _text(value):

@@ -82,7 +82,8 @@ class State:
                 elif name in self.checkpoint.aux_params:
                     raise self._misfit(name)
         optimizer = trainer.optimizer
-        if self.optimizer.keys() != _own_numbers(optimizer).keys():
+        # LARS has some only from its first update on.
+        if not _own_numbers(optimizer).keys() <= self.optimizer.keys() <= vars(optimizer).keys():
             raise self._misfit("the numbers of the optimizer")
         vars(optimizer).update(self.optimizer)
         # MXNet's own save_states would pickle, and what is read again must not be able to run code.
