@@ -568,6 +568,13 @@ def test_every_optimizer_trains_and_goes_on_alike_or_is_refused(name, count, tmp
             assert (value != start[parameter].astype(np.float32)).any()
 
 
+def test_adamax_trains_with_decay_only():
+    """MXNet divides by the largest gradient so far; the fixed gamma of bn_data has none, and became NaN."""
+    with pytest.raises(InputError, match="--optimizer is 'adamax'.*--wd is 0; give a --wd"):
+        create_optimizer("adamax", StepSchedule(0.01))
+    tiny.train(None, 1, optimizer="adamax")
+
+
 def test_dcasgd_trains_without_momentum():
     images, labels, start = toy()
     net = toy_net(start)

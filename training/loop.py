@@ -123,6 +123,9 @@ def create_optimizer(name, schedule, momentum=0.9, wd=0.0, first_update=0, num_d
     if name == "dcasgd" and momentum:
         raise InputError(f"--optimizer is 'dcasgd', which fails in MXNet with momentum, and --mom is {momentum}; "
                          f"give --mom 0, or choose one of {usable}.")
+    if name == "adamax" and not wd:
+        raise InputError("--optimizer is 'adamax', which in MXNet makes NaN of parameters without gradient, such as "
+                         f"fixed gammas, that do not decay, and --wd is 0; give a --wd, or choose one of {usable}.")
     # Any rate but the schedule's own base would replace that, with a warning on standard output.
     return mx.optimizer.create(name, learning_rate=schedule.base_lr, lr_scheduler=schedule, wd=wd,
                                begin_num_update=first_update,
