@@ -244,8 +244,8 @@ def test_a_folder_that_cannot_be_written_is_refused_before_training(data, comman
 def test_a_nan_ends_the_run_with_epoch_batch_and_checkpoint(data, command, tmp_path):
     flags = [*STAGE0, "--lr", 1e38, "--num-epochs", 30, "--data-dir", data, "--model-prefix", tmp_path / "m"]
     said = fails(command, *flags, "--no-checkpoint")
-    assert re.search(r"(the loss is (nan|-?inf) in epoch \d+, batch \d|are NaN or infinite after epoch \d+); no checkpoint "
-                     "was written", said)
+    assert re.search(r"(the loss is (nan|-?inf) in epoch \d+, batch \d|are NaN or infinite after epoch \d+); "
+                     "no checkpoint was written", said)
     assert not list(tmp_path.glob("m-*.params"))
 
 

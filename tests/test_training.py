@@ -628,3 +628,10 @@ def test_parameters_that_are_no_numbers_take_the_place_of_nothing(tmp_path, save
 def test_epochs_that_are_none_are_refused(text):
     with pytest.raises(InputError, match="--lr-step-epochs is .*; expected"):
         step_updates(text, num_examples=32, batch_size=8, batches_per_epoch=5)
+
+
+def test_a_loss_that_is_no_number_is_told_with_epoch_and_batch():
+    images, labels, start = toy()
+    images[0, 0] = np.nan
+    with pytest.raises(DivergedError, match="the loss is nan in epoch 1, batch 1; no checkpoint was written"):
+        fit(toy_net(start), TransferObjective(), Fixed(images, labels, 3), CPU, StepSchedule(0.01), 1)
