@@ -175,6 +175,13 @@ def test_an_epoch_does_not_depend_on_the_folder(tmp_path):
 
 
 @each_reader
+def test_domains_of_equal_size_are_not_read_in_the_same_order(images, tmp_path, kind):
+    target = read_list(make_domain(tmp_path, "target", list(range(18))))
+    orders = [contents(read_as("bytes", domain, kind=kind))[1].tolist() for domain in (images, target)]
+    assert orders[0] != orders[1]
+
+
+@each_reader
 def test_bytes_leave_incomplete_batches_out_and_others_every_epoch(images, kind):
     batches = read_as("bytes", images, kind=kind)
     seen = []
@@ -350,6 +357,22 @@ def test_augmentation_defaults_are_the_originals():
         max_aspect_ratio=4 / 3, rand_mirror=True, inter_method=2, brightness=0.4, contrast=0.4, saturation=0.4,
         pca_noise=0.1, random_h=0, random_s=0, random_l=0, max_rotate_angle=0, max_shear_ratio=0, max_random_scale=1,
         min_random_scale=1, pad=0, fill_value=255)
+
+
+@pytest.mark.parametrize("name, value, arguments", [
+    ("min_random_area", 0.5, {"min_random_area": 0.5}), ("random_mirror", False, {"rand_mirror": False}),
+    ("max_random_aspect_ratio", 0.25, {"min_aspect_ratio": 0.6, "max_aspect_ratio": 5 / 3}),
+    ("jitter", 0.3, dict.fromkeys(("brightness", "contrast", "saturation"), 0.3)), ("pca_noise", 0.2, {}),
+    ("max_random_h", 7, {"random_h": 7}), ("max_random_s", 8, {"random_s": 8}), ("max_random_l", 9, {"random_l": 9}),
+    ("max_random_rotate_angle", 11, {"max_rotate_angle": 11}),
+    ("max_random_shear_ratio", 0.1, {"max_shear_ratio": 0.1}), ("max_random_scale", 1.5, {}),
+    ("min_random_scale", 0.75, {}), ("pad_size", 2, {"pad": 2}), ("fill_value", 7, {})])
+def test_mxnets_reader_is_told_every_choice(name, value, arguments):
+    usual = record_iter_arguments(Augmentation(), 320)
+    told = record_iter_arguments(Augmentation(**{name: value}), 320)
+    assert told == pytest.approx({**usual, **(arguments or {name: value})})
+    centre = record_iter_arguments(Augmentation(random_crop=False, max_random_aspect_ratio=0.25), 320)
+    assert (centre["resize"], centre["max_aspect_ratio"], "random_resized_crop" in centre) == (360, 0.25, False)
 
 
 PLAIN = dict(random_crop=False, random_mirror=False, jitter=0.0, pca_noise=0.0)

@@ -153,3 +153,9 @@ def test_other_kernels_follow_the_formula():
                       - reference.feature_kernel(x[2 * j], x[5 + 2 * j], g, 5, 1.5)
                       - reference.feature_kernel(x[4 + 2 * j], x[2 * j + 1], g, 5, 1.5) for j in range(2)])
     assert MMDLoss(num_kernels=5, kernel_mul=1.5)(mx.nd.array(x)).asscalar() == pytest.approx(wanted, rel=1e-5)
+
+
+def test_images_without_label_are_not_counted_as_correct_even_where_the_null_label_is_a_class():
+    logits = mx.nd.one_hot(mx.nd.array([2, 2, 1, 0]), 3)
+    _, statistics = TransferObjective(null_label=2)(mx.nd.zeros((4, 5)), logits, mx.nd.array([2, 2, 1, 1]))
+    assert statistics.asnumpy()[2:].tolist() == [1, 2]

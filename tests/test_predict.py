@@ -4,14 +4,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tiny import SHAPE, tiny_symbol
 
 from base.errors import DivergedError, InputError
 from base.framework import mx
 from iters import ListedIter, read_list, write_list
 from iters.transforms import centre_crop
 from predict import main
-from symbols import image_shape_of
-from training.checkpoint import load_checkpoint, write_checkpoint
+from symbols import TransferNet, features_block, image_shape_of
+from training.checkpoint import load_checkpoint, save_checkpoint, write_checkpoint
+from training.loop import prepare
 from training.predictions import predict
 
 
@@ -101,3 +103,16 @@ def test_class_scores_that_are_no_numbers_are_no_prediction(data, value):
 
     with pytest.raises(DivergedError, match="m-0001.params: class scores of 1 of 16 images are NaN or infinite"):
         predict(scores, batches, mx.cpu(), 1, "m-0001.params")
+
+
+def test_five_classes_are_named_unless_told_otherwise(data, tmp_path):
+    net = TransferNet(features_block(tiny_symbol()), 7, image_shape=SHAPE)
+    prepare(net, [mx.cpu()])
+    net(mx.nd.zeros((1, *SHAPE)))
+    save_checkpoint(tmp_path / "m", 1, net)
+    flags = ["--model", str(tmp_path / "m"), "--epoch", "1", "--lst", str(data / "val.lst"), "--out",
+             str(tmp_path / "p.csv")]
+    for more, count in ([], 5), (["--top-k", "7"], 7):
+        main([*flags, *more], standalone_mode=False)
+        header, row, *_ = read_csv(tmp_path / "p.csv")
+        assert len(header) == len(row) == 1 + 2 * count and len(set(row[1::2])) == count
