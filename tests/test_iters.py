@@ -175,6 +175,32 @@ def test_an_epoch_does_not_depend_on_the_folder(tmp_path):
 
 
 @each_reader
+def test_an_image_is_changed_otherwise_in_every_epoch(images, kind):
+    batches, epochs = read_as("bytes", images, kind=kind), []
+    for _ in range(2):
+        epochs.append(dict(zip(*reversed(contents(batches)))))
+        batches.reset()
+    both = epochs[0].keys() & epochs[1].keys()
+    assert len(both) >= 14 and all((epochs[0][label] != epochs[1][label]).any() for label in both)
+
+
+def test_batches_are_skipped_from_where_reading_is(images):
+    batches = reader(images)
+    order = contents(batches)[1].reshape(-1, 4).tolist()
+    batches.set_epoch(0)
+    for number in 0, 2, 4:
+        assert batches.next().label[0].asnumpy().tolist() == order[number]
+        batches.skip(1)
+
+
+def test_the_digest_of_a_list_is_that_of_all_it_says(images):
+    others = [dataclasses.replace(images, labels=images.labels + 1),
+              dataclasses.replace(images, indices=images.indices + 1),
+              dataclasses.replace(images, files=images.files[::-1])]
+    assert len({one.digest for one in [images, *others]}) == 4
+
+
+@each_reader
 def test_domains_of_equal_size_are_not_read_in_the_same_order(images, tmp_path, kind):
     target = read_list(make_domain(tmp_path, "target", list(range(18))))
     orders = [contents(read_as("bytes", domain, kind=kind))[1].tolist() for domain in (images, target)]

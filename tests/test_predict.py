@@ -58,6 +58,12 @@ def test_unreadable_images_are_named_and_cost_no_other_prediction(stage0, data, 
     rows = read_csv(tmp_path / "p.csv")[1:]
     assert [row[0] for row in rows] == files
     assert [not any(row[1:]) for row in rows] == [False] * 3 + [True] * 2 + [False] * 2
+    write_list(lst, [9999] * 5, [*files[:3], *files[5:]])
+    main(["--model", str(stage0), "--epoch", "1", "--lst", str(lst), "--out", str(tmp_path / "p.csv")],
+         standalone_mode=False)
+    for row, alone in zip([*rows[:3], *rows[5:]], read_csv(tmp_path / "p.csv")[1:]):
+        assert row[0] == alone[0]
+        np.testing.assert_allclose(np.array(row[1:], float), np.array(alone[1:], float), atol=1e-5)
 
 
 @pytest.mark.parametrize("flags, problem", [
