@@ -31,6 +31,7 @@ def layer_input(checkpoint, layer, images):
 def test_statistics_are_those_of_the_target(stage0, target, statistics):
     checkpoint = load_checkpoint(stage0, 1)
     names = {"bn1": "stage3_unit1_plus_output", "stage3_unit1_bn2": "stage3_unit1_conv1_output", "bn_data": "data"}
+    target.next()       # wherever it is, it is read from its beginning
     adapted, predictions = adabn.adapt(checkpoint, target, mx.cpu(), list(names), statistics)
     target.reset()
     images = mx.nd.concat(*(batch.data[0].astype("float32") for batch in target), dim=0)
@@ -104,7 +105,7 @@ def test_the_command_counts_labelled_images_before_and_after(stage0, data, tmp_p
     files, lst, prefix = read_list(data / "val.lst").files, data / "some.lst", tmp_path / "a" / "m"
 
     def batches():
-        return ListedIter(read_list(lst, null_label=77), 16, square_centre_crop(16, 16))
+        return ListedIter(read_list(lst, null_label=77), 16, square_centre_crop(24, 20))
 
     write_list(lst, [77] * 16, files)
     checkpoint = load_checkpoint(stage0, 1)
@@ -114,7 +115,8 @@ def test_the_command_counts_labelled_images_before_and_after(stage0, data, tmp_p
     labels[7:10] = (labels[7:10] + 1) % 3
     write_list(lst, labels, files)
     main(["--model", str(stage0), "--epoch", "1", "--val", str(lst), "--null-label", "77", "--layers", layers,
-          "--statistics", statistics, "--save-prefix", str(prefix), "--batch-size", "5"], standalone_mode=False)
+          "--statistics", statistics, "--save-prefix", str(prefix), "--image-shape", "3,24,20", "--batch-size", "5"],
+         standalone_mode=False)
     scores = adabn.classifier(adapted, mx.cpu())(batches().next().data[0]).asnumpy()
     after = (scores.argmax(axis=1) == labels)[:10].mean()
     assert capsys.readouterr().out == f"accuracy of 10 images: 70.00% before AdaBN, {after:.2%} after\n"

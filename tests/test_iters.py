@@ -184,6 +184,14 @@ def test_an_image_is_changed_otherwise_in_every_epoch(images, kind):
     assert len(both) >= 14 and all((epochs[0][label] != epochs[1][label]).any() for label in both)
 
 
+def test_what_happens_to_an_image_depends_on_its_index_not_on_its_line(images):
+    turned = dataclasses.replace(images, labels=images.labels[::-1], files=images.files[::-1],
+                                 indices=images.indices[::-1])
+    one, other = (dict(zip(*reversed(contents(read_as("bytes", lines))))) for lines in (images, turned))
+    both = one.keys() & other.keys()
+    assert len(both) >= 14 and all((one[label] == other[label]).all() for label in both)
+
+
 def test_batches_are_skipped_from_where_reading_is(images):
     batches = reader(images)
     order = contents(batches)[1].reshape(-1, 4).tolist()
@@ -198,6 +206,19 @@ def test_the_digest_of_a_list_is_that_of_all_it_says(images):
               dataclasses.replace(images, indices=images.indices + 1),
               dataclasses.replace(images, files=images.files[::-1])]
     assert len({one.digest for one in [images, *others]}) == 4
+
+
+@pytest.mark.parametrize("shape", [(3, 16, 32), (3, 32, 16)])
+def test_images_that_are_not_square_are_cut_alike_by_every_reader(tmp_path, shape):
+    images = read_list(make_domain(tmp_path, "source", list(range(6)), side=36, suffix=".png"))
+    pack(images, progress=False)
+    plain = Augmentation(**PLAIN, mode="bytes")
+    wanted, *others = (dict(zip(*reversed(contents(batches)))) for batches in (
+        ListedIter(images, 3, centre_crop(*shape[1:])), ShuffledIter(images, 3, shape, plain),
+        RecordIter(images, 3, shape, plain)))
+    for found in others:
+        for label, pixels in wanted.items():
+            np.testing.assert_allclose(found[label].astype(float), pixels, atol=1)
 
 
 @each_reader
