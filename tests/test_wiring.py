@@ -71,7 +71,8 @@ def told(folder, trained, monkeypatch):
     for name, function in (("ShuffledIter", reader("ours")), ("RecordIter", reader("mxnet")),
                            ("ListedIter", validation), ("fit", fit), ("Run", run), ("ensure_ready", ready),
                            ("open_store", open_store), ("reading_speed", lambda batches: 1.0),
-                           ("decoder_speed", lambda *_: 1.0), ("computing_speed", lambda *_: 1.0)):
+                           ("decoder_speed", lambda *_: 1.0),
+                           ("computing_speed", lambda train, batches: train(batches) or 1.0)):
         monkeypatch.setattr(stages, name, function)
     monkeypatch.setattr(mx.random, "seed", lambda seed: setattr(seen, "weight_seed", seed))
 
@@ -139,7 +140,7 @@ WIRES = {   # flag: the rest of the command, its value, what is then true, and i
     "--disp-batches": (STAGE0, 3, lambda seen: seen.disp_batches == 3),
     "--monitor": (STAGE0, 4, lambda seen: seen.monitor == 4),
     "--top-k": (STAGE0, 2, lambda seen: seen.top_k == 2),
-    "--test-io": (STAGE0, 1, lambda seen: not hasattr(seen, "num_epochs") or seen.num_epochs == 1),
+    "--test-io": (STAGE0, 1, lambda seen: seen.num_epochs == 1 and seen.schedule(1) == 0 and not hasattr(seen, "stop")),
     "--benchmark": (STAGE0, 1, lambda seen: not hasattr(seen, "reader") and isinstance(seen.batches, SyntheticIter)),
     "--seed": (STAGE0, 5, lambda seen: seen.seed == seen.reader_seed == seen.weight_seed == 5),
     "--data-dir": (STAGE0, "more", lambda seen: seen.lists[0].path.parent.name == "more"),
