@@ -106,6 +106,16 @@ def test_wrong_batch_is_refused_with_what_was_expected(shape):
         MMDLoss()(mx.nd.zeros(shape) if 0 not in shape else mx.nd.array(np.zeros(shape)))
 
 
+def test_another_number_of_layers_is_refused_not_left_out():
+    x, z = map(mx.nd.array, batch(8))
+    for loss, layers in (MMDLoss(), [x, z]), (JMMDLoss(), [x]), (JMMDLoss(), [x, z, z]):
+        with pytest.raises(ValueError, match=f"got {len(layers)} layers; expected"):
+            loss(*layers)
+    for loss, joint in (MMDLoss(), True), (JMMDLoss(), False):
+        with pytest.raises(ValueError, match="layers; expected"):
+            TransferObjective(loss, 1.0, joint)(x, z, mx.nd.array([0, 1, 2, 3, 9999, 9999, 9999, 9999]))
+
+
 def test_wrong_batches_are_refused_and_leave_the_heap_whole():
     """In a process of its own, which a corrupted heap ends: every loss alone, in an objective and in another block,
     hybridized or not, with batches of 2, 3, 5, 6, 7, 9, 10, 14 and with shapes that do not belong together."""
