@@ -601,6 +601,8 @@ def test_lists_of_the_same_images_share_a_record(images, tmp_path):
         path.unlink()
     pack(target, progress=False)
     assert {one.record for one in ensure_ready([images, target])} == {target.record}
+    others = read_list(make_domain(tmp_path, "others", list(range(18))))      # under the same indices
+    assert ensure_ready([target, others])[1].record == others.record and others.record.exists()
     fewer = read_list(write_list(tmp_path / "fewer.lst", [0] * 5, images.files[:5]))
     assert ensure_ready([target, fewer])[1].record == fewer.record and fewer.record.exists()
 

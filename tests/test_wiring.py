@@ -187,6 +187,10 @@ def test_a_flag_reaches_what_it_names(told, flag):
 def test_the_transfer_losses_are_the_ones_that_are_named(told):
     seen = told("--data-dir", "data", *STAGE1)
     assert type(seen.objective.transfer) is JMMDLoss and weight(seen) == 2
+    for flags, loss in ([], lambda x, z: JMMDLoss()(x, mx.nd.softmax(z))), (["--use-dan"], lambda x, _: MMDLoss()(x)):
+        x, z = (mx.nd.array(np.random.default_rng(0).normal(size=(8, width))) for width in (5, 3))
+        _, statistics = told("--data-dir", "data", *STAGE1, *flags).objective(x, z, mx.nd.array([0, 1, 2, 0] * 2))
+        assert statistics[1].asscalar() == pytest.approx(loss(x, z).asscalar(), rel=1e-5)
     assert told("--data-dir", "data", *STAGE0).objective.transfer is None
 
 
@@ -237,6 +241,21 @@ def test_one_worker_writes_and_each_reads_its_part(told, monkeypatch):
         assert seen.writes == (rank == 0) and seen.settings["workers"] == 2
         assert (seen.part["num_parts"], seen.part["part_index"]) == (2, rank)
         assert seen.schedule(2) == 0.1 and seen.schedule(3) == pytest.approx(0.01)      # 24 images, 8 a worker
+
+
+def test_gpus_are_asked_for_the_memory_of_their_own_part(told, monkeypatch):
+    asked = []
+    monkeypatch.setattr(stages, "find_devices", lambda *_: [mx.cpu(0), mx.cpu(1)])
+    monkeypatch.setattr(stages, "memory_needed", lambda net, shape: asked.append(shape) or 7)
+    monkeypatch.setattr(stages, "check_memory", lambda devices, needed: asked.append((len(devices), needed)))
+    told("--data-dir", "data", *STAGE0, "--gpus", "0,1")
+    assert asked == [(4, 3, 16, 16), (2, 7)]
+
+
+def test_mxnets_reader_reads_bytes(told):
+    seen = told("--data-dir", "data", *STAGE0, "--read", "mxnet")
+    assert seen.reader == "mxnet" and seen.augmentation.mode == "bytes" and seen.settings["augmentation"] == "bytes"
+    assert told("--data-dir", "data", *STAGE0).augmentation.mode == "original"
 
 
 def test_validation_reads_its_own_list_and_every_domain_its_own(told):
