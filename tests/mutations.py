@@ -61,7 +61,12 @@ MUTATIONS = [
      "tests/test_records.py::test_lists_are_masked_and_described_by_their_seed_and_null_label"),
     ("tools/im2rec_helpers.py", "fraction, per_class, seed)", "fraction, per_class)",
      "tests/test_records.py::test_flags_of_the_tool_reach_what_they_name"),
+    ("records/sources.py", " and one.files == other.files", "",
+     f"{ITERS}::test_lists_of_the_same_images_share_a_record"),
+    ("records/packing.py", "            record.unlink(missing_ok=True)", "            pass",
+     "tests/test_records.py::test_an_old_record_never_stands_beside_a_new_index"),
     # What is computed and told of it.
+    (STAGES, "joint=not use_dan", "joint=use_dan", f"{WIRING}::test_the_transfer_losses_are_the_ones_that_are_named"),
     ("symbols/objective.py", "(F.argmax(logits, axis=-1) == labels) * labelled)",
      "F.argmax(logits, axis=-1) == labels)",
      "tests/test_mmd.py::test_images_without_label_are_not_counted_as_correct_even_where_the_null_label_is_a_class"),
@@ -89,6 +94,9 @@ MUTATIONS = [
      f"{WIRING}::test_an_epoch_of_the_schedule_is_that_of_the_smaller_domain"),
     # What a run keeps and compares, and what is made of several.
     (RUN, "if epoch <= last][:-self.keep]", "][:-self.keep]",
+     f"{FILES}::test_only_checkpoints_that_the_state_has_seen_are_counted_as_kept"),
+    (RUN, "            self._save_state(net, trainer, position)\n            self._drop_old(position.epoch)\n",
+     "            self._drop_old(position.epoch)\n            self._save_state(net, trainer, position)\n",
      f"{FILES}::test_only_checkpoints_that_the_state_has_seen_are_counted_as_kept"),
     (RUN, 'mode="a" if self.checkpoint else "w"', 'mode="w"',
      f"{FILES}::test_what_was_said_and_when_it_was_started_stays"),

@@ -637,6 +637,23 @@ def test_only_what_is_still_good_is_gone_on_with(tmp_path, monkeypatch, damage):
     assert pack(images, options=options, progress=False).read_bytes() == resumed
 
 
+def test_an_old_record_never_stands_beside_a_new_index(images, monkeypatch):
+    pack(images, progress=False)
+    replace = os.replace
+
+    def dies(source, target):
+        if str(target).endswith(".rec"):
+            raise KeyboardInterrupt
+        replace(source, target)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(os, "replace", dies)
+        pack(images, options=Options(encoding="png"), progress=False)
+    assert not images.record.exists() and not is_packed(images)
+    ensure_packed(images)
+    assert read_manifest(images.record)["options"]["encoding"] == "png"
+
+
 def test_training_goes_on_with_the_options_of_a_killed_run(tmp_path, monkeypatch):
     import records.packing as packing
     images = read_list(make_domain(tmp_path, "x", [0] * 12))
