@@ -70,6 +70,7 @@ def test_unreadable_images_are_named_and_cost_no_other_prediction(stage0, data, 
     (["--top-k", 4], "--top-k is 4, and .* has 3 classes"),
     (["--classes", "two.txt"], "two.txt: 2 classes, and .* has 3; expected"),
     (["--classes", "none.txt"], "none.txt: cannot be read"),
+    (["--gpu", "0"], "CPU build"),
     (["--out", "two.txt/p.csv"], "--out: the folder two.txt cannot be written"),
     (["--epoch", 4], "no such checkpoint; of the prefix .* there are the epochs 1"),
 ])
@@ -111,14 +112,17 @@ def test_class_scores_that_are_no_numbers_are_no_prediction(data, value):
         predict(scores, batches, mx.cpu(), 1, "m-0001.params")
 
 
-def test_five_classes_are_named_unless_told_otherwise(data, tmp_path):
+def test_five_classes_are_named_unless_told_otherwise(data, tmp_path, monkeypatch):
+    sizes = []
+    monkeypatch.setattr("iters.transforms.centre_crop", lambda *size: sizes.append(size) or centre_crop(*size))
     net = TransferNet(features_block(tiny_symbol()), 7, image_shape=SHAPE)
     prepare(net, [mx.cpu()])
     net(mx.nd.zeros((1, *SHAPE)))
     save_checkpoint(tmp_path / "m", 1, net)
     flags = ["--model", str(tmp_path / "m"), "--epoch", "1", "--lst", str(data / "val.lst"), "--out",
              str(tmp_path / "p.csv")]
-    for more, count in ([], 5), (["--top-k", "7"], 7):
+    for more, count in ([], 5), (["--top-k", "7", "--image-shape", "3,6,8"], 7):
         main([*flags, *more], standalone_mode=False)
         header, row, *_ = read_csv(tmp_path / "p.csv")
         assert len(header) == len(row) == 1 + 2 * count and len(set(row[1::2])) == count
+    assert sizes == [(4, 4), (6, 8)]

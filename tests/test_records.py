@@ -963,6 +963,14 @@ def test_unpacking_gives_back_what_was_packed(listed, tmp_path):
     assert not any("again" in name for name in names(tmp_path))
 
 
+def test_the_null_label_is_what_it_is_said_to_be(listed, tmp_path):
+    record = pack(listed, progress=False)
+    assert len(list(check(record, num_classes=2))) == 6 and not list(check(record, num_classes=2, null_label=2))
+    unpacked = read_list(unpack(record, tmp_path / "out", null_label=2))
+    assert [os.path.dirname(file).rpartition("/")[2] for file in unpacked.files[9::10]] == ["0", "1", "1"]
+    assert os.path.dirname(unpacked.files[-1]) == str(tmp_path / "out" / "unknown")
+
+
 def test_a_contact_sheet_shows_every_class(tmp_path):
     path = make_domain(tmp_path, "x", [0, 1, 2, 9999], side=96)
     with open(read_list(path).files[3], "w") as file:

@@ -258,6 +258,15 @@ def test_frozen_layers_without_backward_pass_move_as_with_it(count, trainable, m
                 assert (found != before[name]).any() or name == "bn_data_gamma", name
 
 
+def test_variances_of_frozen_layers_are_those_of_the_images_however_small():
+    symbol = mx.sym.BatchNorm(mx.sym.var("data"), eps=1e-3, momentum=0.8, fix_gamma=False, name="bn")
+    net = TransferNet(features_block(symbol), 2)
+    images = np.random.default_rng(0).normal(3, 0.03, (8, 6)).astype(np.float32)
+    fit(net, TransferObjective(), Fixed(images, np.arange(8) % 2, 1), CPU, StepSchedule(0.1), 1, trainable=["fc"])
+    np.testing.assert_allclose(values_of(net)["bn_moving_mean"], 0.2 * images.mean(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(values_of(net)["bn_moving_var"], 0.8 + 0.2 * images.var(axis=0), rtol=2e-6)
+
+
 def test_nothing_is_recorded_below_what_trains():
     net = TransferNet(features_block(resnet(8, (3, 16, 16))), 3)
     images = mx.nd.random.uniform(0, 255, (2, 3, 16, 16))
