@@ -65,6 +65,8 @@ MUTATIONS = [
      f"{ITERS}::test_lists_of_the_same_images_share_a_record"),
     ("records/packing.py", "            record.unlink(missing_ok=True)", "            pass",
      "tests/test_records.py::test_an_old_record_never_stands_beside_a_new_index"),
+    ("records/check.py", "and label != null_label:\n            raise", "and label != NULL_LABEL:\n            raise",
+     "tests/test_records.py::test_the_null_label_is_what_it_is_said_to_be"),
     # What is computed and told of it.
     (STAGES, "joint=not use_dan", "joint=use_dan", f"{WIRING}::test_the_transfer_losses_are_the_ones_that_are_named"),
     ("symbols/objective.py", "(F.argmax(logits, axis=-1) == labels) * labelled)",
@@ -90,6 +92,8 @@ MUTATIONS = [
      "tests/test_adabn.py::test_running_moments_of_blocks_are_those_of_all_rows"),
     ("adabn.py", "(before == images.labels)[known].mean()", "(before == images.labels).mean()",
      "tests/test_adabn.py::test_the_command_counts_labelled_images_before_and_after"),
+    ("training/frozen.py", "1 / mx.sym.square(inverse_deviation) - eps", "1 / mx.sym.square(inverse_deviation)",
+     f"{TRAINING}::test_variances_of_frozen_layers_are_those_of_the_images_however_small"),
     (STAGES, "min(len(source), len(target))", "max(len(source), len(target))",
      f"{WIRING}::test_an_epoch_of_the_schedule_is_that_of_the_smaller_domain"),
     # What a run keeps and compares, and what is made of several.
@@ -105,6 +109,10 @@ MUTATIONS = [
     (STAGES, '"monitor", "test_io"}', '"monitor", "test_io", "seed"}',
      f"{WIRING}::test_what_numbers_depend_on_is_compared_when_a_run_goes_on_and_among_workers"),
     (STAGES, "writes=store.rank == 0)", "writes=True)", f"{WIRING}::test_one_worker_writes_and_each_reads_its_part"),
+    ("training/signals.py", "        self.__exit__()", "        pass",
+     "tests/test_resume.py::test_the_first_signal_is_noted_and_the_second_acts"),
+    ("training/versions.py", ' + "+" * bool(git("status", "--porcelain", "--untracked-files=no"))', "",
+     "tests/test_flags.py::test_the_revision_is_that_of_the_project_and_no_other"),
     ("reproduce.py", '[-1]["validation_accuracy"]', '[0]["validation_accuracy"]', REPRODUCE),
     ("reproduce.py", '["--use-dan", *start])[0], train("jan", start)', 'start)[0], train("jan", ["--use-dan", *start])',
      REPRODUCE),

@@ -987,6 +987,7 @@ def test_repeated_images_are_found_by_their_bytes(listed, tmp_path):
     write_list(tmp_path / "some.lst", [1, 1], [listed.files[3], listed.files[3]])
     found = {path: list(examine(path)) for path in (record, tmp_path / "some.lst")}
     assert repeated(found) == {(record, tmp_path / "some.lst"): [(3, 0), (3, 1)]}
+    assert repeated({"x.rec": [Finding(i, "", "cut off") for i in range(2)]}) == {}
 
 
 def im2rec(*calls, cwd):
