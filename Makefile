@@ -4,7 +4,7 @@
 # make test-all   the tests under every Python from 3.9 to 3.13
 # make demo-long  the digits benchmark over 10 seeds: 17 minutes on 2 cores
 # make lint       the style of the code
-# make test-mutations  changes the code, a line at a time, and expects a test to fail: some 5 minutes
+# make test-mutations  changes the code, a line at a time, and expects a test to fail: some 7 minutes
 # make test-long  eighty kills, many repetitions of distributed runs: some 8 minutes on 2 cores
 # make bench      heads, reading, packing, loading, frozen layers, communication: ratios, in a quarter of an hour
 # make lock       resolve the dependencies of pyproject.toml anew (needs uv)

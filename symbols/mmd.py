@@ -38,6 +38,8 @@ class _PairedDiscrepancy(mx.gluon.HybridBlock):
             if isinstance(layer, mx.nd.NDArray) and (layer.ndim != 2 or not layer.shape[0]
                                                      or layer.shape[0] % self.batch_multiple):
                 raise ValueError(f"{type(self).__name__} got a batch of shape {layer.shape}; {_EXPECTED}")
+        if len(layers) + 1 != len(self._kernels):
+            raise ValueError(f"{type(self).__name__} got {len(layers) + 1} layers; expected {len(self._kernels)}.")
         rows = [layer.shape[0] for layer in (x, *layers) if isinstance(layer, mx.nd.NDArray)]
         if len(set(rows)) > 1:
             raise ValueError(f"{type(self).__name__} got layers of {' and '.join(map(str, rows))} rows; expected as "

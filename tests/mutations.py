@@ -11,8 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-WIRING = "tests/test_wiring.py"
-STAGES, TRANSFORM = "training/stages.py", "iters/random_transform.py"
+WIRING, ITERS, TRAINING, FILES = (f"tests/test_{name}.py" for name in ("wiring", "iters", "training", "run_files"))
+STAGES, TRANSFORM, SHUFFLED = "training/stages.py", "iters/random_transform.py", "iters/shuffled.py"
+LOOP, RUN, REPRODUCE = "training/loop.py", "training/run.py", "tests/test_reproduce.py"
 
 MUTATIONS = [
     (STAGES, "(MMDLoss(), 1.0) if use_dan else (JMMDLoss(), 2.0)", "(JMMDLoss(), 1.0) if use_dan else (MMDLoss(), 2.0)",
@@ -36,6 +37,86 @@ MUTATIONS = [
         ("if not given.random_crop:", "if False:"), ("self._given.random_mirror and", "True and"),
         ("* given.max_random_rotate_angle)", "* 0)"), ("* given.max_random_shear_ratio\n", "* 0\n"),
         ("rng.uniform(given.min_random_scale, given.max_random_scale)", "1.0"))],
+    # What is read, and in which order.
+    (SHUFFLED, "seed, zlib.crc32(images.path.name.encode())", "seed, 0", f"{ITERS}::test_domains_of_equal_size_are_not_"
+     "read_in_the_same_order"),
+    (SHUFFLED, "(*self._seed, self._epoch), self._source", "self._seed, self._source",
+     f"{ITERS}::test_an_image_is_changed_otherwise_in_every_epoch"),
+    (SHUFFLED, "labels[places % len(self.images)]", "labels[(places + 1) % len(self.images)]",
+     f"{ITERS}::test_odd_images_look_as_a_person_sees_them_through_every_reader"),
+    (SHUFFLED, "self._begin(self._batch + count)", "self._begin(count)",
+     f"{ITERS}::test_batches_are_skipped_from_where_reading_is"),
+    ("iters/dual.py", "(2 * i + k) * n:(2 * i + k + 1) * n",
+     "(self._num_devices * k + i) * n:(self._num_devices * k + i + 1) * n",
+     f"{ITERS}::test_a_dual_batch_is_laid_out_device_by_device"),
+    ("iters/lists.py", "zip(self.indices.tolist(), self.labels.tolist(), self.files)",
+     "zip(self.indices.tolist(), self.files)", f"{ITERS}::test_the_digest_of_a_list_is_that_of_all_it_says"),
+    ("iters/listed.py", "pixels = pixels[[place - places.start for place in index]]", "pixels = pixels[:len(index)]",
+     "tests/test_predict.py::test_unreadable_images_are_named_and_cost_no_other_prediction"),
+    ("iters/transforms.py", "Box((width - box_width) // 2,", "Box((width - box_width + 1) // 2,",
+     f"{ITERS}::test_validation_images_are_those_of_mxnets_reader"),
+    (TRANSFORM, "given.min_random_area, given.aspects, rng)", "0.08, given.aspects, rng)",
+     "tests/test_transforms.py::test_boxes_have_the_area_and_the_aspect_that_were_asked_for"),
+    ("records/listing.py", "kept = rng.permutation(group)[:wanted]", "kept = group[:wanted]",
+     "tests/test_records.py::test_lists_are_masked_and_described_by_their_seed_and_null_label"),
+    ("tools/im2rec_helpers.py", "fraction, per_class, seed)", "fraction, per_class)",
+     "tests/test_records.py::test_flags_of_the_tool_reach_what_they_name"),
+    ("records/sources.py", " and one.files == other.files", "",
+     f"{ITERS}::test_lists_of_the_same_images_share_a_record"),
+    ("records/packing.py", "            record.unlink(missing_ok=True)", "            pass",
+     "tests/test_records.py::test_an_old_record_never_stands_beside_a_new_index"),
+    ("records/check.py", "and label != null_label:\n            raise", "and label != NULL_LABEL:\n            raise",
+     "tests/test_records.py::test_the_null_label_is_what_it_is_said_to_be"),
+    # What is computed and told of it.
+    (STAGES, "joint=not use_dan", "joint=use_dan", f"{WIRING}::test_the_transfer_losses_are_the_ones_that_are_named"),
+    ("symbols/objective.py", "(F.argmax(logits, axis=-1) == labels) * labelled)",
+     "F.argmax(logits, axis=-1) == labels)",
+     "tests/test_mmd.py::test_images_without_label_are_not_counted_as_correct_even_where_the_null_label_is_a_class"),
+    ("symbols/zoo.py", "normalized(features, mean, std)", "normalized(features, mean)",
+     "tests/test_networks.py::test_features_and_classifier_of_the_zoo_get_the_same_normalised_images"),
+    (LOOP, "schedule(max(position.updates, 1))", "schedule(position.updates + 1)",
+     f"{TRAINING}::test_an_epoch_is_told_by_its_own_images_and_its_last_update"),
+    (LOOP, "sums = sums.next_epoch()", "pass",
+     f"{TRAINING}::test_an_epoch_is_told_by_its_own_images_and_its_last_update"),
+    (LOOP, "devices, top_k, null_label, store,", "devices, top_k, 9999, store,",
+     f"{TRAINING}::test_a_fit_validates_labelled_images_and_their_best_classes"),
+    (LOOP, "repr((seed, epoch, number))", "repr((seed, number))",
+     f"{TRAINING}::test_dropout_is_drawn_anew_for_every_batch_of_every_epoch"),
+    ("training/sums.py", "transfer /= len(statistics)", "pass",
+     f"{TRAINING}::test_two_devices_with_the_same_images_twice_update_like_one"),
+    ("training/evaluate.py", "batch.data[0].shape[0] - (batch.pad or 0)", "batch.data[0].shape[0]",
+     f"{TRAINING}::test_images_that_fill_a_batch_up_are_not_judged"),
+    ("training/stores.py", ', "running_mean", "running_var"))', "))",
+     f"{TRAINING}::test_statistics_are_averaged_by_either_name"),
+    ("training/adabn.py", "self._squares / self.count", "self._squares / (self.count - 1)",
+     "tests/test_adabn.py::test_running_moments_of_blocks_are_those_of_all_rows"),
+    ("adabn.py", "(before == images.labels)[known].mean()", "(before == images.labels).mean()",
+     "tests/test_adabn.py::test_the_command_counts_labelled_images_before_and_after"),
+    ("training/frozen.py", "1 / mx.sym.square(inverse_deviation) - eps", "1 / mx.sym.square(inverse_deviation)",
+     f"{TRAINING}::test_variances_of_frozen_layers_are_those_of_the_images_however_small"),
+    (STAGES, "min(len(source), len(target))", "max(len(source), len(target))",
+     f"{WIRING}::test_an_epoch_of_the_schedule_is_that_of_the_smaller_domain"),
+    # What a run keeps and compares, and what is made of several.
+    (RUN, "if epoch <= last][:-self.keep]", "][:-self.keep]",
+     f"{FILES}::test_only_checkpoints_that_the_state_has_seen_are_counted_as_kept"),
+    (RUN, "            self._save_state(net, trainer, position)\n            self._drop_old(position.epoch)\n",
+     "            self._drop_old(position.epoch)\n            self._save_state(net, trainer, position)\n",
+     f"{FILES}::test_only_checkpoints_that_the_state_has_seen_are_counted_as_kept"),
+    (RUN, 'mode="a" if self.checkpoint else "w"', 'mode="w"',
+     f"{FILES}::test_what_was_said_and_when_it_was_started_stays"),
+    (RUN, "        self._compare(state.settings, defaults)\n", "",
+     f"{FILES}::test_settings_are_those_of_the_state_where_their_file_is_lost"),
+    (STAGES, '"monitor", "test_io"}', '"monitor", "test_io", "seed"}',
+     f"{WIRING}::test_what_numbers_depend_on_is_compared_when_a_run_goes_on_and_among_workers"),
+    (STAGES, "writes=store.rank == 0)", "writes=True)", f"{WIRING}::test_one_worker_writes_and_each_reads_its_part"),
+    ("training/signals.py", "        self.__exit__()", "        pass",
+     "tests/test_resume.py::test_the_first_signal_is_noted_and_the_second_acts"),
+    ("training/versions.py", ' + "+" * bool(git("status", "--porcelain", "--untracked-files=no"))', "",
+     "tests/test_flags.py::test_the_revision_is_that_of_the_project_and_no_other"),
+    ("reproduce.py", '[-1]["validation_accuracy"]', '[0]["validation_accuracy"]', REPRODUCE),
+    ("reproduce.py", '["--use-dan", *start])[0], train("jan", start)', 'start)[0], train("jan", ["--use-dan", *start])',
+     REPRODUCE),
+    ("reproduce.py", "    record.unlink(missing_ok=True)\n", "", REPRODUCE),
 ]
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from conftest import SMALL
 
+from adabn import main
 from base.errors import DivergedError, InputError
 from base.framework import mx
 from iters import ListedIter, read_list, write_list
@@ -31,6 +32,7 @@ def layer_input(checkpoint, layer, images):
 def test_statistics_are_those_of_the_target(stage0, target, statistics):
     checkpoint = load_checkpoint(stage0, 1)
     names = {"bn1": "stage3_unit1_plus_output", "stage3_unit1_bn2": "stage3_unit1_conv1_output", "bn_data": "data"}
+    target.next()       # wherever it is, it is read from its beginning
     adapted, predictions = adabn.adapt(checkpoint, target, mx.cpu(), list(names), statistics)
     target.reset()
     images = mx.nd.concat(*(batch.data[0].astype("float32") for batch in target), dim=0)
@@ -96,6 +98,32 @@ def test_command_prints_accuracies_and_writes_the_adapted_checkpoint(stage0, dat
     # The adapted checkpoint is a start for stage 1 like any other.
     command("fine_tune.py", "--train-stage", 1, *SMALL, "--data-dir", data, "--pretrained-model", tmp_path / "a" / "m",
             "--pretrained-epoch", 1)
+
+
+@pytest.mark.parametrize("layers, statistics", [("bn1", "pixel"), ("all", "image"), ("all", "pixel")])
+def test_the_command_counts_labelled_images_before_and_after(stage0, data, tmp_path, capsys, layers, statistics):
+    """Of 16 images ten have a label, by which the checkpoint is right in seven."""
+    files, lst, prefix = read_list(data / "val.lst").files, data / "some.lst", tmp_path / "a" / "m"
+
+    def batches():
+        return ListedIter(read_list(lst, null_label=77), 16, square_centre_crop(24, 20))
+
+    write_list(lst, [77] * 16, files)
+    checkpoint = load_checkpoint(stage0, 1)
+    names = adabn.batch_norm_layers(checkpoint.symbol) if layers == "all" else [layers]
+    adapted, before = adabn.adapt(checkpoint, batches(), mx.cpu(), names, statistics)
+    labels = np.where(np.arange(16) < 10, before, 77)
+    labels[7:10] = (labels[7:10] + 1) % 3
+    write_list(lst, labels, files)
+    main(["--model", str(stage0), "--epoch", "1", "--val", str(lst), "--null-label", "77", "--layers", layers,
+          "--statistics", statistics, "--save-prefix", str(prefix), "--image-shape", "3,24,20", "--batch-size", "5"],
+         standalone_mode=False)
+    scores = adabn.classifier(adapted, mx.cpu())(batches().next().data[0]).asnumpy()
+    after = (scores.argmax(axis=1) == labels)[:10].mean()
+    assert capsys.readouterr().out == f"accuracy of 10 images: 70.00% before AdaBN, {after:.2%} after\n"
+    saved = load_checkpoint(prefix, 1)
+    for name, value in adapted.aux_params.items():
+        np.testing.assert_allclose(saved.aux_params[name].asnumpy(), value.asnumpy(), rtol=1e-4, atol=1e-5)
 
 
 def test_command_without_labels_tells_no_accuracy(stage0, data, command):

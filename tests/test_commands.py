@@ -11,6 +11,7 @@ import fine_tune
 from base.errors import InputError
 from base.framework import mx
 from iters import read_list, write_list
+from tools import digits
 from training import devices
 from training.checkpoint import DEFAULT_IMAGE_SHAPE, load_checkpoint
 from training.summary import read_summary
@@ -302,6 +303,9 @@ def test_digits_are_reproducible_files_and_lists(command, tmp_path):
     assert len(a) == 30 and a.labels.tolist() == [i % 10 for i in range(30)]
     for first, second in zip(a.files, b.files):
         np.testing.assert_array_equal(cv2.imread(first), cv2.imread(second))
+    digits.make(tmp_path / "c", 10, seed=1)
+    other = read_list(tmp_path / "c" / "source.lst").files
+    assert any((cv2.imread(first) != cv2.imread(second)).any() for first, second in zip(a.files, other))
     target, val = (read_list(tmp_path / "a" / name, 10) for name in ("target.lst", "val.lst"))
     assert len(target) == 1797 and not target.labelled.any() and val.labelled.all() and target.files == val.files
     assert cv2.imread(val.files[0]).shape == (32, 32, 3)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import click
 import numpy as np
@@ -553,6 +554,18 @@ def test_workers_validate_every_image_once(tmp_path, count, num_workers):
         for batch in ListedIter(images, 2, centre_crop(16, 16), 1, True, num_workers, rank):
             seen += batch.label[0].asnumpy().astype(int).tolist()
     assert seen == list(range(count))
+
+
+def test_servers_are_told_how_fast_every_parameter_learns_and_decays_and_where_the_run_is():
+    parameters = {name: mx.gluon.Parameter(name, shape=(1,), lr_mult=rate, wd_mult=decay)
+                  for name, rate, decay in (("b_weight", 0.25, 3), ("a_bias", 2, 0))}
+    for parameter in parameters.values():
+        parameter.initialize()
+    optimizer = mx.optimizer.SGD(lr_scheduler=StepSchedule(0.1, 0.5, [6]), learning_rate=0.1, begin_num_update=5)
+    Store(SimpleNamespace(type="dist_async"), 3).trainer(parameters, optimizer)
+    assert (optimizer.lr_mult, optimizer.wd_mult) == ({0: 2, 1: 0.25}, {0: 0, 1: 3})
+    assert optimizer.num_update == optimizer.begin_num_update == 15
+    assert [optimizer.lr_scheduler(update) for update in (18, 19)] == [0.1, 0.05]
 
 
 def test_a_shared_schedule_counts_the_updates_of_all_workers():

@@ -192,6 +192,12 @@ def test_the_revision_is_that_of_the_project_and_no_other(tmp_path):
         subprocess.run(["git", "-C", tmp_path, *step], check=True, env=env)
     assert re.fullmatch("[0-9a-f]{40}", git_revision(tmp_path))
     assert git_revision(tmp_path / "inside") == "unknown"
+    (tmp_path / "file").write_text("1")
+    for step in (["add", "file"], ["commit", "-q", "-m", "y"]):
+        subprocess.run(["git", "-C", tmp_path, *step], check=True, env=env)
+    clean = git_revision(tmp_path)
+    (tmp_path / "file").write_text("2")
+    assert git_revision(tmp_path) == f"{clean}+"
 
 
 def test_going_on_from_an_epoch_keeps_the_image_shape_of_the_run(data, command, tmp_path):

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 import zipfile
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -358,6 +359,15 @@ def test_archives_that_cannot_be_unpacked_are_refused(zoo, tmp_path, kind):
         assert list((tmp_path / "m").iterdir()) == []
 
 
+def test_a_file_of_gluoncv_that_was_changed_is_refused(zoo, tmp_path):
+    _, name, *_ = zoo
+    with open(tmp_path / f"{name}.params", "ab") as file:
+        file.write(b"more")
+    with pytest.raises(InputError, match=f"{name}.params: not the file it should be"):
+        get_zoo_model("cifar_resnet20_v1", tmp_path / "model", tmp_path)
+    assert not list((tmp_path / "model").iterdir())
+
+
 def test_another_network_under_the_name_of_the_zoos_is_refused(zoo, tmp_path, monkeypatch):
     site, name, _, _ = zoo
     monkeypatch.setitem(model_store._model_sha1, "cifar_resnet20_v1", name[-8:] + 32 * "0")
@@ -441,3 +451,15 @@ def test_a_network_that_has_not_come_whole_is_fetched_again(gallery, tmp_path, m
     monkeypatch.undo()
     prefix, _, _ = get_model("imagenet1k-inception-bn", tmp_path, gallery.address)
     assert normalization(load_checkpoint(prefix, 0).symbol)
+
+
+def test_the_command_passes_on_folder_mirror_and_digest(monkeypatch, tmp_path):
+    called = []
+    for place in ("exchange.gallery.get_model", "exchange.zoo_files.get_zoo_model"):
+        monkeypatch.setattr(place, lambda *given: called.append(given) or SimpleNamespace(
+            prefix="p", sha256="0", checked=None))
+    flags = ["--output", "out", "--mirror", "http://localhost"]
+    main.main(["imagenet1k-resnet-18", *flags, "--sha256", "a" * 64], standalone_mode=False)
+    main.main(["alexnet", *flags], standalone_mode=False)
+    assert called == [("imagenet1k-resnet-18", "out", "http://localhost", "a" * 64),
+                      ("alexnet", "out", "http://localhost")]

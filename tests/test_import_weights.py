@@ -179,6 +179,12 @@ def test_what_training_scripts_put_around_weights_is_taken_off(tmp_path, wrap):
     assert list(state) == ["a.weight"] and state["a.weight"].dtype == np.float32
 
 
+def test_the_prefix_of_several_gpus_is_taken_off_where_all_names_have_it(tmp_path):
+    for names, wanted in (["module.a", "module.b"], ["a", "b"]), (["module.a", "b"], ["module.a", "b"]):
+        file = write_safetensors(tmp_path / "w.safetensors", dict.fromkeys(names, np.ones(2, np.float32)))
+        assert list(read_state_dict(file)) == wanted
+
+
 def test_weights_of_another_network_are_refused_with_a_table(resnet18):
     state = {name: value for name, value in resnet18.items() if name != "layer4.1.bn2.weight"}
     state.update({"conv1.weight": np.zeros((64, 3, 3, 3)), "extra.weight": np.zeros(2)})

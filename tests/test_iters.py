@@ -175,6 +175,60 @@ def test_an_epoch_does_not_depend_on_the_folder(tmp_path):
 
 
 @each_reader
+def test_an_image_is_changed_otherwise_in_every_epoch(images, kind):
+    batches, epochs = read_as("bytes", images, kind=kind), []
+    for _ in range(2):
+        epochs.append(dict(zip(*reversed(contents(batches)))))
+        batches.reset()
+    both = epochs[0].keys() & epochs[1].keys()
+    assert len(both) >= 14 and all((epochs[0][label] != epochs[1][label]).any() for label in both)
+
+
+def test_what_happens_to_an_image_depends_on_its_index_not_on_its_line(images):
+    turned = dataclasses.replace(images, labels=images.labels[::-1], files=images.files[::-1],
+                                 indices=images.indices[::-1])
+    one, other = (dict(zip(*reversed(contents(read_as("bytes", lines))))) for lines in (images, turned))
+    both = one.keys() & other.keys()
+    assert len(both) >= 14 and all((one[label] == other[label]).all() for label in both)
+
+
+def test_batches_are_skipped_from_where_reading_is(images):
+    batches = reader(images)
+    order = contents(batches)[1].reshape(-1, 4).tolist()
+    batches.set_epoch(0)
+    for number in 0, 2, 4:
+        assert batches.next().label[0].asnumpy().tolist() == order[number]
+        batches.skip(1)
+
+
+def test_the_digest_of_a_list_is_that_of_all_it_says(images):
+    others = [dataclasses.replace(images, labels=images.labels + 1),
+              dataclasses.replace(images, indices=images.indices + 1),
+              dataclasses.replace(images, files=images.files[::-1])]
+    assert len({one.digest for one in [images, *others]}) == 4
+
+
+@pytest.mark.parametrize("shape", [(3, 16, 32), (3, 32, 16)])
+def test_images_that_are_not_square_are_cut_alike_by_every_reader(tmp_path, shape):
+    images = read_list(make_domain(tmp_path, "source", list(range(6)), side=36, suffix=".png"))
+    pack(images, progress=False)
+    plain = Augmentation(**PLAIN, mode="bytes")
+    wanted, *others = (dict(zip(*reversed(contents(batches)))) for batches in (
+        ListedIter(images, 3, centre_crop(*shape[1:])), ShuffledIter(images, 3, shape, plain),
+        RecordIter(images, 3, shape, plain)))
+    for found in others:
+        for label, pixels in wanted.items():
+            np.testing.assert_allclose(found[label].astype(float), pixels, atol=1)
+
+
+@each_reader
+def test_domains_of_equal_size_are_not_read_in_the_same_order(images, tmp_path, kind):
+    target = read_list(make_domain(tmp_path, "target", list(range(18))))
+    orders = [contents(read_as("bytes", domain, kind=kind))[1].tolist() for domain in (images, target)]
+    assert orders[0] != orders[1]
+
+
+@each_reader
 def test_bytes_leave_incomplete_batches_out_and_others_every_epoch(images, kind):
     batches = read_as("bytes", images, kind=kind)
     seen = []
@@ -350,6 +404,22 @@ def test_augmentation_defaults_are_the_originals():
         max_aspect_ratio=4 / 3, rand_mirror=True, inter_method=2, brightness=0.4, contrast=0.4, saturation=0.4,
         pca_noise=0.1, random_h=0, random_s=0, random_l=0, max_rotate_angle=0, max_shear_ratio=0, max_random_scale=1,
         min_random_scale=1, pad=0, fill_value=255)
+
+
+@pytest.mark.parametrize("name, value, arguments", [
+    ("min_random_area", 0.5, {"min_random_area": 0.5}), ("random_mirror", False, {"rand_mirror": False}),
+    ("max_random_aspect_ratio", 0.25, {"min_aspect_ratio": 0.6, "max_aspect_ratio": 5 / 3}),
+    ("jitter", 0.3, dict.fromkeys(("brightness", "contrast", "saturation"), 0.3)), ("pca_noise", 0.2, {}),
+    ("max_random_h", 7, {"random_h": 7}), ("max_random_s", 8, {"random_s": 8}), ("max_random_l", 9, {"random_l": 9}),
+    ("max_random_rotate_angle", 11, {"max_rotate_angle": 11}),
+    ("max_random_shear_ratio", 0.1, {"max_shear_ratio": 0.1}), ("max_random_scale", 1.5, {}),
+    ("min_random_scale", 0.75, {}), ("pad_size", 2, {"pad": 2}), ("fill_value", 7, {})])
+def test_mxnets_reader_is_told_every_choice(name, value, arguments):
+    usual = record_iter_arguments(Augmentation(), 320)
+    told = record_iter_arguments(Augmentation(**{name: value}), 320)
+    assert told == pytest.approx({**usual, **(arguments or {name: value})})
+    centre = record_iter_arguments(Augmentation(random_crop=False, max_random_aspect_ratio=0.25), 320)
+    assert (centre["resize"], centre["max_aspect_ratio"], "random_resized_crop" in centre) == (360, 0.25, False)
 
 
 PLAIN = dict(random_crop=False, random_mirror=False, jitter=0.0, pca_noise=0.0)
@@ -531,6 +601,8 @@ def test_lists_of_the_same_images_share_a_record(images, tmp_path):
         path.unlink()
     pack(target, progress=False)
     assert {one.record for one in ensure_ready([images, target])} == {target.record}
+    others = read_list(make_domain(tmp_path, "others", list(range(18))))      # under the same indices
+    assert ensure_ready([target, others])[1].record == others.record and others.record.exists()
     fewer = read_list(write_list(tmp_path / "fewer.lst", [0] * 5, images.files[:5]))
     assert ensure_ready([target, fewer])[1].record == fewer.record and fewer.record.exists()
 

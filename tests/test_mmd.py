@@ -106,6 +106,16 @@ def test_wrong_batch_is_refused_with_what_was_expected(shape):
         MMDLoss()(mx.nd.zeros(shape) if 0 not in shape else mx.nd.array(np.zeros(shape)))
 
 
+def test_another_number_of_layers_is_refused_not_left_out():
+    x, z = map(mx.nd.array, batch(8))
+    for loss, layers in (MMDLoss(), [x, z]), (JMMDLoss(), [x]), (JMMDLoss(), [x, z, z]):
+        with pytest.raises(ValueError, match=f"got {len(layers)} layers; expected"):
+            loss(*layers)
+    for loss, joint in (MMDLoss(), True), (JMMDLoss(), False):
+        with pytest.raises(ValueError, match="layers; expected"):
+            TransferObjective(loss, 1.0, joint)(x, z, mx.nd.array([0, 1, 2, 3, 9999, 9999, 9999, 9999]))
+
+
 def test_wrong_batches_are_refused_and_leave_the_heap_whole():
     """In a process of its own, which a corrupted heap ends: every loss alone, in an objective and in another block,
     hybridized or not, with batches of 2, 3, 5, 6, 7, 9, 10, 14 and with shapes that do not belong together."""
@@ -153,3 +163,9 @@ def test_other_kernels_follow_the_formula():
                       - reference.feature_kernel(x[2 * j], x[5 + 2 * j], g, 5, 1.5)
                       - reference.feature_kernel(x[4 + 2 * j], x[2 * j + 1], g, 5, 1.5) for j in range(2)])
     assert MMDLoss(num_kernels=5, kernel_mul=1.5)(mx.nd.array(x)).asscalar() == pytest.approx(wanted, rel=1e-5)
+
+
+def test_images_without_label_are_not_counted_as_correct_even_where_the_null_label_is_a_class():
+    logits = mx.nd.one_hot(mx.nd.array([2, 2, 1, 0]), 3)
+    _, statistics = TransferObjective(null_label=2)(mx.nd.zeros((4, 5)), logits, mx.nd.array([2, 2, 1, 1]))
+    assert statistics.asnumpy()[2:].tolist() == [1, 2]

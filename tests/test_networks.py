@@ -84,6 +84,13 @@ def test_names_of_parameters_are_the_same_however_many_networks_were_built():
     assert first.parameters["fc.weight"] == "dense0_weight"
 
 
+@pytest.mark.parametrize("name, red", [("alexnet", (123.675, 58.395)), ("cifar_resnet20_v1", (125.307, 51.5865))])
+def test_features_and_classifier_of_the_zoo_get_the_same_normalised_images(name, red):
+    network = zoo_network(name)
+    assert normalization(network.features) == normalization(network.classifier)
+    assert tuple(values[0] for values in normalization(network.features)) == red
+
+
 @pytest.mark.parametrize("name", ["alexnet", "mobilenetv2_1.0", "squeezenet1.0"])
 def test_the_whole_network_computes_what_gluoncv_computes(name):
     """Its features lead to its own classifier, whatever kind of layer that is."""

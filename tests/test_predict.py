@@ -4,14 +4,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tiny import SHAPE, tiny_symbol
 
 from base.errors import DivergedError, InputError
 from base.framework import mx
 from iters import ListedIter, read_list, write_list
 from iters.transforms import centre_crop
 from predict import main
-from symbols import image_shape_of
-from training.checkpoint import load_checkpoint, write_checkpoint
+from symbols import TransferNet, features_block, image_shape_of
+from training.checkpoint import load_checkpoint, save_checkpoint, write_checkpoint
+from training.loop import prepare
 from training.predictions import predict
 
 
@@ -56,12 +58,19 @@ def test_unreadable_images_are_named_and_cost_no_other_prediction(stage0, data, 
     rows = read_csv(tmp_path / "p.csv")[1:]
     assert [row[0] for row in rows] == files
     assert [not any(row[1:]) for row in rows] == [False] * 3 + [True] * 2 + [False] * 2
+    write_list(lst, [9999] * 5, [*files[:3], *files[5:]])
+    main(["--model", str(stage0), "--epoch", "1", "--lst", str(lst), "--out", str(tmp_path / "p.csv")],
+         standalone_mode=False)
+    for row, alone in zip([*rows[:3], *rows[5:]], read_csv(tmp_path / "p.csv")[1:]):
+        assert row[0] == alone[0]
+        np.testing.assert_allclose(np.array(row[1:], float), np.array(alone[1:], float), atol=1e-5)
 
 
 @pytest.mark.parametrize("flags, problem", [
     (["--top-k", 4], "--top-k is 4, and .* has 3 classes"),
     (["--classes", "two.txt"], "two.txt: 2 classes, and .* has 3; expected"),
     (["--classes", "none.txt"], "none.txt: cannot be read"),
+    (["--gpu", "0"], "CPU build"),
     (["--out", "two.txt/p.csv"], "--out: the folder two.txt cannot be written"),
     (["--epoch", 4], "no such checkpoint; of the prefix .* there are the epochs 1"),
 ])
@@ -101,3 +110,19 @@ def test_class_scores_that_are_no_numbers_are_no_prediction(data, value):
 
     with pytest.raises(DivergedError, match="m-0001.params: class scores of 1 of 16 images are NaN or infinite"):
         predict(scores, batches, mx.cpu(), 1, "m-0001.params")
+
+
+def test_five_classes_are_named_unless_told_otherwise(data, tmp_path, monkeypatch):
+    sizes = []
+    monkeypatch.setattr("iters.transforms.centre_crop", lambda *size: sizes.append(size) or centre_crop(*size))
+    net = TransferNet(features_block(tiny_symbol()), 7, image_shape=SHAPE)
+    prepare(net, [mx.cpu()])
+    net(mx.nd.zeros((1, *SHAPE)))
+    save_checkpoint(tmp_path / "m", 1, net)
+    flags = ["--model", str(tmp_path / "m"), "--epoch", "1", "--lst", str(data / "val.lst"), "--out",
+             str(tmp_path / "p.csv")]
+    for more, count in ([], 5), (["--top-k", "7", "--image-shape", "3,6,8"], 7):
+        main([*flags, *more], standalone_mode=False)
+        header, row, *_ = read_csv(tmp_path / "p.csv")
+        assert len(header) == len(row) == 1 + 2 * count and len(set(row[1::2])) == count
+    assert sizes == [(4, 4), (6, 8)]

@@ -31,9 +31,9 @@ from iters.images import MOST_PIXELS, decode, is_plain, load_image
 from iters.recordio import open_record, read_at, read_index, to_bytes
 from iters.sources import open_source
 from records import Options, ensure_checked, ensure_packed, ensure_ready, is_packed, pack
-from records.check import check, check_files, examine
+from records.check import Finding, check, check_files, examine
 from records.contact_sheet import contact_sheet
-from records.describe import repeated
+from records.describe import describe, repeated
 from records.listing import list_folder, mask_list, read_classes, split_list
 from records.manifest import checked_before, manifest_path, read_manifest, stamps
 from records.unpack import unpack
@@ -637,6 +637,23 @@ def test_only_what_is_still_good_is_gone_on_with(tmp_path, monkeypatch, damage):
     assert pack(images, options=options, progress=False).read_bytes() == resumed
 
 
+def test_an_old_record_never_stands_beside_a_new_index(images, monkeypatch):
+    pack(images, progress=False)
+    replace = os.replace
+
+    def dies(source, target):
+        if str(target).endswith(".rec"):
+            raise KeyboardInterrupt
+        replace(source, target)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(os, "replace", dies)
+        pack(images, options=Options(encoding="png"), progress=False)
+    assert not images.record.exists() and not is_packed(images)
+    ensure_packed(images)
+    assert read_manifest(images.record)["options"]["encoding"] == "png"
+
+
 def test_training_goes_on_with_the_options_of_a_killed_run(tmp_path, monkeypatch):
     import records.packing as packing
     images = read_list(make_domain(tmp_path, "x", [0] * 12))
@@ -832,6 +849,7 @@ def listed(tmp_path):
 
 
 @pytest.mark.parametrize("how, counts", [({"fraction": 0.5}, [5, 10, 3]), ({"fraction": 0.7}, [7, 14, 4]),
+                                         ({"fraction": 0.28}, [3, 6, 2]),
                                          ({"per_class": 6}, [6, 6, 6])])
 def test_splits_are_stratified_disjoint_and_seeded(listed, tmp_path, how, counts):
     def split(seed):
@@ -945,6 +963,14 @@ def test_unpacking_gives_back_what_was_packed(listed, tmp_path):
     assert not any("again" in name for name in names(tmp_path))
 
 
+def test_the_null_label_is_what_it_is_said_to_be(listed, tmp_path):
+    record = pack(listed, progress=False)
+    assert len(list(check(record, num_classes=2))) == 6 and not list(check(record, num_classes=2, null_label=2))
+    unpacked = read_list(unpack(record, tmp_path / "out", null_label=2))
+    assert [os.path.dirname(file).rpartition("/")[2] for file in unpacked.files[9::10]] == ["0", "1", "1"]
+    assert os.path.dirname(unpacked.files[-1]) == str(tmp_path / "out" / "unknown")
+
+
 def test_a_contact_sheet_shows_every_class(tmp_path):
     path = make_domain(tmp_path, "x", [0, 1, 2, 9999], side=96)
     with open(read_list(path).files[3], "w") as file:
@@ -961,6 +987,7 @@ def test_repeated_images_are_found_by_their_bytes(listed, tmp_path):
     write_list(tmp_path / "some.lst", [1, 1], [listed.files[3], listed.files[3]])
     found = {path: list(examine(path)) for path in (record, tmp_path / "some.lst")}
     assert repeated(found) == {(record, tmp_path / "some.lst"): [(3, 0), (3, 1)]}
+    assert repeated({"x.rec": [Finding(i, "", "cut off") for i in range(2)]}) == {}
 
 
 def im2rec(*calls, cwd):
@@ -1019,6 +1046,66 @@ def test_the_tool_from_photos_to_record_and_back(tmp_path, monkeypatch):
         tool("split", "all.lst", "1.lst", "2.lst")
     with pytest.raises(InputError, match="none.lst: no such file"):
         tool("pack", "none.lst")
+
+
+def test_flags_of_the_tool_reach_what_they_name(listed, tmp_path, monkeypatch):
+    seen = {}
+
+    def note(name, answer):
+        def noted(*arguments, **others):
+            seen[name] = [str(one) if isinstance(one, (str, os.PathLike)) else one for one in arguments], others
+            return answer
+        monkeypatch.setattr(im2rec_helpers, name, noted)
+
+    monkeypatch.chdir(tmp_path)
+    for name, answer in (("list_folder", ([], [])), ("split_list", (1, 2)), ("mask_list", 3), ("is_packed", False),
+                         ("pack", "all.rec"), ("examine", []), ("describe", ""), ("contact_sheet", 0), ("unpack", "")):
+        note(name, answer)
+
+    def told(name, *flags):
+        seen.clear()
+        CliRunner().invoke(im2rec_helpers.commands, [*map(str, flags)], catch_exceptions=False)
+        arguments, others = seen[name]
+        return [one for one in arguments if not hasattr(one, "labelled")], others
+
+    (tmp_path / "c.txt").write_text("a\nb\nc\n")
+    assert told("list_folder", "list", "photos", "x.lst", "--classes", "c.txt") == (["photos", "x.lst", "c.txt", None],
+                                                                                  {})
+    assert told("list_folder", "list", "photos", "x.lst", "--unlabelled", "--null-label", 5) == (
+        ["photos", "x.lst", None, 5], {})
+    assert told("split_list", "split", "all.lst", "a", "b", "--fraction", 0.25, "--seed", 4)[0] == [
+        "a", "b", 0.25, None, 4]
+    assert told("split_list", "split", "all.lst", "a", "b", "--per-class", 2)[0] == ["a", "b", None, 2, 0]
+    assert told("mask_list", "mask", "all.lst", "a", "--keep", 2, "--seed", 4)[0] == ["a", 2, None, 4]
+    assert told("mask_list", "mask", "all.lst", "a", "--keep-per-class", 2)[0] == ["a", 0, 2, 0]
+    packing = ["pack", "all.lst", "--threads", 3, "--resize", 9, "--encoding", "jpg", "--quality", 8, "--root",
+               "photos"]
+    options = Options(9, "jpg", 8, "photos")
+    assert told("pack", *packing) == ([3, options], dict(resume=False, overwrite=False))
+    assert told("is_packed", *packing) == ([options], {})
+    assert told("pack", "pack", "all.lst", "--resume")[1] == dict(resume=True, overwrite=False)
+    assert told("pack", "pack", "all.lst", "--overwrite")[1] == dict(resume=False, overwrite=True)
+    flags = ["--threads", 3, "--null-label", 5]
+    assert told("examine", "verify", "all.lst", "--num-classes", 6, "--crop", 7, *flags)[0] == ["all.lst", 3, 6, 5, 7]
+    flags += ["--classes", "c.txt", "--sheet", "s.png"]
+    assert told("describe", "info", "all.lst", *flags) == ([[], 5, ["a", "b", "c"]], {})
+    assert told("contact_sheet", "info", "all.lst", *flags) == (["all.lst", "s.png", {}, 5, ["a", "b", "c"]], {})
+    assert told("unpack", "unpack", "all.rec", "o", "--classes", "c.txt", "--null-label", 5)[0] == [
+        "all.rec", "o", "c.txt", 5]
+
+
+def test_lists_are_masked_and_described_by_their_seed_and_null_label(listed, tmp_path):
+    kept = []
+    for seed in 0, 0, 1:
+        mask_list(listed, tmp_path / "t.lst", keep=5, seed=seed)
+        kept.append(read_list(tmp_path / "t.lst").labelled.tolist())
+    assert kept[0] == kept[1] != kept[2] and not all(kept[0][:5])
+    sizes = [(7, 8), (30, 20), (9, 9), (0, 0)]
+    labels = [2, 0, 9, None]
+    text = describe([Finding(i, "", "bad" * (not w) or None, label, w, h)
+                     for i, (label, (w, h)) in enumerate(zip(labels, sizes))], null_label=2)
+    assert text.startswith("4 images, 2 classes, 1 of unknown label, 1 bad")
+    assert "smallest 7 × 8, median 9 × 9, largest 30 × 20" in text
 
 
 def test_mxnet_reads_what_the_tool_packs(data):

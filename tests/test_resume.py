@@ -22,6 +22,7 @@ from training.checkpoint import load_checkpoint
 from training.loop import fit
 from training.run import Run
 from training.schedule import StepSchedule
+from training.signals import StopSignals
 from training.summary import read_summary
 
 
@@ -253,6 +254,17 @@ def test_twenty_kills(two_stages, tmp_path):
         folder = tmp_path / str(number)
         killed += hit_and_resume(two_stages, folder, name, rng.uniform(0, 0.3) if number >= len(MOMENTS) else 0)
     assert killed >= 18     # the others had come to their end before the signal arrived
+
+
+@pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_is_noted_and_the_second_acts(first):
+    before = signal.getsignal(first)
+    with pytest.raises(KeyboardInterrupt), StopSignals() as stop:
+        signal.raise_signal(first)
+        assert stop.name == first.name
+        stop.name = "noted"
+        signal.raise_signal(signal.SIGINT)
+    assert stop.name == "noted" and signal.getsignal(first) == before
 
 
 def test_signals_end_a_run_with_a_code_of_their_own(two_stages, tmp_path):

@@ -1,5 +1,6 @@
 """What is on disk at every moment of a run, and what becomes of it when files are lost, damaged or something else."""
 import ctypes
+import json
 import shutil
 
 import pytest
@@ -164,6 +165,42 @@ def test_a_folder_in_place_of_a_file_is_named_and_the_reverse(copied, name):
     for how in (dict(resume=True), dict(overwrite=True), dict(load_epoch=5), {}):
         with pytest.raises(InputError, match=f"{name}: is not a f"):
             train(Run(copied, **how), 6)
+
+
+def test_only_checkpoints_that_the_state_has_seen_are_counted_as_kept(five, tmp_path, monkeypatch):
+    """A process that dies between a checkpoint and its state leaves a checkpoint that is written once more."""
+    prefix = tmp_path / "m"
+    train(Run(prefix), 3)
+
+    def dies(*_):
+        raise Died
+
+    with monkeypatch.context() as patch, pytest.raises(Died):
+        patch.setattr(Run, "_save_state", dies)
+        train(Run(prefix, resume=True, keep=1), 4)
+    assert epochs(prefix).keys() == {"m-0003.params", "m-0004.params"}
+    die(Run(prefix, resume=True, keep=1))
+    assert epochs(prefix).keys() == {"m-0003.params", "m-0004.params"}
+    train(Run(prefix, resume=True), 5)
+    assert epochs(prefix)["m-0005.params"] == epochs(five)["m-0005.params"]
+
+
+def test_what_was_said_and_when_it_was_started_stays(copied, caplog):
+    caplog.set_level("INFO", log.name)
+    folder = copied.with_name("m-run")
+    (folder / "log.txt").write_text("before\n")
+    train(Run(copied, resume=True), 6)
+    train(Run(copied, load_epoch=6), 7)
+    assert (folder / "log.txt").read_text().startswith("before\n") and "epoch 7" in (folder / "log.txt").read_text()
+    starts = json.loads((folder / "settings.json").read_text())["starts"]
+    assert [start["after_epoch"] for start in starts] == [0, 5, 6]
+
+
+def test_settings_are_those_of_the_state_where_their_file_is_lost(tmp_path):
+    train(Run(tmp_path / "m", {"lr": 0.1}), 1)
+    (tmp_path / "m-run" / "settings.json").unlink()
+    with pytest.raises(InputError, match="lr: 0.1 then, 0.2 now"):
+        Run(tmp_path / "m", {"lr": 0.2}, resume=True)
 
 
 def test_a_run_serves_one_fit(tmp_path):

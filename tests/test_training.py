@@ -113,14 +113,15 @@ def test_twenty_updates_equal_those_computed_by_hand(transfer):
 def test_two_devices_with_the_same_images_twice_update_like_one(joint):
     images, labels, start = toy(seed=3)
     source, target = (images[:4], labels[:4]), (images[4:], labels[4:])
-    found = []
+    found, figures = [], []
     for devices in ([mx.cpu(0)], [mx.cpu(0), mx.cpu(1)]):
         count = len(devices)
         batches = DualIter(*(Fixed(np.tile(x, (count, 1)), np.tile(y, count), 5) for x, y in (source, target)), count)
         assert batches.batch_size == 8 * count
         net = toy_net(start)
-        fit(net, TransferObjective(JMMDLoss() if joint else MMDLoss(), 2.0, joint), batches, devices,
-            StepSchedule(0.1), 1, wd=0.01)
+        result, = fit(net, TransferObjective(JMMDLoss() if joint else MMDLoss(), 2.0, joint), batches, devices,
+                      StepSchedule(0.1), 1, wd=0.01)
+        figures.append([result.loss, result.transfer_loss, result.accuracy])
         copies = [{n: p.data(device).asnumpy() for n, p in net.collect_params().items()} for device in devices]
         for name in start:
             assert all((copy[name] == copies[0][name]).all() for copy in copies)
@@ -129,6 +130,7 @@ def test_two_devices_with_the_same_images_twice_update_like_one(joint):
         moved = np.abs(found[0][name] - start[name]).max()
         assert moved > 1e-3
         np.testing.assert_allclose(found[1][name] - start[name], found[0][name] - start[name], atol=1e-5 * moved)
+    np.testing.assert_allclose(figures[1], figures[0], rtol=1e-5)
 
 
 def test_transfer_weighs_more_the_more_devices_share_a_batch():
@@ -255,6 +257,15 @@ def test_frozen_layers_without_backward_pass_move_as_with_it(count, trainable, m
                 assert (found == before[name]).all(), name
             else:
                 assert (found != before[name]).any() or name == "bn_data_gamma", name
+
+
+def test_variances_of_frozen_layers_are_those_of_the_images_however_small():
+    symbol = mx.sym.BatchNorm(mx.sym.var("data"), eps=1e-3, momentum=0.8, fix_gamma=False, name="bn")
+    net = TransferNet(features_block(symbol), 2)
+    images = np.random.default_rng(0).normal(3, 0.03, (8, 6)).astype(np.float32)
+    fit(net, TransferObjective(), Fixed(images, np.arange(8) % 2, 1), CPU, StepSchedule(0.1), 1, trainable=["fc"])
+    np.testing.assert_allclose(values_of(net)["bn_moving_mean"], 0.2 * images.mean(axis=0), rtol=1e-5)
+    np.testing.assert_allclose(values_of(net)["bn_moving_var"], 0.8 + 0.2 * images.var(axis=0), rtol=2e-6)
 
 
 def test_nothing_is_recorded_below_what_trains():
@@ -635,3 +646,60 @@ def test_a_loss_that_is_no_number_is_told_with_epoch_and_batch():
     images[0, 0] = np.nan
     with pytest.raises(DivergedError, match="the loss is nan in epoch 1, batch 1; no checkpoint was written"):
         fit(toy_net(start), TransferObjective(), Fixed(images, labels, 3), CPU, StepSchedule(0.01), 1)
+
+
+def test_an_epoch_is_told_by_its_own_images_and_its_last_update():
+    images, labels, start = toy(classes=4)
+    seen, objective = [start], TransferObjective(MMDLoss())
+    for epochs in 1, 2:
+        net = toy_net(start)
+        results = fit(net, objective, Fixed(images, labels, 1), CPU, StepSchedule(0.5, 0.5, [1]), epochs)
+        seen.append(values_of(net))
+    assert [result.learning_rate for result in results] == [0.5, 0.25]
+    for result, values in zip(results, seen):
+        x = np.tanh(images @ values["hidden_weight"].T + values["hidden_bias"])
+        p = reference.softmax(x @ values["fc_weight"].T + values["fc_bias"])[:8]
+        assert result.loss == pytest.approx(-np.log(p[np.arange(8), labels[:8]]).mean(), rel=1e-4)
+        assert result.accuracy == (p.argmax(axis=1) == labels[:8]).mean()
+        assert result.transfer_loss == pytest.approx(reference.discrepancy(x), rel=1e-3)
+
+
+def test_a_fit_validates_labelled_images_and_their_best_classes():
+    images, labels, start = toy(classes=4)
+    labels[labels == 9999] = 77
+    net = toy_net(start)
+    result, = fit(net, TransferObjective(null_label=77), Fixed(images, labels, 1), CPU, StepSchedule(0.01), 1,
+                  validation=Fixed(images, labels, 1), top_k=2, null_label=77)
+    ranked = net(mx.nd.array(images))[1].asnumpy()[:8].argsort(axis=1)[:, ::-1]
+    hits = ranked == labels[:8, None]
+    found = result.validation_accuracy, result.validation_top_k
+    assert found == (hits[:, 0].mean(), hits[:, :2].any(axis=1).mean()) and 0 < found[0] < found[1]
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_images_that_fill_a_batch_up_are_not_judged(count):
+    batches = Fixed(np.zeros((6, 1), np.float32), np.array([1, 1, 1, 0, 0, 0]), 1)
+    batches._batch.pad = 3
+    scores = mx.nd.array([[0, 1]] * 6)
+    devices = [mx.cpu(i) for i in range(count)]
+    assert evaluate(lambda x: scores[:len(x)], batches, devices, 1) == (1.0, 1.0)
+
+
+def test_dropout_is_drawn_anew_for_every_batch_of_every_epoch():
+    images, labels, _ = toy()
+    of_one, of_two = (fit(dropping_net(), TransferObjective(), Fixed(images, labels, count), CPU, StepSchedule(0.0), 2)
+                      for count in (1, 2))
+    assert of_one[0].loss != of_one[1].loss and of_one[0].loss != of_two[0].loss
+
+
+@pytest.mark.parametrize("kind", ["moving", "running"])
+def test_statistics_are_averaged_by_either_name(kind):
+    """Networks of the zoo call them running."""
+    symbol = mx.sym.BatchNorm(mx.sym.var("data"), name="bn", **{
+        f"moving_{what}": mx.sym.var(f"bn_{kind}_{what}") for what in ("mean", "var")})
+    net, devices = TransferNet(features_block(symbol), 2), [mx.cpu(0), mx.cpu(1)]
+    assert net.collect_params()[f"bn_{kind}_var"].init == "ones"
+    images = np.random.default_rng(0).normal(np.repeat([[3], [5]], 4, axis=0), size=(8, 6)).astype(np.float32)
+    fit(net, TransferObjective(), Fixed(images, np.arange(8) % 2, 1), devices, StepSchedule(0.0), 1)
+    for device in 0, 1:
+        np.testing.assert_allclose(values_of(net, device)[f"bn_{kind}_mean"], 0.1 * images.mean(axis=0), rtol=1e-4)

@@ -294,3 +294,13 @@ def test_training_images_are_distributed_as_the_originals(mode):
     for name, found, wanted in zip(names, zip(*ours), zip(*theirs)):
         assert stats.ks_2samp(found, wanted).pvalue > 0.01, name
     assert (np.array(ours)[:, 6].mean() > 0.05) == (mode == "original")
+
+
+def test_boxes_have_the_area_and_the_aspect_that_were_asked_for(monkeypatch):
+    assert Augmentation(max_random_aspect_ratio=0.25).aspects == pytest.approx((0.6, 5 / 3))
+    drawn = []
+    monkeypatch.setattr("iters.random_transform.random_box", lambda *given: drawn.append(given[2:4]))
+    for change in {}, dict(pad_size=1):
+        transformed(smooth(60, 80), random.Random(0), random_crop=True, min_random_area=0.5,
+                    max_random_aspect_ratio=0.25, **change)
+    assert drawn == [(0.5, pytest.approx((0.6, 5 / 3)))] * 2

@@ -16,6 +16,7 @@ from symbols import JMMDLoss, MMDLoss
 from training import stages
 from training.checkpoint import load_checkpoint
 from training.run import Run
+from training.stores import Store
 
 STAGE0 = ["--num-classes", 3, "--image-shape", "3,16,16", "--network", "resnet", "--num-layers", 8, "--batch-size", 8,
           "--num-epochs", 9]
@@ -47,7 +48,7 @@ def told(folder, trained, monkeypatch):
         return note
 
     def validation(images, batch_size, prepare, threads, **part):
-        seen.validation, seen.validation_threads = images, threads
+        seen.validated, seen.validation_threads = images, threads
         return "validation"
 
     def fit(net, objective, batches, devices, schedule, num_epochs, **others):
@@ -70,7 +71,8 @@ def told(folder, trained, monkeypatch):
     for name, function in (("ShuffledIter", reader("ours")), ("RecordIter", reader("mxnet")),
                            ("ListedIter", validation), ("fit", fit), ("Run", run), ("ensure_ready", ready),
                            ("open_store", open_store), ("reading_speed", lambda batches: 1.0),
-                           ("decoder_speed", lambda *_: 1.0), ("computing_speed", lambda *_: 1.0)):
+                           ("decoder_speed", lambda *_: 1.0),
+                           ("computing_speed", lambda train, batches: train(batches) or 1.0)):
         monkeypatch.setattr(stages, name, function)
     monkeypatch.setattr(mx.random, "seed", lambda seed: setattr(seen, "weight_seed", seed))
 
@@ -138,7 +140,7 @@ WIRES = {   # flag: the rest of the command, its value, what is then true, and i
     "--disp-batches": (STAGE0, 3, lambda seen: seen.disp_batches == 3),
     "--monitor": (STAGE0, 4, lambda seen: seen.monitor == 4),
     "--top-k": (STAGE0, 2, lambda seen: seen.top_k == 2),
-    "--test-io": (STAGE0, 1, lambda seen: not hasattr(seen, "num_epochs") or seen.num_epochs == 1),
+    "--test-io": (STAGE0, 1, lambda seen: seen.num_epochs == 1 and seen.schedule(1) == 0 and not hasattr(seen, "stop")),
     "--benchmark": (STAGE0, 1, lambda seen: not hasattr(seen, "reader") and isinstance(seen.batches, SyntheticIter)),
     "--seed": (STAGE0, 5, lambda seen: seen.seed == seen.reader_seed == seen.weight_seed == 5),
     "--data-dir": (STAGE0, "more", lambda seen: seen.lists[0].path.parent.name == "more"),
@@ -185,6 +187,10 @@ def test_a_flag_reaches_what_it_names(told, flag):
 def test_the_transfer_losses_are_the_ones_that_are_named(told):
     seen = told("--data-dir", "data", *STAGE1)
     assert type(seen.objective.transfer) is JMMDLoss and weight(seen) == 2
+    for flags, loss in ([], lambda x, z: JMMDLoss()(x, mx.nd.softmax(z))), (["--use-dan"], lambda x, _: MMDLoss()(x)):
+        x, z = (mx.nd.array(np.random.default_rng(0).normal(size=(8, width))) for width in (5, 3))
+        _, statistics = told("--data-dir", "data", *STAGE1, *flags).objective(x, z, mx.nd.array([0, 1, 2, 0] * 2))
+        assert statistics[1].asscalar() == pytest.approx(loss(x, z).asscalar(), rel=1e-5)
     assert told("--data-dir", "data", *STAGE0).objective.transfer is None
 
 
@@ -204,3 +210,55 @@ def test_what_is_needed_is_asked_for(told, trained):
     with pytest.raises(InputError, match="of the prefix m/none there is no epoch"):
         told("--data-dir", "data", *STAGE0, "--model-prefix", "m/none", "--load-epoch", 1)
     assert load_checkpoint(trained / "s0", 1).num_classes == 3
+
+
+# What may differ when a run goes on, and what workers may have of their own.
+OF_NO_NUMBER = {"num_epochs", "model_prefix", "no_checkpoint", "resume", "load_epoch", "overwrite", "keep",
+                "save_batches", "gpus", "cpus", "data_dir", "data_nthreads", "disp_batches", "monitor", "test_io"}
+OF_A_WORKER = {"gpus", "cpus", "data_dir", "data_nthreads", "disp_batches", "monitor", "keep", "kv_store"}
+
+
+def test_what_numbers_depend_on_is_compared_when_a_run_goes_on_and_among_workers(told, monkeypatch):
+    compared = []
+    monkeypatch.setattr(Store, "compare", lambda self, settings: compared.append(set(settings)))
+    flags = {option.name for option in fine_tune.main.params}
+    lists = {"source.lst", "target.lst", "val.lst"}
+    settings = set(told("--data-dir", "data", *STAGE1).settings)
+    assert settings == flags - OF_NO_NUMBER | lists | {"devices", "workers"}
+    assert compared[0] == flags - OF_A_WORKER and compared[1] > lists
+
+
+def test_an_epoch_of_the_schedule_is_that_of_the_smaller_domain(told):
+    schedule = told("--data-dir", "data", *STAGE1, "--lr-step-epochs", "2").schedule     # 24 and 16 images
+    assert schedule(4) == 0.1 and schedule(5) == pytest.approx(0.01)
+
+
+def test_one_worker_writes_and_each_reads_its_part(told, monkeypatch):
+    for rank in 0, 1:
+        monkeypatch.setattr(stages, "open_store", lambda name, rank=rank: Store("device", 2, rank))
+        monkeypatch.setattr(Store, "compare", lambda *_: None)
+        seen = told("--data-dir", "data", *STAGE0, "--model-prefix", "m/x", "--lr-step-epochs", "2")
+        assert seen.writes == (rank == 0) and seen.settings["workers"] == 2
+        assert (seen.part["num_parts"], seen.part["part_index"]) == (2, rank)
+        assert seen.schedule(2) == 0.1 and seen.schedule(3) == pytest.approx(0.01)      # 24 images, 8 a worker
+
+
+def test_gpus_are_asked_for_the_memory_of_their_own_part(told, monkeypatch):
+    asked = []
+    monkeypatch.setattr(stages, "find_devices", lambda *_: [mx.cpu(0), mx.cpu(1)])
+    monkeypatch.setattr(stages, "memory_needed", lambda net, shape: asked.append(shape) or 7)
+    monkeypatch.setattr(stages, "check_memory", lambda devices, needed: asked.append((len(devices), needed)))
+    told("--data-dir", "data", *STAGE0, "--gpus", "0,1")
+    assert asked == [(4, 3, 16, 16), (2, 7)]
+
+
+def test_mxnets_reader_reads_bytes(told):
+    seen = told("--data-dir", "data", *STAGE0, "--read", "mxnet")
+    assert seen.reader == "mxnet" and seen.augmentation.mode == "bytes" and seen.settings["augmentation"] == "bytes"
+    assert told("--data-dir", "data", *STAGE0).augmentation.mode == "original"
+
+
+def test_validation_reads_its_own_list_and_every_domain_its_own(told):
+    seen = told("--data-dir", "data", *STAGE1)
+    assert [images.path.name for images in seen.lists] == ["source.lst", "target.lst"]
+    assert seen.validated.path.name == "val.lst" and seen.top_k == 1
