@@ -91,4 +91,5 @@ def test_only_the_new_classifier_is_drawn():
     features.initialize()
     images = mx.nd.random.uniform(shape=(2, 3, 4, 4))
     wanted = mx.nd.dot(images.reshape((2, 48)), weights["fc6_weight"].T) + weights["fc6_bias"]
-    np.testing.assert_allclose(features(images).asnumpy(), wanted.asnumpy(), rtol=1e-5)
+    error = np.abs(features(images).asnumpy() - wanted.asnumpy()).max()
+    assert error < 1e-5 * np.abs(wanted.asnumpy()).max()        # sums of terms that nearly cancel round otherwise
