@@ -241,7 +241,7 @@ def hit_and_resume(two_stages, folder, name, delay):
     return killed
 
 
-@pytest.mark.parametrize("name", ["packing", "checkpoint in stage 1"])
+@pytest.mark.parametrize("name", ["packing", "start of stage 1"])
 def test_a_killed_run_goes_on_bit_for_bit(two_stages, tmp_path, name):
     assert hit_and_resume(two_stages, tmp_path, name, 0)
 
