@@ -251,9 +251,9 @@ def images_of_all_kinds():
     yield "huge GIF", huge("GIF"), "refused"
     for kind in ("GIF", "WEBP", "JPEG2000", "PPM", "ICO"):
         yield kind, small(kind), "refused"
-    for compression in (None, "tiff_lzw", "tiff_deflate", "tiff_adobe_deflate", "jpeg", "packbits", "zstd"):
-        with contextlib.suppress(OSError):      # not every Pillow writes Zstandard
-            yield f"TIFF {compression}", small("TIFF", compression=compression), "refused"
+    # Not Zstandard: a Pillow that cannot write it writes beyond its memory instead.
+    for compression in (None, "tiff_lzw", "tiff_deflate", "tiff_adobe_deflate", "jpeg", "packbits"):
+        yield f"TIFF {compression}", small("TIFF", compression=compression), "refused"
     for other in (b"", b"\xff\xd8", b"\xff\xd8\xff\xd9", b"\x89PNG\r\n\x1a\nIEND", b"BM", b"text",
                   b"PK\3\4" + bytes(99), b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
                   framed((0, content(plain))), bytes(5000)):
