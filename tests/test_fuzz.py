@@ -1,5 +1,4 @@
 """Damaged records, indices and lists: every one is reported or read, none ends the process."""
-import contextlib
 import hashlib
 import io
 import json
