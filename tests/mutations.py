@@ -59,7 +59,7 @@ MUTATIONS = [
      "tests/test_transforms.py::test_boxes_have_the_area_and_the_aspect_that_were_asked_for"),
     ("records/listing.py", "kept = rng.permutation(group)[:wanted]", "kept = group[:wanted]",
      "tests/test_records.py::test_lists_are_masked_and_described_by_their_seed_and_null_label"),
-    ("tools/im2rec_helpers.py", "fraction, per_class, seed)", "fraction, per_class)",
+    ("tools/im2rec_helpers.py", "fraction, per_class, seed)):", "fraction, per_class)):",
      "tests/test_records.py::test_flags_of_the_tool_reach_what_they_name"),
     ("records/sources.py", " and one.files == other.files", "",
      f"{ITERS}::test_lists_of_the_same_images_share_a_record"),
