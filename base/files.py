@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from base.errors import InputError
+from base.regular import read_regular
 
 _DAY = 24 * 3600
 _BEHIND = 40        # bytes of a name: -0018.params, and around it the dots, process and ending of a temporary file
@@ -127,8 +128,8 @@ def read_text(path):
 
     Raises: InputError, as `reading`.
     """
-    with reading(path), open(path, encoding="utf-8", errors="replace", newline="") as file:
-        return file.read()
+    with reading(path):
+        return read_regular(path).decode("utf-8", "replace")
 
 
 def writable_folder(path, what):
