@@ -1,17 +1,17 @@
 #!/usr/bin/env python3
 """Adapt a trained network to the target domain by its batch normalisation statistics, without training."""
-from base import installed  # noqa: F401, I001
 from pathlib import Path
+
+from transfer_gluon.cli.exit_codes import CONTEXT, Command, exit_codes
+from transfer_gluon.cli.types import FILE, IMAGE_SHAPE, NUM_THREADS, PATH
 
 import click
 
-from base.commands import CONTEXT, exit_codes
-from base.errors import InputError
-from base.flags import FILE, IMAGE_SHAPE, NUM_THREADS, PATH
-from iters.lists import MOST_LABEL, NULL_LABEL
+from transfer_gluon.base.errors import InputError
+from transfer_gluon.iters.image_list import MOST_LABEL, NULL_LABEL
 
 
-@click.command(context_settings=CONTEXT)
+@click.command(cls=Command, context_settings=CONTEXT)
 @click.option("--model", type=PATH, required=True,
               help="Prefix of the checkpoint: PREFIX-symbol.json, PREFIX-0018.params.")
 @click.option("--epoch", type=click.IntRange(min=0), required=True, help="Its epoch number.")
@@ -35,14 +35,14 @@ from iters.lists import MOST_LABEL, NULL_LABEL
 @click.option("--data-nthreads", type=NUM_THREADS, default=15, help="Threads that decode images.")
 def main(model, epoch, val, gpu, layers, statistics, save_prefix, image_shape, batch_size, null_label, data_nthreads):
     """Take batch normalisation statistics from target images and classify the images with them."""
-    from base.files import writable_folder
-    from iters import ListedIter, read_list
-    from iters.transforms import square_centre_crop
-    from training import adabn
-    from training.checkpoint import load_checkpoint, refuse_to_replace, write_checkpoint
-    from training.devices import find_devices
-    from training.evaluate import evaluate
-    from training.progress import log, log_to_stderr
+    from transfer_gluon.base.devices import find_devices
+    from transfer_gluon.base.files import writable_folder
+    from transfer_gluon.base.log import log, log_to_stderr
+    from transfer_gluon.checkpoints.checkpoint import load_checkpoint, refuse_to_replace, write_checkpoint
+    from transfer_gluon.inference import adabn
+    from transfer_gluon.inference.evaluate import evaluate
+    from transfer_gluon.iters import OrderedIter, read_list
+    from transfer_gluon.iters.transforms import square_centre_crop
 
     log_to_stderr()
     device, = find_devices(gpu)
@@ -62,7 +62,7 @@ def main(model, epoch, val, gpu, layers, statistics, save_prefix, image_shape, b
     if beyond:
         raise InputError(f"{val}: has the labels {', '.join(map(str, sorted(beyond)[:10]))}, and {checkpoint.name} has "
                          f"{num_classes} classes; say by --null-label which label means 'unknown'.")
-    batches = ListedIter(images, batch_size, square_centre_crop(*shape[1:]), data_nthreads)
+    batches = OrderedIter(images, batch_size, square_centre_crop(*shape[1:]), data_nthreads)
 
     adapted, before = adabn.adapt(checkpoint, batches, device, names, statistics)
     known = images.labelled

@@ -1,18 +1,18 @@
 #!/usr/bin/env python3
 """Train a classifier that carries over to another domain: stage 0 on the source, stage 1 on both."""
-from base import installed  # noqa: F401, I001
+from transfer_gluon.cli.exit_codes import CONTEXT, Command, exit_codes
+from transfer_gluon.cli.types import FOLDER, IMAGE_SHAPE, NUM_THREADS, PATH, RGB_MEAN, RGB_STD, Number, refuse_idle
+
 import click
 
-from base.commands import CONTEXT, exit_codes
-from base.flags import FOLDER, IMAGE_SHAPE, NUM_THREADS, PATH, RGB_MEAN, RGB_STD, Number, refuse_idle
-from iters.augmentation import MODES
-from iters.lists import MOST_LABEL, NULL_LABEL
-from training.choices import FROZEN_STATISTICS, READERS, STORES
+from transfer_gluon.iters.augmentation import MODES
+from transfer_gluon.iters.image_list import MOST_LABEL, NULL_LABEL
+from transfer_gluon.training.choices import FROZEN_STATISTICS, READERS, STORES
 
 ON_OFF = click.IntRange(0, 1)
 
 
-@click.command(context_settings=CONTEXT)
+@click.command(cls=Command, context_settings=CONTEXT)
 @click.option("--train-stage", type=click.IntRange(0, 1), default=0,
               help="0: a new classifier on pretrained features, softmax on labelled images. "
                    "1: go on from stage 0 with a transfer loss between source and target.")
@@ -130,7 +130,7 @@ def main(**flags):
     RecordIO when that has not been done yet.
     """
     refuse_idle(_idle(**flags))
-    from training import loop, stages  # which import MXNet, OpenCV, …
+    from transfer_gluon.training import loop, stages  # which import MXNet, OpenCV, …
 
     if not loop.takes_momentum(flags["optimizer"]):
         refuse_idle({"mom": f"with --optimizer {flags['optimizer']}, which has no momentum"})

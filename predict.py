@@ -1,16 +1,16 @@
 #!/usr/bin/env python3
 """Classify images with a trained network and write what it says to a CSV file."""
-from base import installed  # noqa: F401, I001
 from pathlib import Path
+
+from transfer_gluon.cli.exit_codes import CONTEXT, Command, exit_codes
+from transfer_gluon.cli.types import FILE, IMAGE_SHAPE, NUM_THREADS, PATH
 
 import click
 
-from base.commands import CONTEXT, exit_codes
-from base.errors import InputError, first_ten
-from base.flags import FILE, IMAGE_SHAPE, NUM_THREADS, PATH
+from transfer_gluon.base.errors import InputError, first_ten
 
 
-@click.command(context_settings=CONTEXT)
+@click.command(cls=Command, context_settings=CONTEXT)
 @click.option("--model", type=PATH, required=True,
               help="Prefix of the checkpoint: PREFIX-symbol.json, PREFIX-0018.params.")
 @click.option("--epoch", type=click.IntRange(min=0), required=True, help="Its epoch number.")
@@ -33,15 +33,15 @@ def main(model, epoch, lst, out, top_k, classes, image_shape, batch_size, gpu, d
     Images that cannot be decoded get a line with empty fields; the command names them at its end, and ends with
     exit code 2.
     """
-    from base.files import writable_folder
-    from iters import ListedIter, read_list
-    from iters.transforms import centre_crop
-    from records.listing import read_classes
-    from training import adabn
-    from training.checkpoint import load_checkpoint, parameter_file, symbol_file
-    from training.devices import find_devices
-    from training.predictions import predict, write_predictions
-    from training.progress import log, log_to_stderr
+    from transfer_gluon.base.devices import find_devices
+    from transfer_gluon.base.files import writable_folder
+    from transfer_gluon.base.log import log, log_to_stderr
+    from transfer_gluon.checkpoints.checkpoint import load_checkpoint, parameter_file, symbol_file
+    from transfer_gluon.inference import adabn
+    from transfer_gluon.inference.predictions import predict, write_predictions
+    from transfer_gluon.iters import OrderedIter, read_list
+    from transfer_gluon.iters.transforms import centre_crop
+    from transfer_gluon.records.make_list import read_classes
 
     log_to_stderr()
     device, = find_devices(gpu)
@@ -64,7 +64,7 @@ def main(model, epoch, lst, out, top_k, classes, image_shape, batch_size, gpu, d
     log.info("%d images of %d × %d pixels, %d classes", len(images), *shape[1:], num_classes)
 
     bad = []
-    batches = ListedIter(images, batch_size, centre_crop(*shape[1:]), data_nthreads, bad=bad)
+    batches = OrderedIter(images, batch_size, centre_crop(*shape[1:]), data_nthreads, bad=bad)
     found = predict(net, batches, device, top_k or min(5, num_classes), checkpoint.name)
     write_predictions(out, images.files, *found, names)
     log.info("wrote %s", out)

@@ -1,6 +1,5 @@
 #!/usr/bin/env python3
 """The table of the original, CNN, AdaBN, DAN and JAN, on any data: every number by the project's own commands."""
-from base import installed  # noqa: F401, I001
 import csv
 import json
 import re
@@ -13,14 +12,15 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from transfer_gluon.cli.exit_codes import CONTEXT, Command, exit_codes
+from transfer_gluon.cli.types import FOLDER
+
 import click
 
-from base.commands import CONTEXT, exit_codes
-from base.errors import InputError
-from base.files import read_text, replacing, writable_folder
-from base.flags import FOLDER
-from iters.lists import read_list
-from training.summary import read_summary
+from transfer_gluon.base.errors import InputError
+from transfer_gluon.base.files import read_text, replacing, writable_folder
+from transfer_gluon.iters.image_list import read_list
+from transfer_gluon.training.summary import read_summary
 
 HERE = Path(__file__).resolve().parent
 ORIGINAL_STAGE0 = "--lr 0.01 --lr-step-epochs 10,16 --num-epochs 18 --lr-factor 0.1 --batch-size 64"
@@ -34,7 +34,7 @@ METHODS = {     # name in files: name in the table, published accuracy on cars i
 
 
 @dataclass(frozen=True)
-class Run:
+class Trial:
     """One command of one seed: what is called, where it writes, which file says that it is done, and which
     lists it reads, by name and digest."""
 
@@ -51,7 +51,7 @@ class Run:
         return Path(f"{self.prefix}.log")
 
 
-@click.command(context_settings=CONTEXT)
+@click.command(cls=Command, context_settings=CONTEXT)
 @click.option("--data-dir", type=FOLDER, default="./data", help="Folder with source.lst, target.lst and val.lst.")
 @click.option("--num-classes", type=click.IntRange(min=1), required=True, help="Number of classes.")
 @click.option("--gpus", default=None, help="Numbers of the GPUs to train on, such as 0,1,2,3.  [default: the CPU]")
@@ -118,7 +118,7 @@ def plan(output, data_dir, lists, num_classes, gpus, seeds, stage0, stage1, comm
                        "--model-prefix", prefix, "--resume", *(["--gpus", gpus] if gpus else []),
                        *common, *flags]
             epochs = last_epoch(command)
-            return Run(name, seed, tuple(map(str, command)), prefix, Path(f"{prefix}-{epochs:04d}.params"),
+            return Trial(name, seed, tuple(map(str, command)), prefix, Path(f"{prefix}-{epochs:04d}.params"),
                        lists), epochs
 
         cnn, epochs = train("cnn", ["--train-stage", 0, *stage0])
@@ -127,7 +127,7 @@ def plan(output, data_dir, lists, num_classes, gpus, seeds, stage0, stage1, comm
         prefix = output / f"seed{seed}" / "adabn"
         command = ["adabn.py", "--model", cnn.prefix, "--epoch", epochs, "--val", Path(data_dir) / "val.lst",
                    *(["--gpu", gpu] if gpu else []), *adabn]
-        second += [Run("adabn", seed, tuple(map(str, command)), prefix, Path(f"{prefix}.log"), lists),
+        second += [Trial("adabn", seed, tuple(map(str, command)), prefix, Path(f"{prefix}.log"), lists),
                    train("dan", ["--use-dan", *start])[0], train("jan", start)[0]]
     return first, second
 

@@ -1,10 +1,42 @@
 """What a user can cause."""
-
+import re
 
 
 class InputError(ValueError):
-    """Something the user gave cannot be used. The message says what was found, where, what was
-    expected and what to do."""
+    """Something the user gave cannot be used. The message says what was found, where, what was expected and what to do.
+
+    In it, names of parameters stand in backquotes: a library knows nothing else. A command puts its flags in their
+    place (`with_flags`).
+
+    Attributes
+    ----------
+    parameter : str or None
+        The name of the parameter to blame; None where it is something else, such as the content of a file.
+    value, expected
+        What it is, and in words what it must be.
+
+    >>> error = InputError.of("lr", -1, "a number from 0 up", "0.1 is usual.")
+    >>> print(error, "|", error.parameter, error.value, error.expected)
+    `lr` is -1; expected a number from 0 up. 0.1 is usual. | lr -1 a number from 0 up
+    """
+
+    def __init__(self, message="", parameter=None, value=None, expected=None):
+        super().__init__(message)
+        self.parameter, self.value, self.expected = parameter, value, expected
+
+    @classmethod
+    def of(cls, parameter, value, expected, hint=""):
+        """The error of one parameter: its name, its value, what was `expected`, and a `hint` what to do."""
+        return cls(f"`{parameter}` is {value!r}; expected {expected}. {hint}".rstrip(), parameter, value, expected)
+
+
+def with_flags(text, flags):
+    """A message in the words of a command: `flags` are by the names of parameters; other names stay as they are.
+
+    >>> with_flags("`lr` is -1; `other` is not.", {"lr": "--lr"})
+    '--lr is -1; `other` is not.'
+    """
+    return re.sub(r"`(\w+)`", lambda name: flags.get(name[1], name[0]), text)
 
 
 class DivergedError(InputError):

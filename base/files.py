@@ -7,8 +7,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from base.errors import InputError
-from base.regular import read_regular
+from transfer_gluon.base.errors import InputError
+from transfer_gluon.base.regular import read_regular
 
 _DAY = 24 * 3600
 _BEHIND = 40        # bytes of a name: -0018.params, and around it the dots, process and ending of a temporary file
@@ -57,9 +57,9 @@ def replacing(path):
 def refuse_special(path):
     """Raise InputError for a pipe, a socket or a device, which whoever may do everything would replace by a file.
 
-    >>> refuse_special("/dev/null")
+    >>> refuse_special("/dev/null")     # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    base.errors.InputError: /dev/null: is a pipe or a device, and a file would take its place. Give another name.
+    transfer_gluon.base.errors.InputError: /dev/null: is a pipe or a device, and a file would take its place. ...
     """
     if os.path.exists(path) and not os.path.isfile(path) and not os.path.isdir(path):
         raise InputError(f"{path}: is a pipe or a device, and a file would take its place. Give another name.")
@@ -113,7 +113,7 @@ def reading(path):
     >>> with reading("/tmp"):
     ...     pass
     Traceback (most recent call last):
-    base.errors.InputError: /tmp: is not a file. Move away what is there.
+    transfer_gluon.base.errors.InputError: /tmp: is not a file. Move away what is there.
     """
     try:
         if os.path.exists(path) and not os.path.isfile(path):

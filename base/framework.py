@@ -7,9 +7,11 @@ libraries of ``mxnet-cu112`` must be loaded: the wheels of NVIDIA on PyPI bring 
 loader does not look, and the import would end in ``OSError: libcudart.so.11.0: cannot open shared object
 file``. From Python 3.12 on, setuptools brings the ``distutils`` that MXNet imports.
 """
+import contextlib
 import ctypes
 import importlib.abc
 import importlib.util
+import os
 import sys
 import warnings
 from pathlib import Path
@@ -40,6 +42,17 @@ def _preload_cuda():
                 ctypes.CDLL(str(folder / library), mode=ctypes.RTLD_GLOBAL)
 
 
+@contextlib.contextmanager
+def _no_server():
+    """MXNet would be a scheduler or server inside its import, and never come back, where DMLC_ROLE says so."""
+    role = os.environ.pop("DMLC_ROLE", None)
+    try:
+        yield
+    finally:
+        if role is not None:
+            os.environ["DMLC_ROLE"] = role
+
+
 class _Loader(importlib.abc.Loader):
     """Runs MXNet's own loader, with what it needs before and after."""
 
@@ -52,10 +65,10 @@ class _Loader(importlib.abc.Loader):
     def exec_module(self, module):
         import setuptools  # noqa: F401
 
-        from base import numpy_names
+        from transfer_gluon.base import numpy_names
         numpy_names.answer()
         _preload_cuda()
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _no_server():
             warnings.simplefilter("ignore", DeprecationWarning)     # of distutils, in MXNet's own code
             self._loader.exec_module(module)
         numpy_names.repair(module)

@@ -5,7 +5,7 @@ detected``), though nothing of its model zoo needs PyTorch: so it does not see i
 """
 import sys
 
-from base.framework import mx  # noqa: F401
+from transfer_gluon.base.framework import mx  # noqa: F401
 
 _torch = {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] == "torch"}
 sys.modules["torch"] = None     # `import torch` raises ImportError

@@ -2,7 +2,7 @@
 import collections
 from concurrent.futures import ThreadPoolExecutor
 
-from base.watchdog import progress
+from transfer_gluon.distributed.watchdog import progress
 
 
 def in_order(function, pieces, threads, ahead=64):

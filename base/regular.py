@@ -26,7 +26,7 @@ def read_regular(path):
         return file.read() or b""      # None of what answers later, such as /proc/kmsg
 
 
-def read_text(path, encoding="utf-8"):
+def read_regular_text(path, encoding="utf-8"):
     """The text of a regular file, its lines ended by ``\\n``. Raises: OSError as `open_regular`, UnicodeDecodeError."""
     return read_regular(path).decode(encoding).replace("\r\n", "\n")
 

@@ -11,18 +11,17 @@ import tempfile
 import time
 from pathlib import Path
 
+import click
+import numpy as np
+
+from transfer_gluon.base.framework import mx
+from transfer_gluon.distributed.stores import ALONE, open_store
+from transfer_gluon.symbols import resnet
+from transfer_gluon.tools.launch import members, run
+from transfer_gluon.training.loop import create_optimizer
+from transfer_gluon.training.schedule import StepSchedule
+
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
-import click  # noqa: E402
-import numpy as np  # noqa: E402
-
-from base.framework import mx  # noqa: E402
-from symbols import resnet  # noqa: E402
-from tools.launch import members, run  # noqa: E402
-from training.loop import create_optimizer  # noqa: E402
-from training.schedule import StepSchedule  # noqa: E402
-from training.stores import ALONE, open_store  # noqa: E402
 
 
 def parameters(num_layers):

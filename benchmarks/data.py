@@ -7,23 +7,20 @@ decoder gives; one row compares the two modes of `Augmentation`, each as its bat
 PyTorch's row needs torch; without torchvision its transforms are Pillow by hand.
 """
 import functools
-import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+import click
+import cv2
+import numpy as np
+from PIL import Image, ImageEnhance
 
-import click  # noqa: E402
-import cv2  # noqa: E402
-import numpy as np  # noqa: E402
-from PIL import Image, ImageEnhance  # noqa: E402
-
-from base.framework import mx  # noqa: E402
-from iters import Augmentation, ListedIter, RecordIter, ShuffledIter, read_list, write_list  # noqa: E402
-from iters.transforms import centre_crop  # noqa: E402
-from records import ensure_packed  # noqa: E402
+from transfer_gluon.base.framework import mx
+from transfer_gluon.iters import Augmentation, OrderedIter, RecordIter, ShuffledIter, read_list, write_list
+from transfer_gluon.iters.transforms import centre_crop
+from transfer_gluon.records import ensure_packed
 
 try:
     import torch
@@ -154,7 +151,7 @@ def main(images, repetitions):
         in_cpp = RecordIter(photos, BATCH, shape, augmentation, THREADS)
         modes = {name: ShuffledIter(photos, BATCH, shape, Augmentation(mode=mode), THREADS, packed=True)
                  for name, mode in ((FLOATS, "original"), (BYTES, "bytes"))}
-        validation = ListedIter(photos, BATCH, centre_crop(CROP, CROP), THREADS, packed=True)
+        validation = OrderedIter(photos, BATCH, centre_crop(CROP, CROP), THREADS, packed=True)
         in_python, files = image_iter(photos), [np.fromfile(file, np.uint8) for file in photos.files]
         contestants = {
             TRAINING: lambda: mxnet_batches(training, "float32"),

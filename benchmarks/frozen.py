@@ -4,18 +4,14 @@
 The three ways run interleaved in this process: everything trains; bn1, fc, stage3 and stage4 train, and the backward
 pass goes to the images for the statistics of batch normalisation; the same, with frozen layers computed forward only.
 """
-import sys
 import time
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+import numpy as np
 
-import numpy as np  # noqa: E402
-
-from base.framework import mx  # noqa: E402
-from symbols import TransferNet, TransferObjective, features_block, resnet  # noqa: E402
-from training.frozen import frozen_below, trainable_prefixes  # noqa: E402
-from training.loop import prepare  # noqa: E402
+from transfer_gluon.base.framework import mx
+from transfer_gluon.symbols import TransferNet, TransferObjective, features_block, resnet
+from transfer_gluon.symbols.frozen import frozen_below, trainable_prefixes
+from transfer_gluon.training.loop import prepare
 
 SHAPE, BATCH, REPETITIONS = (3, 224, 224), 16, 7
 

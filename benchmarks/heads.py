@@ -3,16 +3,12 @@
 
 Both run interleaved in this process, on the CPU, features of 2048 numbers and 263 classes; medians.
 """
-import sys
 import time
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+import numpy as np
 
-import numpy as np  # noqa: E402
-
-from base.framework import mx  # noqa: E402
-from symbols import JMMDLoss  # noqa: E402
+from transfer_gluon.base.framework import mx
+from transfer_gluon.symbols import JMMDLoss
 
 FEATURES, CLASSES, REPETITIONS = 2048, 263, 7
 

@@ -9,26 +9,22 @@ import sys
 import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
-import numpy as np  # noqa: E402
+import numpy as np
 
 REPETITIONS = 7
 CHILD = """
 import re, sys, time
-sys.path.insert(0, sys.argv[1])
-from base.framework import mx
-from training import adabn
-from training.checkpoint import load_checkpoint
+from transfer_gluon.base.framework import mx
+from transfer_gluon.inference import adabn
+from transfer_gluon.checkpoints.checkpoint import load_checkpoint
 def peak():
     return int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) / 1024
 mx.nd.zeros((1,)).wait_to_read()
 before, started = peak(), time.perf_counter()
-if sys.argv[3] == "ours":
-    kept = adabn.classifier(load_checkpoint(sys.argv[2], 0), mx.cpu())
+if sys.argv[2] == "ours":
+    kept = adabn.classifier(load_checkpoint(sys.argv[1], 0), mx.cpu())
 else:
-    kept = mx.nd.load(sys.argv[2] + "-0000.params")
+    kept = mx.nd.load(sys.argv[1] + "-0000.params")
 mx.nd.waitall()
 print(time.perf_counter() - started, peak() - before)
 """
@@ -41,7 +37,7 @@ def main():
         measured = {"ours": [], "mx.nd.load": []}
         for _ in range(REPETITIONS):
             for way, results in measured.items():
-                done = subprocess.run([sys.executable, "-c", CHILD, ROOT, prefix, way], check=True, text=True,
+                done = subprocess.run([sys.executable, "-c", CHILD, prefix, way], check=True, text=True,
                                       stdout=subprocess.PIPE)
                 results.append([float(number) for number in done.stdout.split()])
     ours, plain = (np.median(results, axis=0) for results in measured.values())
@@ -51,10 +47,10 @@ def main():
 
 
 def _write(prefix):
-    from base.framework import mx
-    from symbols import TransferNet, features_block, resnet
-    from training.checkpoint import save_checkpoint
-    from training.loop import prepare
+    from transfer_gluon.base.framework import mx
+    from transfer_gluon.checkpoints.checkpoint import save_checkpoint
+    from transfer_gluon.symbols import TransferNet, features_block, resnet
+    from transfer_gluon.training.loop import prepare
     net = TransferNet(features_block(resnet(152, (3, 224, 224))), 263)
     prepare(net, [mx.cpu()])
     net(mx.nd.zeros((1, 3, 224, 224)))

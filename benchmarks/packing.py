@@ -5,22 +5,20 @@ Generates JPEG images of 640 × 480 pixels. All ways run in turn in one process,
 packing adds to the process at its height.
 """
 import os
-import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from transfer_gluon.cli.exit_codes import CONTEXT, exit_codes
 
-import click  # noqa: E402
-import cv2  # noqa: E402
-import numpy as np  # noqa: E402
+import click
+import cv2
+import numpy as np
 
-from base.commands import CONTEXT, exit_codes  # noqa: E402
-from iters import read_list, write_list  # noqa: E402
-from records import Options, pack  # noqa: E402
-from records.check import check  # noqa: E402
+from transfer_gluon.iters import read_list, write_list
+from transfer_gluon.records import Options, pack
+from transfer_gluon.records.check import check
 
 REPETITIONS = 3
 

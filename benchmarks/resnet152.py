@@ -12,19 +12,18 @@ import tempfile
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+import cv2
+import numpy as np
 
-import cv2  # noqa: E402
-import numpy as np  # noqa: E402
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def write_checkpoint(prefix):
     """The published network with random weights, in a process of its own: this one stays small."""
     code = f"""
-from base.framework import mx
-from symbols import features_block, resnet
-from training.checkpoint import write_checkpoint
+from transfer_gluon.base.framework import mx
+from transfer_gluon.symbols import features_block, resnet
+from transfer_gluon.checkpoints.checkpoint import write_checkpoint
 symbol = mx.sym.SoftmaxOutput(mx.sym.FullyConnected(resnet(152, (3, 320, 320)), num_hidden=11221, name="fc1"),
                               name="softmax")
 net = features_block(symbol.get_internals()["fc1_output"])

@@ -2,8 +2,8 @@
 from collections import namedtuple
 from functools import partial
 
-from symbols.efficientnet_lite import efficientnet_lite0
-from symbols.torch_networks import torch_alexnet, torch_resnet, torch_vgg
+from transfer_gluon.symbols.efficientnet_lite import efficientnet_lite0
+from transfer_gluon.symbols.torch_networks import torch_alexnet, torch_resnet, torch_vgg
 
 # A network up to flatten0, its last linear layer (which gives the number of classes), and its input's mean and standard
 # deviation in units of 0–255.

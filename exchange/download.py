@@ -13,8 +13,8 @@ import pycurl
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from base.errors import InputError
-from base.files import replacing, writable_folder
+from transfer_gluon.base.errors import InputError
+from transfer_gluon.base.files import replacing, writable_folder
 
 _PATIENCE = 30      # seconds to wait for a connection, and at less than 1 kB/s before a transfer is given up
 LARGEST = 2**30     # bytes of a file of weights: the largest known one has 0.6 · 10⁹

@@ -4,10 +4,16 @@ import os
 from collections import namedtuple
 from pathlib import Path
 
-from base.errors import InputError
-from exchange.download import Unavailable, base_address, check, digest_of, fetch, fetch_text
-from symbols.normalize import normalized
-from training.checkpoint import load_checkpoint, parameter_file, refuse_to_replace, symbol_file, write_symbol
+from transfer_gluon.base.errors import InputError
+from transfer_gluon.checkpoints.checkpoint import (
+    load_checkpoint,
+    parameter_file,
+    refuse_to_replace,
+    symbol_file,
+    write_symbol,
+)
+from transfer_gluon.exchange.download import Unavailable, base_address, check, digest_of, fetch, fetch_text
+from transfer_gluon.symbols.normalize import normalized
 
 SITE = "http://data.mxnet.io/models/"
 

@@ -10,10 +10,10 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from base.errors import InputError
-from base.files import replacing
-from base.framework import mx
-from symbols import features_block
+from transfer_gluon.base.errors import InputError
+from transfer_gluon.base.files import replacing
+from transfer_gluon.base.framework import mx
+from transfer_gluon.symbols import features_block
 
 _OPSET = 13         # the newest that mxnet.onnx knows; every later runtime reads it
 _IR_VERSION = 8

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from base.errors import InputError
+from transfer_gluon.base.errors import InputError
 
 _SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 _TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1",

@@ -1,9 +1,9 @@
 """PyTorch's weights in an MXNet network: names by a rule, shapes compared, the input's normalisation put in front."""
-from base.errors import InputError, first_ten
-from base.framework import mx
-from exchange.architectures import ARCHITECTURES
-from symbols import image_variable, normalized
-from symbols.backbone import misfits
+from transfer_gluon.base.errors import InputError, first_ten
+from transfer_gluon.base.framework import mx
+from transfer_gluon.exchange.architectures import ARCHITECTURES
+from transfer_gluon.symbols import image_variable, normalized
+from transfer_gluon.symbols.backbone import misfits
 
 _IMAGE_SHAPE = 3, 224, 224      # of all these networks
 _BATCH_NORM = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_var"}

@@ -6,21 +6,21 @@ import zipfile
 import zlib
 from pathlib import Path
 
-from base.errors import InputError
-from base.files import replacing, writable_folder
-from base.framework import mx
-from exchange.download import LARGEST, Unavailable, base_address, check, digest_of, fetch
-from exchange.gallery import Fetched
-from symbols import image_variable
-from symbols.backbone import check_fit
-from symbols.zoo import zoo_names, zoo_network
-from training.checkpoint import parameter_file, refuse_to_replace, symbol_file, write_checkpoint
-from training.checkpoint_files import read_arrays
+from transfer_gluon.base.errors import InputError
+from transfer_gluon.base.files import replacing, writable_folder
+from transfer_gluon.base.framework import mx
+from transfer_gluon.checkpoints.checkpoint import parameter_file, refuse_to_replace, symbol_file, write_checkpoint
+from transfer_gluon.checkpoints.files import read_arrays
+from transfer_gluon.exchange.download import LARGEST, Unavailable, base_address, check, digest_of, fetch
+from transfer_gluon.exchange.gallery import Fetched
+from transfer_gluon.symbols import image_variable
+from transfer_gluon.symbols.backbone import check_fit
+from transfer_gluon.symbols.zoo import zoo_names, zoo_network
 
 
 def pretrained_names():
     """The zoo's image classifiers of which it has weights."""
-    from base.gluoncv_zoo import model_store  # here, since the gallery does without gluoncv
+    from transfer_gluon.base.gluoncv_zoo import model_store  # here, since the gallery does without gluoncv
     return [name for name in zoo_names() if name in model_store._model_sha1]
 
 
@@ -43,7 +43,7 @@ def get_zoo_model(name, folder="model", mirror=None, progress=True):
     Raises: Unavailable with what to do when the site or the file is not there; InputError for content that is
     not what was expected.
     """
-    from base.gluoncv_zoo import model_store
+    from transfer_gluon.base.gluoncv_zoo import model_store
     prefix = Path(folder) / name
     if parameter_file(prefix, 0).exists() and symbol_file(prefix).exists():
         return Fetched(prefix, digest_of(parameter_file(prefix, 0)), None)

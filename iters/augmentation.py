@@ -1,7 +1,7 @@
 """What happens to a training image between the file and the network: the user's choice, whichever reader does it."""
 from dataclasses import dataclass
 
-from base.errors import InputError
+from transfer_gluon.base.errors import InputError
 
 MODES = "original", "bytes"
 

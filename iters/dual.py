@@ -1,5 +1,5 @@
 """Batches of two domains, laid out device by device."""
-from base.framework import mx
+from transfer_gluon.base.framework import mx
 
 
 class DualIter(mx.io.DataIter):
@@ -18,7 +18,7 @@ class DualIter(mx.io.DataIter):
     Raises: ValueError when batches differ in size, or give a device an odd number of images a domain: transfer losses
     compare pairs.
 
-    >>> from iters.synthetic import SyntheticIter
+    >>> from transfer_gluon.iters.synthetic import SyntheticIter
     >>> dual = DualIter(SyntheticIter(4, (1, 1, 1), 3), SyntheticIter(4, (1, 1, 1), 3), num_devices=2)
     >>> dual.next().data[0].shape
     (8, 1, 1, 1)

@@ -22,8 +22,8 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps
 
-from base.errors import InputError
-from base.regular import read_regular
+from transfer_gluon.base.errors import InputError
+from transfer_gluon.base.regular import read_regular
 
 # Pillow warns of odd tags, and from MAX_IMAGE_PIXELS on; it refuses twice as many, and that is enough.
 warnings.filterwarnings("ignore", module="PIL")

@@ -4,8 +4,8 @@ import collections
 import cv2
 import numpy as np
 
-from base.errors import InputError
-from base.parallel import in_order
+from transfer_gluon.base.errors import InputError
+from transfer_gluon.base.parallel import in_order
 
 _AHEAD = 2      # batches that keep the threads busy while one is computed on
 

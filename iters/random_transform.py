@@ -5,8 +5,8 @@ import math
 import cv2
 import numpy as np
 
-from iters.augmentation import training_size, validation_size
-from iters.transforms import Box, centre_box, resized_part, short_side_size
+from transfer_gluon.iters.augmentation import training_size, validation_size
+from transfer_gluon.iters.transforms import Box, centre_box, resized_part, short_side_size
 
 # Principal axes (columns) of the colours of ImageNet, red, green, blue from 0 to 255, times the standard deviations
 # along them (Krizhevsky, Sutskever, Hinton: ImageNet Classification with Deep CNNs, 2012, section 4.1; figures: MXNet).
@@ -27,7 +27,7 @@ class RandomTransform:
         Of what comes out, in pixels.
 
     >>> import random
-    >>> from iters.augmentation import Augmentation
+    >>> from transfer_gluon.iters.augmentation import Augmentation
     >>> RandomTransform(Augmentation(), 20, 20)(np.zeros((48, 64, 3), np.uint8), random.Random(0)).shape
     (20, 20, 3)
     """

@@ -17,9 +17,9 @@ from typing import Union
 
 import numpy as np
 
-from base.errors import InputError
-from base.regular import open_regular, read_text
-from iters.lists import MOST_INDEX, MOST_LABEL
+from transfer_gluon.base.errors import InputError
+from transfer_gluon.base.regular import open_regular, read_regular_text
+from transfer_gluon.iters.image_list import MOST_INDEX, MOST_LABEL
 
 _MAGIC = struct.pack("<I", 0xced7230a)
 _WORDS = struct.Struct("<II")
@@ -126,7 +126,7 @@ def read_index(path):
     Raises: InputError that names the file and the first line that cannot be used.
     """
     try:
-        text = read_text(path, "ascii")
+        text = read_regular_text(path, "ascii")
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}.") from None
     except UnicodeDecodeError as error:

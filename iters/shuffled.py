@@ -5,11 +5,11 @@ import zlib
 
 import numpy as np
 
-from base.errors import InputError
-from base.framework import mx
-from iters.loading import load
-from iters.random_transform import RandomTransform
-from iters.sources import open_source
+from transfer_gluon.base.errors import InputError
+from transfer_gluon.base.framework import mx
+from transfer_gluon.iters.image_source import open_source
+from transfer_gluon.iters.loading import load
+from transfer_gluon.iters.random_transform import RandomTransform
 
 
 class ShuffledIter(mx.io.DataIter):

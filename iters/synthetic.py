@@ -1,8 +1,8 @@
 """Random batches, to measure computing without reading."""
 import math
 
-from base.errors import InputError
-from base.framework import mx
+from transfer_gluon.base.errors import InputError
+from transfer_gluon.base.framework import mx
 
 
 class SyntheticIter(mx.io.DataIter):

@@ -5,9 +5,9 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from base.errors import InputError
-from iters.augmentation import validation_size
-from iters.images import MOST_PIXELS
+from transfer_gluon.base.errors import InputError
+from transfer_gluon.iters.augmentation import validation_size
+from transfer_gluon.iters.images import MOST_PIXELS
 
 
 class Box(NamedTuple):

@@ -4,5 +4,5 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={
     "check": ["ensure_checked"],
     "packing": ["Options", "ensure_packed", "is_packed", "pack"],
-    "sources": ["ensure_ready"],
+    "ready": ["ensure_ready"],
 })

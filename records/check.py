@@ -5,7 +5,6 @@ the OpenCV inside MXNet was seen to read all that ours accepts. Of TIFF it reads
 for others (Zstandard) and fails at others (deflate, JPEG): records hold none.
 """
 import hashlib
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
@@ -13,16 +12,15 @@ from typing import Optional
 import numpy as np
 from tqdm import tqdm
 
-from base.errors import InputError, first_ten
-from base.parallel import in_order
-from iters.augmentation import training_size
-from iters.images import decode, read_header, try_decoding
-from iters.lists import NULL_LABEL
-from iters.transforms import short_side_size
-from records.contents import contents, count
-from records.manifest import checked_before, manifest_path, remember_checked, stamps, thinner
-
-log = logging.getLogger("transfer-gluon")
+from transfer_gluon.base.errors import InputError, first_ten
+from transfer_gluon.base.log import log
+from transfer_gluon.base.parallel import in_order
+from transfer_gluon.iters.augmentation import training_size
+from transfer_gluon.iters.image_list import NULL_LABEL
+from transfer_gluon.iters.images import decode, read_header, try_decoding
+from transfer_gluon.iters.transforms import short_side_size
+from transfer_gluon.records.contents import contents, count
+from transfer_gluon.records.manifest import checked_before, manifest_path, remember_checked, stamps, thinner
 
 _READ_BY_MXNET = ("JPEG", "MPO", "PNG", "BMP")
 _LONGEST = 2**15 - 2        # pixels: OpenCV turns and shears no longer image

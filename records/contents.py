@@ -5,10 +5,10 @@ from typing import Optional
 
 import numpy as np
 
-from base.errors import InputError
-from base.regular import read_regular
-from iters.lists import read_list
-from iters.recordio import Packed, open_record, read_at, read_index
+from transfer_gluon.base.errors import InputError
+from transfer_gluon.base.regular import read_regular
+from transfer_gluon.iters.image_list import read_list
+from transfer_gluon.iters.recordio import Packed, open_record, read_at, read_index
 
 
 @dataclasses.dataclass(frozen=True)

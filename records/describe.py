@@ -3,13 +3,13 @@ import collections
 
 import numpy as np
 
-from records.listing import class_name
+from transfer_gluon.records.make_list import class_name
 
 
 def describe(findings, null_label, names=None):
     """Lines of text: images a class, sizes in pixels, kinds.
 
-    >>> from records.check import Finding
+    >>> from transfer_gluon.records.check import Finding
     >>> print(describe([Finding(0, "a.jpg", None, 3, 640, 480, "JPEG RGB")], 9999))
     1 images, 1 classes, 0 of unknown label, 0 bad
     <BLANKLINE>

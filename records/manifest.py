@@ -17,9 +17,9 @@ import hashlib
 import json
 import os
 
-from base.errors import InputError
-from base.files import replacing
-from base.regular import read_text
+from transfer_gluon.base.errors import InputError
+from transfer_gluon.base.files import replacing
+from transfer_gluon.base.regular import read_regular_text
 
 CHECK = 2       # grows when a check becomes stricter: records are then checked once more
 
@@ -32,7 +32,7 @@ def manifest_path(record):
 def read_manifest(record):
     """The manifest of a ``.rec`` file as a dict; empty if there is none, or it speaks of another file."""
     try:
-        manifest = json.loads(read_text(manifest_path(record)))
+        manifest = json.loads(read_regular_text(manifest_path(record)))
         return manifest if manifest["bytes"] == record.stat().st_size else {}
     except (OSError, ValueError, KeyError, TypeError, RecursionError):      # not there, or not ours
         return {}

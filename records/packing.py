@@ -11,7 +11,6 @@ import contextlib
 import dataclasses
 import functools
 import json
-import logging
 import os
 import zlib
 
@@ -19,14 +18,15 @@ import cv2
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from base.errors import InputError, first_ten
-from base.files import replacing
-from base.parallel import in_order
-from base.regular import open_regular, read_regular
-from base.watchdog import waiting
-from iters.images import decode, is_plain, read_header, try_decoding
-from iters.recordio import read_index, to_bytes, write_index
-from records.manifest import (
+from transfer_gluon.base.errors import InputError, first_ten
+from transfer_gluon.base.files import replacing
+from transfer_gluon.base.log import log
+from transfer_gluon.base.parallel import in_order
+from transfer_gluon.base.regular import open_regular, read_regular
+from transfer_gluon.distributed.watchdog import waiting
+from transfer_gluon.iters.images import decode, is_plain, read_header, try_decoding
+from transfer_gluon.iters.recordio import read_index, to_bytes, write_index
+from transfer_gluon.records.manifest import (
     CHECK,
     digest,
     digest_of_files,
@@ -37,8 +37,6 @@ from records.manifest import (
     thinner,
     write_manifest,
 )
-
-log = logging.getLogger("transfer-gluon")
 
 ENCODINGS = ("as-is", "jpg", "png")
 MOST_RESIZE = 65_500    # pixels: the longest side of a JPEG

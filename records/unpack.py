@@ -5,12 +5,12 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from base.errors import InputError, first_ten
-from base.files import replacing
-from iters.images import read_header
-from iters.lists import NULL_LABEL, check_names, list_text
-from records.contents import contents, count
-from records.listing import class_name, read_classes
+from transfer_gluon.base.errors import InputError, first_ten
+from transfer_gluon.base.files import replacing
+from transfer_gluon.iters.image_list import NULL_LABEL, check_names, list_text
+from transfer_gluon.iters.images import read_header
+from transfer_gluon.records.contents import contents, count
+from transfer_gluon.records.make_list import class_name, read_classes
 
 _SUFFIXES = {"JPEG": ".jpg", "MPO": ".jpg", "JPEG2000": ".jp2", "TIFF": ".tif"}
 

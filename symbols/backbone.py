@@ -6,8 +6,8 @@ import re
 
 import numpy as np
 
-from base.errors import InputError, first_ten
-from base.framework import mx
+from transfer_gluon.base.errors import InputError, first_ten
+from transfer_gluon.base.framework import mx
 
 # Gluon would put the default initializer of weights on all parameters of a SymbolBlock.
 _INITIALIZERS = {"_gamma": "ones", "_beta": "zeros", "_bias": "zeros", "_moving_mean": "zeros", "_moving_var": "ones",

@@ -3,7 +3,7 @@
 Tan and Le 2019, *EfficientNet*; the Lite variant (Google 2020) leaves squeeze-and-excitation out and clips activations
 at 6. Layers are called as the modules of the PyTorch conversion, ``_blocks.0._bn1`` as ``blocks_0_bn1``.
 """
-from base.framework import mx
+from transfer_gluon.base.framework import mx
 
 # Of each stage: blocks, kernel, stride of the first block, expansion of the channels inside a block, output channels.
 _STAGES = ((1, 3, 1, 1, 16), (2, 3, 2, 6, 24), (2, 5, 2, 6, 40), (3, 3, 2, 6, 80), (3, 5, 1, 6, 112), (4, 5, 2, 6, 192),

@@ -5,7 +5,7 @@ checks in its place: one that MXNet's shape inference refuses, under a name by w
 """
 import re
 
-from base.framework import mx
+from transfer_gluon.base.framework import mx
 
 _EXPECTED = {}
 

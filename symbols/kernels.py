@@ -2,7 +2,7 @@
 import math
 import numbers
 
-from base.framework import mx
+from transfer_gluon.base.framework import mx
 
 
 def mean_squared_distance(F, x):

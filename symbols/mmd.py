@@ -1,7 +1,7 @@
 """Maximum mean discrepancy between two domains, marginal and joint, in linear time."""
-from base.framework import mx
-from symbols.expectations import expectation
-from symbols.kernels import GaussianKernel
+from transfer_gluon.base.framework import mx
+from transfer_gluon.symbols.expectations import expectation
+from transfer_gluon.symbols.kernels import GaussianKernel
 
 _EXPECTED = "expected (b, d) with b a multiple of 4: pairs of source images, then as many pairs of target images."
 _QUADRUPLES = expectation("quadruples", f"the batch that a loss got has another shape; {_EXPECTED}")

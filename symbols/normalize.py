@@ -2,8 +2,8 @@
 import ast
 import json
 
-from base.errors import InputError
-from base.framework import mx
+from transfer_gluon.base.errors import InputError
+from transfer_gluon.base.framework import mx
 
 _OPERATOR = "_image_normalize"
 

@@ -1,6 +1,6 @@
 """What one device minimises: softmax over labelled images, plus the transfer loss."""
-from base.framework import mx
-from symbols.expectations import expectation
+from transfer_gluon.base.framework import mx
+from transfer_gluon.symbols.expectations import expectation
 
 _ROWS = expectation("row_an_image", "the labels that an objective got are not (b,) for logits (b, c); expected a row "
                     "of features, a row of logits and a label an image.")

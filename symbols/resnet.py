@@ -3,8 +3,8 @@
 He et al. 2016, *Identity Mappings in Deep Residual Networks*. The published resnet-152 imagenet-11k
 checkpoint is ``resnet(152, (3, 224, 224))`` with a classifier ``fc1`` of 11221 classes behind it.
 """
-from base.errors import InputError
-from base.framework import mx
+from transfer_gluon.base.errors import InputError
+from transfer_gluon.base.framework import mx
 
 _EPS = 2e-5
 _BN_MOMENTUM = 0.9

@@ -4,7 +4,7 @@ A layer is called as its PyTorch module, with underscores for dots: ``layer1.0.c
 weights come over by a rule, and each function here says only how the modules are put together. Every network goes from
 ``data`` to ``flatten0``, what PyTorch's last linear layer gets.
 """
-from base.framework import mx
+from transfer_gluon.base.framework import mx
 
 _RESNETS = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 _VGGS = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}

@@ -1,5 +1,5 @@
 """Any network's features with a classifier ``fc`` on top."""
-from base.framework import mx
+from transfer_gluon.base.framework import mx
 
 
 class TransferNet(mx.gluon.HybridBlock):

@@ -7,9 +7,9 @@ import json
 import re
 from dataclasses import dataclass
 
-from base.errors import InputError
-from base.framework import mx
-from symbols.normalize import normalized
+from transfer_gluon.base.errors import InputError
+from transfer_gluon.base.framework import mx
+from transfer_gluon.symbols.normalize import normalized
 
 # Of the zoo's 332 names, those of image classifiers; the others detect, segment or look at videos. Nets with group
 # normalisation (gn) cannot be traced by MXNet 1.9.1.
@@ -43,7 +43,7 @@ class ZooNetwork:
 
 def zoo_names():
     """The names of the zoo's image classifiers."""
-    from base.gluoncv_zoo import get_model_list  # here, since no other network needs gluoncv
+    from transfer_gluon.base.gluoncv_zoo import get_model_list  # here, since no other network needs gluoncv
     return [name for name in sorted(get_model_list()) if _CLASSIFIERS.match(name) and not _NO_CLASSIFIERS.search(name)]
 
 
@@ -66,7 +66,7 @@ def zoo_network(name, classes=1000):
 
     Raises: InputError with close names when the zoo has no image classifier of this name.
     """
-    from base.gluoncv_zoo import get_model
+    from transfer_gluon.base.gluoncv_zoo import get_model
     names = zoo_names()
     if name not in names:
         close = difflib.get_close_matches(name, names, n=5)

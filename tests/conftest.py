@@ -1,7 +1,6 @@
 """What several test files use."""
 import contextlib
 import importlib
-import importlib.util
 import io
 import logging
 import os
@@ -11,23 +10,16 @@ import sys
 import tempfile
 from pathlib import Path
 
+from transfer_gluon.cli.exit_codes import exit_codes
+
 import cv2
 import numpy as np
 import pytest
 
-from base.commands import exit_codes
-from base.framework import mx
-from iters import read_list, write_list
-from training.progress import log
+from transfer_gluon.base.log import log
+from transfer_gluon.iters import read_list, write_list
 
 ROOT = Path(__file__).resolve().parent.parent
-collect_ignore = [] if importlib.util.find_spec("torch") else ["torch_reference.py"]     # looked at for doctests
-
-
-@pytest.fixture(autouse=True)
-def doctest_names(doctest_namespace):
-    """Names that the examples in docstrings use without importing them."""
-    doctest_namespace.update(mx=mx, np=np, Path=Path)
 
 
 def call(script, *flags, cwd=None, expect=0, env=None, process=False):
@@ -52,7 +44,9 @@ def _answer(arguments, cwd, env):
 
 
 def _answer_here(arguments, cwd, _):
-    module = importlib.import_module(str(Path(arguments[0]).relative_to(ROOT).with_suffix("")).replace("/", "."))
+    place = Path(arguments[0]).relative_to(ROOT).with_suffix("")
+    module = importlib.import_module(".".join(["transfer_gluon", *(place.parts if place.parts[1:] else
+                                                                   ("commands", *place.parts))]))
     command = getattr(module, "commands", None) or module.main
     out, err = io.StringIO(), io.StringIO()
     said = logging.StreamHandler(err)

@@ -2,8 +2,8 @@
 which a corrupted heap would end."""
 import sys
 
-from base.framework import mx
-from symbols import JMMDLoss, MMDLoss, TransferObjective
+from transfer_gluon.base.framework import mx
+from transfer_gluon.symbols import JMMDLoss, MMDLoss, TransferObjective
 
 SIZES = [2, 3, 5, 6, 7, 9, 10, 14]
 STATIC = dict(static_alloc=True, static_shape=True)

@@ -13,10 +13,10 @@ import traceback
 
 from tiny import TinyIter, train
 
-from base.errors import InputError
-from base.framework import mx
-from training import settings
-from training.run import Run
+from transfer_gluon.base.errors import InputError
+from transfer_gluon.base.framework import mx
+from transfer_gluon.training import settings
+from transfer_gluon.training.run import Run
 
 
 class Validation(TinyIter):

@@ -49,19 +49,19 @@ MUTATIONS = [
     ("iters/dual.py", "(2 * i + k) * n:(2 * i + k + 1) * n",
      "(self._num_devices * k + i) * n:(self._num_devices * k + i + 1) * n",
      f"{ITERS}::test_a_dual_batch_is_laid_out_device_by_device"),
-    ("iters/lists.py", "zip(self.indices.tolist(), self.labels.tolist(), self.files)",
+    ("iters/image_list.py", "zip(self.indices.tolist(), self.labels.tolist(), self.files)",
      "zip(self.indices.tolist(), self.files)", f"{ITERS}::test_the_digest_of_a_list_is_that_of_all_it_says"),
-    ("iters/listed.py", "pixels = pixels[[place - places.start for place in index]]", "pixels = pixels[:len(index)]",
+    ("iters/ordered.py", "pixels = pixels[[place - places.start for place in index]]", "pixels = pixels[:len(index)]",
      "tests/test_predict.py::test_unreadable_images_are_named_and_cost_no_other_prediction"),
     ("iters/transforms.py", "Box((width - box_width) // 2,", "Box((width - box_width + 1) // 2,",
      f"{ITERS}::test_validation_images_are_those_of_mxnets_reader"),
     (TRANSFORM, "given.min_random_area, given.aspects, rng)", "0.08, given.aspects, rng)",
      "tests/test_transforms.py::test_boxes_have_the_area_and_the_aspect_that_were_asked_for"),
-    ("records/listing.py", "kept = rng.permutation(group)[:wanted]", "kept = group[:wanted]",
+    ("records/make_list.py", "kept = rng.permutation(group)[:wanted]", "kept = group[:wanted]",
      "tests/test_records.py::test_lists_are_masked_and_described_by_their_seed_and_null_label"),
     ("tools/im2rec_helpers.py", "fraction, per_class, seed)):", "fraction, per_class)):",
      "tests/test_records.py::test_flags_of_the_tool_reach_what_they_name"),
-    ("records/sources.py", " and one.files == other.files", "",
+    ("records/ready.py", " and one.files == other.files", "",
      f"{ITERS}::test_lists_of_the_same_images_share_a_record"),
     ("records/packing.py", "            record.unlink(missing_ok=True)", "            pass",
      "tests/test_records.py::test_an_old_record_never_stands_beside_a_new_index"),
@@ -84,15 +84,15 @@ MUTATIONS = [
      f"{TRAINING}::test_dropout_is_drawn_anew_for_every_batch_of_every_epoch"),
     ("training/sums.py", "transfer /= len(statistics)", "pass",
      f"{TRAINING}::test_two_devices_with_the_same_images_twice_update_like_one"),
-    ("training/evaluate.py", "batch.data[0].shape[0] - (batch.pad or 0)", "batch.data[0].shape[0]",
+    ("inference/evaluate.py", "batch.data[0].shape[0] - (batch.pad or 0)", "batch.data[0].shape[0]",
      f"{TRAINING}::test_images_that_fill_a_batch_up_are_not_judged"),
-    ("training/stores.py", ', "running_mean", "running_var"))', "))",
+    ("distributed/stores.py", ', "running_mean", "running_var"))', "))",
      f"{TRAINING}::test_statistics_are_averaged_by_either_name"),
-    ("training/adabn.py", "self._squares / self.count", "self._squares / (self.count - 1)",
+    ("inference/adabn.py", "self._squares / self.count", "self._squares / (self.count - 1)",
      "tests/test_adabn.py::test_running_moments_of_blocks_are_those_of_all_rows"),
     ("adabn.py", "(before == images.labels)[known].mean()", "(before == images.labels).mean()",
      "tests/test_adabn.py::test_the_command_counts_labelled_images_before_and_after"),
-    ("training/frozen.py", "1 / mx.sym.square(inverse_deviation) - eps", "1 / mx.sym.square(inverse_deviation)",
+    ("symbols/frozen.py", "1 / mx.sym.square(inverse_deviation) - eps", "1 / mx.sym.square(inverse_deviation)",
      f"{TRAINING}::test_variances_of_frozen_layers_are_those_of_the_images_however_small"),
     (STAGES, "min(len(source), len(target))", "max(len(source), len(target))",
      f"{WIRING}::test_an_epoch_of_the_schedule_is_that_of_the_smaller_domain"),
@@ -125,7 +125,8 @@ def survives(number):
     file, before, after, tests = MUTATIONS[number]
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder, "project")
-        shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".git", ".venv", "runs", "data", "model", "*.pyc"))
+        shutil.copytree(ROOT, copy, symlinks=True,
+                        ignore=shutil.ignore_patterns(".git", ".venv", "runs", "data", "model", "*.pyc"))
         text = (copy / file).read_text()
         if text.count(before) != 1:
             return f"{file}: {before!r} stands there {text.count(before)} times"

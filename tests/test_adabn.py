@@ -7,18 +7,18 @@ import pytest
 from conftest import SMALL
 
 from adabn import main
-from base.errors import DivergedError, InputError
-from base.framework import mx
-from iters import ListedIter, read_list, write_list
-from iters.transforms import square_centre_crop
-from symbols import features_block
-from training import adabn
-from training.checkpoint import load_checkpoint
+from transfer_gluon.base.errors import DivergedError, InputError
+from transfer_gluon.base.framework import mx
+from transfer_gluon.checkpoints.checkpoint import load_checkpoint
+from transfer_gluon.inference import adabn
+from transfer_gluon.iters import OrderedIter, read_list, write_list
+from transfer_gluon.iters.transforms import square_centre_crop
+from transfer_gluon.symbols import features_block
 
 
 @pytest.fixture
 def target(data):
-    return ListedIter(read_list(data / "val.lst"), 6, square_centre_crop(16, 16), threads=2)
+    return OrderedIter(read_list(data / "val.lst"), 6, square_centre_crop(16, 16), threads=2)
 
 
 def layer_input(checkpoint, layer, images):
@@ -56,7 +56,7 @@ def test_default_layers_are_the_last_two(stage0, target):
     changed = {name for name, value in adapted.aux_params.items()
                if (value != checkpoint.aux_params[name]).asnumpy().any()}
     assert changed == {f"{layer}_moving_{kind}" for layer in ("stage3_unit1_bn2", "bn1") for kind in ("mean", "var")}
-    from symbols import resnet
+    from transfer_gluon.symbols import resnet
     assert adabn.batch_norm_layers(resnet(152, (3, 320, 320)))[-2:] == ["stage4_unit3_bn3", "bn1"]
 
 
@@ -92,7 +92,7 @@ def test_command_prints_accuracies_and_writes_the_adapted_checkpoint(stage0, dat
     adapted = load_checkpoint(tmp_path / "a" / "m", 1)
     net = adabn.classifier(adapted, mx.cpu())
     images = read_list(data / "val.lst")
-    batch = ListedIter(images, 16, square_centre_crop(16, 16)).next()
+    batch = OrderedIter(images, 16, square_centre_crop(16, 16)).next()
     right = (net(batch.data[0].astype("float32")).asnumpy().argmax(axis=1) == images.labels).mean()
     assert float(found[2]) == pytest.approx(100 * right, abs=0.01)
     # The adapted checkpoint is a start for stage 1 like any other.
@@ -106,7 +106,7 @@ def test_the_command_counts_labelled_images_before_and_after(stage0, data, tmp_p
     files, lst, prefix = read_list(data / "val.lst").files, data / "some.lst", tmp_path / "a" / "m"
 
     def batches():
-        return ListedIter(read_list(lst, null_label=77), 16, square_centre_crop(24, 20))
+        return OrderedIter(read_list(lst, null_label=77), 16, square_centre_crop(24, 20))
 
     write_list(lst, [77] * 16, files)
     checkpoint = load_checkpoint(stage0, 1)

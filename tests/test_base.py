@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from base.errors import InputError, first_ten
-from base.files import replacing, writable_folder
-from base.framework import mx
+from transfer_gluon.base.errors import InputError, first_ten
+from transfer_gluon.base.files import replacing, writable_folder
+from transfer_gluon.base.framework import mx
 
 
 def run_python(code):
@@ -19,7 +19,7 @@ def run_python(code):
 
 
 def test_mxnet_and_gluoncv_import_and_numpy_stays_as_it_was():
-    code = ("import numpy; names = set(dir(numpy)); from base.framework import mx; import warnings; "
+    code = ("import numpy; names = set(dir(numpy)); from transfer_gluon.base.framework import mx; import warnings; "
             "warnings.simplefilter('ignore'); import gluoncv, scipy.stats, sklearn.linear_model, matplotlib.pyplot; "
             "left = [n for n in set(dir(numpy)) - names if not isinstance(getattr(numpy, n), type(numpy))]; "
             "assert not left, left; assert not hasattr(numpy, 'float'); "
@@ -59,7 +59,8 @@ def test_folders_that_cannot_be_written_are_refused(tmp_path):
 
 
 def test_exit_codes_tell_whose_turn_it_is():
-    code = ("import click; from base.commands import exit_codes; from base.errors import InputError, Stopped\n"
+    code = ("import click; from transfer_gluon.cli.exit_codes import exit_codes; "
+            "from transfer_gluon.base.errors import InputError, Stopped\n"
             "@click.command()\ndef main(): raise {}('what')\nexit_codes(main)()")
     done = run_python(code.format("InputError"))
     assert done.returncode == 2 and done.stderr.endswith(": what\n") and "Traceback" not in done.stderr
@@ -126,7 +127,7 @@ def test_names_that_leave_no_room_are_refused_at_once(tmp_path):
 
 
 STREAMS = """import os, sys
-from base.commands import exit_codes
+from transfer_gluon.cli.exit_codes import exit_codes
 def main(standalone_mode):
     file = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT)
     os.write(2, b"said by a library")

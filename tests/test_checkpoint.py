@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from conftest import ROOT, SMALL
 
-from base.errors import InputError
-from base.framework import mx
-from symbols import TransferNet, cut, features_block, image_shape_of, resnet
-from symbols.backbone import layers
-from training.checkpoint import load_checkpoint, save_checkpoint, saved_epochs, write_checkpoint
-from training.checkpoint_files import read_parameters
-from training.loop import prepare
+from transfer_gluon.base.errors import InputError
+from transfer_gluon.base.framework import mx
+from transfer_gluon.checkpoints.checkpoint import load_checkpoint, save_checkpoint, saved_epochs, write_checkpoint
+from transfer_gluon.checkpoints.files import read_parameters
+from transfer_gluon.symbols import TransferNet, cut, features_block, image_shape_of, resnet
+from transfer_gluon.symbols.backbone import layers
+from transfer_gluon.training.loop import prepare
 
 STOCK = """
 import sys
@@ -26,7 +26,7 @@ if numpy.__version__ < "2":     # MXNet wants aliases that NumPy 1.24 removed
         setattr(numpy, name, getattr(__builtins__, name))
 else:                           # and no NumPy 2 at all: there, its import takes our shim
     sys.path.insert(0, sys.argv.pop())
-    import base.framework
+    import transfer_gluon.base.framework
 import mxnet as mx
 prefix, epoch, images, answers = sys.argv[1:5]
 images = numpy.load(images)

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 from conftest import NEW_NETWORK, ROOT, SMALL, make_domain
 
-import fine_tune
-from base.errors import InputError
-from base.framework import mx
-from iters import read_list, write_list
-from tools import digits
-from training import devices
-from training.checkpoint import DEFAULT_IMAGE_SHAPE, load_checkpoint
-from training.summary import read_summary
+from transfer_gluon.base import devices
+from transfer_gluon.base.errors import InputError
+from transfer_gluon.base.framework import mx
+from transfer_gluon.checkpoints.checkpoint import DEFAULT_IMAGE_SHAPE, load_checkpoint
+from transfer_gluon.commands import fine_tune
+from transfer_gluon.iters import read_list, write_list
+from transfer_gluon.tools import digits
+from transfer_gluon.training.summary import read_summary
 
 
 def tree(folder):

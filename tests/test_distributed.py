@@ -15,22 +15,22 @@ import numpy as np
 import pytest
 from conftest import NEW_NETWORK, ROOT, SMALL, make_data, make_domain
 
-import fine_tune
-from base.errors import InputError
-from base.framework import mx
-from iters import Augmentation, DualIter, ListedIter, RecordIter, read_list
-from iters.transforms import centre_crop
-from records.packing import ensure_packed
-from symbols import JMMDLoss, TransferNet, TransferObjective, features_block, resnet
-from tools.launch import main as launcher
-from tools.launch import members, run
-from training import devices
-from training.checkpoint import parameter_file, read_parameters, saved_epochs
-from training.loop import fit, prepare
-from training.schedule import Shared, StepSchedule
-from training.stores import Store, open_store
-from training.summary import read_summary
-from training.unpickling import load_optimizer
+from transfer_gluon.base import devices
+from transfer_gluon.base.errors import InputError
+from transfer_gluon.base.framework import mx
+from transfer_gluon.checkpoints.checkpoint import parameter_file, read_parameters, saved_epochs
+from transfer_gluon.commands import fine_tune
+from transfer_gluon.distributed.stores import Shared, Store, open_store
+from transfer_gluon.distributed.unpickling import load_optimizer
+from transfer_gluon.iters import Augmentation, DualIter, OrderedIter, RecordIter, read_list
+from transfer_gluon.iters.transforms import centre_crop
+from transfer_gluon.records.packing import ensure_packed
+from transfer_gluon.symbols import JMMDLoss, TransferNet, TransferObjective, features_block, resnet
+from transfer_gluon.tools.launch import main as launcher
+from transfer_gluon.tools.launch import members, run
+from transfer_gluon.training.loop import fit, prepare
+from transfer_gluon.training.schedule import StepSchedule
+from transfer_gluon.training.summary import read_summary
 
 
 class Launched:
@@ -156,7 +156,7 @@ def trained_by(launch, folder, store, num_workers):
     command = script(folder, f"""
 from pathlib import Path
 from test_distributed import train
-from training.stores import open_store
+from transfer_gluon.distributed.stores import open_store
 with open_store({store!r}) as store:
     train(store, 1, Path({str(folder)!r}))
 """)
@@ -204,8 +204,8 @@ def test_servers_that_update_do_as_the_loop_does(launch, tmp_path, start):
 @pytest.mark.parametrize("store", [pytest.param("dist_sync", marks=pytest.mark.long), "dist_async"])
 def test_figures_are_summed_exactly_and_alike(launch, tmp_path, store):
     command = script(tmp_path, """
-from base.errors import InputError
-from training.stores import open_store
+from transfer_gluon.base.errors import InputError
+from transfer_gluon.distributed.stores import open_store
 with open_store(sys.argv[1]) as store:
     try:
         store.compare({"lr": 0.1 + store.rank})
@@ -266,7 +266,7 @@ def test_killed_processes_are_named_and_the_run_goes_on_as_if_nothing_had_been(l
 def test_a_killed_server_or_scheduler_is_named(launch, tmp_path, role):
     run = launch(["-n", 1], script(tmp_path, """
 import time
-from training.stores import open_store
+from transfer_gluon.distributed.stores import open_store
 with open_store("dist_sync") as store:
     print("ready", flush=True)
     time.sleep(3600)
@@ -279,8 +279,8 @@ with open_store("dist_sync") as store:
 
 HANGING = """
 import time
-from base.watchdog import progress
-from training.stores import open_store
+from transfer_gluon.distributed.watchdog import progress
+from transfer_gluon.distributed.stores import open_store
 with open_store("dist_sync") as store:
     if store.rank == 1:
         for _ in range(5):
@@ -306,8 +306,8 @@ def test_a_worker_that_hangs_is_named_and_one_that_is_slow_or_waits_is_left_alon
 def test_a_process_that_stands_still_is_named_and_nobody_listens_to_the_network(launch, tmp_path):
     run = launch(["-n", 1, "--patience", 3], script(tmp_path, """
 import time
-from base.watchdog import waiting
-from training.stores import open_store
+from transfer_gluon.distributed.watchdog import waiting
+from transfer_gluon.distributed.stores import open_store
 with open_store("dist_sync") as store, waiting():
     print("ready", flush=True)
     time.sleep(3600)
@@ -339,7 +339,7 @@ def test_two_workers_train_on_the_batches_of_two_devices(launch, tmp_path):
 
 def test_mxnets_reader_is_refused_to_several_workers(tmp_path, monkeypatch):
     make_data(tmp_path / "data")
-    monkeypatch.setattr("training.stages.open_store", lambda name: Store(mx.kv.create("device"), 2))
+    monkeypatch.setattr("transfer_gluon.training.stages.open_store", lambda name: Store(mx.kv.create("device"), 2))
     monkeypatch.setattr(Store, "compare", lambda self, settings: None)
     with pytest.raises(InputError, match="--read mxnet was given to 2 workers, and reads for one"):
         fine_tune.main([str(flag) for flag in flags_of(tmp_path, "--read", "mxnet")], standalone_mode=False)
@@ -350,7 +350,7 @@ def test_mxnets_reader_is_refused_to_several_workers(tmp_path, monkeypatch):
 def test_processes_that_no_launcher_watches_notice_a_dead_one(tmp_path, role):
     command = script(tmp_path, """
 import time
-from training.stores import open_store
+from transfer_gluon.distributed.stores import open_store
 with open_store("dist_sync") as store:
     store.barrier()
     print("ready", flush=True)
@@ -393,8 +393,8 @@ def test_nothing_outlives_a_killed_launcher(launch):
 
 def test_settings_that_differ_are_named_on_every_worker_and_who_cannot_go_on_ends_the_run(launch, tmp_path):
     command = script(tmp_path, """
-from base.errors import InputError
-from training.stores import open_store
+from transfer_gluon.base.errors import InputError
+from transfer_gluon.distributed.stores import open_store
 with open_store("dist_sync") as store:
     same = {"seed": 0, "source.lst": "a" * 64}
     store.compare(same)
@@ -434,7 +434,7 @@ ONE_ENDS = ["sh", "-c", "mkdir first 2>/dev/null && exit; exec sleep 600"]
     (["/dev/null"], "worker 0 ended with exit code 126: the command cannot be executed")])
 def test_commands_that_do_not_join_are_not_waited_for(tmp_path, monkeypatch, capfd, command, message):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("tools.launch._GRACE", 1)
+    monkeypatch.setattr("transfer_gluon.tools.launch._GRACE", 1)
     assert run(members(command, 2, 1)) == 2
     assert re.search(f"launch.py: {message}", capfd.readouterr().err)
 
@@ -459,10 +459,10 @@ def test_servers_unpickle_optimizers_and_nothing_else(tmp_path, monkeypatch, cap
     made.lr_scheduler = Malicious(tmp_path / "touched")
     harmful = pickle.dumps(made, protocol)
     for pickled in (harmful, pickle.dumps(os.system, protocol), pickle.dumps(schedule, protocol), b"cos\nsystem\n.",
-                    b"ctools.launch\nrun\n.", b"cmxnet.optimizer.optimizer\nos.system\n.", b"no pickle"):
+                    b"ctransfer_gluon.tools.launch\nrun\n.", b"cmxnet.optimizer.optimizer\nos.system\n.", b"no pickle"):
         with pytest.raises(pickle.UnpicklingError):
             load_optimizer(pickled)
-    from training import server  # here, since it takes its role out of the environment
+    from transfer_gluon.distributed import server
     monkeypatch.setattr("os._exit", sys.exit)
     with pytest.raises(SystemExit, match="2"):
         server._Server.__new__(server._Server)._controller()(0, harmful, None)
@@ -485,7 +485,7 @@ cd / && exec env -i PATH="$PATH" HOME="$HOME" sh -c "$*"
     hosts.write_text("alpha\nuser@beta   # the second\n")
     command = script(tmp_path, """
 import os
-from training.stores import open_store
+from transfer_gluon.distributed.stores import open_store
 with open_store("dist_sync") as store:
     print(store.sum([1]), sys.argv[1:], os.getcwd(), os.environ["GREETING"], os.environ.get("SSH_LOG"))
 """)
@@ -551,7 +551,7 @@ def test_workers_validate_every_image_once(tmp_path, count, num_workers):
     ensure_packed(images)
     seen = []
     for rank in range(num_workers):
-        for batch in ListedIter(images, 2, centre_crop(16, 16), 1, True, num_workers, rank):
+        for batch in OrderedIter(images, 2, centre_crop(16, 16), 1, True, num_workers, rank):
             seen += batch.label[0].asnumpy().astype(int).tolist()
     assert seen == list(range(count))
 

@@ -4,14 +4,14 @@ import sys
 import numpy as np
 import pytest
 
-from base.errors import InputError
-from base.framework import mx
-from exchange.onnx_file import export
-from exchange.weights import ARCHITECTURES
-from symbols import features_block, normalized, resnet
-from symbols.zoo import zoo_symbol
-from tools.export import main
-from training.checkpoint import Checkpoint, load_checkpoint
+from transfer_gluon.base.errors import InputError
+from transfer_gluon.base.framework import mx
+from transfer_gluon.checkpoints.checkpoint import Checkpoint, load_checkpoint
+from transfer_gluon.exchange.onnx_file import export
+from transfer_gluon.exchange.weights import ARCHITECTURES
+from transfer_gluon.symbols import features_block, normalized, resnet
+from transfer_gluon.symbols.zoo import zoo_symbol
+from transfer_gluon.tools.export import main
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
@@ -122,7 +122,7 @@ def test_what_cannot_be_exported_is_refused(stage0, tmp_path, monkeypatch):
     shuffle = random_checkpoint(zoo_classifier("shufflenet_v1"), (3, 64, 64))
     with pytest.raises(InputError, match="mxnet.onnx cannot express a layer of this network: .*Reshape"):
         export(shuffle, file, (3, 64, 64))
-    monkeypatch.setattr("exchange.onnx_file._difference", lambda *_: float("nan"))
+    monkeypatch.setattr("transfer_gluon.exchange.onnx_file._difference", lambda *_: float("nan"))
     with pytest.raises(ArithmeticError, match="not written"):
         export(checkpoint, file, (3, 16, 16))
     assert not file.exists()

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from conftest import make_domain
 
-from base.errors import InputError
-from base.framework import mx
-from iters import Augmentation, ListedIter, ShuffledIter, read_list
-from iters.transforms import centre_crop
-from training.checkpoint import Checkpoint
+from transfer_gluon.base.errors import InputError
+from transfer_gluon.base.framework import mx
+from transfer_gluon.checkpoints.checkpoint import Checkpoint
+from transfer_gluon.iters import Augmentation, OrderedIter, ShuffledIter, read_list
+from transfer_gluon.iters.transforms import centre_crop
 
 SHAPE = (3, 16, 16)
 
@@ -26,7 +26,7 @@ def originals(images, shape=SHAPE, **others):
 
 
 def ours(images, **others):
-    return ListedIter(images, 4, centre_crop(*SHAPE[1:]), **others)
+    return OrderedIter(images, 4, centre_crop(*SHAPE[1:]), **others)
 
 
 def labels(batches):

@@ -5,26 +5,25 @@ import re
 import subprocess
 import sys
 
+from transfer_gluon.cli.exit_codes import exit_codes
+from transfer_gluon.cli.types import FILE, IMAGE_SHAPE, RGB_STD, Number
+
 import click
 import numpy as np
 import pytest
 from conftest import NEW_NETWORK, ROOT, SMALL
 
-import adabn
-import fine_tune
-import predict
-import reproduce
-from base.commands import exit_codes
-from base.errors import InputError
-from base.flags import FILE, IMAGE_SHAPE, RGB_STD, Number
-from iters import SyntheticIter, read_list, write_list
-from tools import export, im2rec_helpers
-from training import stages
-from training.checkpoint import load_checkpoint, saved_epochs
-from training.versions import git_revision
+from transfer_gluon.base.errors import InputError
+from transfer_gluon.checkpoints.checkpoint import load_checkpoint, saved_epochs
+from transfer_gluon.commands import adabn, fine_tune, predict, reproduce
+from transfer_gluon.iters import SyntheticIter, read_list, write_list
+from transfer_gluon.tools import export, im2rec_helpers
+from transfer_gluon.training import stages
+from transfer_gluon.training.versions import git_revision
 
-COMMANDS = ["fine_tune", "adabn", "predict", "reproduce", "tools.im2rec_helpers", "tools.get_model",
-            "tools.import_weights", "tools.export", "tools.launch", "tools.digits"]
+COMMANDS = [f"transfer_gluon.{name}" for name in (
+    "commands.fine_tune", "commands.adabn", "commands.predict", "commands.reproduce", "tools.im2rec_helpers",
+    "tools.get_model", "tools.import_weights", "tools.export", "tools.launch", "tools.digits")]
 
 
 def refused(command, *flags):
@@ -127,7 +126,7 @@ def test_an_error_of_the_system_is_told_by_its_file():
 
 
 def test_output_that_nobody_reads_any_more_is_no_error():
-    code = ("from base.commands import exit_codes; "
+    code = ("from transfer_gluon.cli.exit_codes import exit_codes; "
             "exit_codes(lambda standalone_mode: [print('line', flush=True) for _ in range(10**5)])()")
     done = subprocess.run(f'{sys.executable} -c "{code}" | head -n 1', shell=True, capture_output=True, text=True,
                           cwd=ROOT)

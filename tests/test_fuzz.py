@@ -13,25 +13,25 @@ import pytest
 from conftest import ROOT
 from PIL import Image
 
-from base.errors import InputError
-from iters import read_list, write_list
-from iters.images import decode
-from iters.transforms import centre_crop
-from records import ensure_checked, pack
+from transfer_gluon.base.errors import InputError
+from transfer_gluon.iters import read_list, write_list
+from transfer_gluon.iters.images import decode
+from transfer_gluon.iters.transforms import centre_crop
+from transfer_gluon.records import ensure_checked, pack
 
 DAMAGED = 300
 # Reads what the check let pass with MXNet's reader and with ours, in a process of its own that may die.
 READ = """
 import hashlib, json, sys
 from pathlib import Path
-from base.errors import InputError
-from iters import Augmentation, ListedIter, RecordIter, ShuffledIter, read_list
-from iters.transforms import centre_crop
+from transfer_gluon.base.errors import InputError
+from transfer_gluon.iters import Augmentation, OrderedIter, RecordIter, ShuffledIter, read_list
+from transfer_gluon.iters.transforms import centre_crop
 
 def readers(images):
     yield lambda: RecordIter(images, 4, (3, 16, 16), Augmentation(), threads=2)
     yield lambda: ShuffledIter(images, 4, (3, 16, 16), Augmentation(), threads=2, packed=True)
-    yield lambda: ListedIter(images, 4, centre_crop(16, 16), threads=2, packed=True)
+    yield lambda: OrderedIter(images, 4, centre_crop(16, 16), threads=2, packed=True)
 
 for folder in map(Path, json.loads(sys.stdin.read())):
     for number, opened in enumerate(readers(read_list(folder / "x.lst"))):

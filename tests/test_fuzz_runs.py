@@ -12,10 +12,10 @@ from test_fuzz import damage
 from test_resume import content
 from tiny import train
 
-from base.framework import mx
-from training import settings as settings_file
-from training import state as state_file
-from training.run import Run
+from transfer_gluon.base.framework import mx
+from transfer_gluon.training import settings as settings_file
+from transfer_gluon.training import state as state_file
+from transfer_gluon.training.run import Run
 
 # How many of each; the first group must be refused or end as the run does, the second must not end the process.
 EXACT = {"state inside": 90, "state bytes": 60, "settings inside": 50, "settings bytes": 30, "summary inside": 40,
@@ -27,12 +27,12 @@ SETTINGS = {"lr": 0.05, "flags": [1, None, "x"], "source.lst": "0123456789abcdef
 READ = """
 import json, sys, traceback
 from pathlib import Path
-from base.errors import InputError
+from transfer_gluon.base.errors import InputError
 from tiny import SHAPE, train
 from test_fuzz_runs import SETTINGS
 from test_resume import content
-from training.checkpoint import load_checkpoint
-from training.run import Run
+from transfer_gluon.checkpoints.checkpoint import load_checkpoint
+from transfer_gluon.training.run import Run
 
 wanted = content(Path(sys.argv[1]))
 for folder in map(Path, json.loads(sys.stdin.read())):

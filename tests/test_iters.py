@@ -12,17 +12,26 @@ import pytest
 from conftest import NEW_NETWORK, SMALL, make_domain
 from PIL import Image
 
-from base.errors import InputError, Stopped
-from base.framework import mx
-from iters import Augmentation, DualIter, ListedIter, RecordIter, ShuffledIter, SyntheticIter, read_list, write_list
-from iters.records import record_iter_arguments
-from iters.transforms import centre_crop, square_centre_crop
-from records import ensure_ready, is_packed, pack
-from symbols import JMMDLoss, TransferNet, TransferObjective, features_block, resnet
-from training.loop import fit
-from training.run import Run
-from training.schedule import StepSchedule
-from training.summary import read_summary
+from transfer_gluon.base.errors import InputError, Stopped
+from transfer_gluon.base.framework import mx
+from transfer_gluon.iters import (
+    Augmentation,
+    DualIter,
+    OrderedIter,
+    RecordIter,
+    ShuffledIter,
+    SyntheticIter,
+    read_list,
+    write_list,
+)
+from transfer_gluon.iters.record_iter import record_iter_arguments
+from transfer_gluon.iters.transforms import centre_crop, square_centre_crop
+from transfer_gluon.records import ensure_ready, is_packed, pack
+from transfer_gluon.symbols import JMMDLoss, TransferNet, TransferObjective, features_block, resnet
+from transfer_gluon.training.loop import fit
+from transfer_gluon.training.run import Run
+from transfer_gluon.training.schedule import StepSchedule
+from transfer_gluon.training.summary import read_summary
 
 SHAPE = (3, 16, 16)
 each_reader = pytest.mark.parametrize("kind", [ShuffledIter, RecordIter])
@@ -47,7 +56,7 @@ def in_order(images, batch_size=4, packed=True, **others):
     """Validation batches."""
     if packed and not is_packed(images):
         pack(images, progress=False)
-    return ListedIter(images, batch_size, centre_crop(16, 16), threads=2, packed=packed, **others)
+    return OrderedIter(images, batch_size, centre_crop(16, 16), threads=2, packed=packed, **others)
 
 
 def contents(batches):
@@ -214,7 +223,7 @@ def test_images_that_are_not_square_are_cut_alike_by_every_reader(tmp_path, shap
     pack(images, progress=False)
     plain = Augmentation(**PLAIN, mode="bytes")
     wanted, *others = (dict(zip(*reversed(contents(batches)))) for batches in (
-        ListedIter(images, 3, centre_crop(*shape[1:])), ShuffledIter(images, 3, shape, plain),
+        OrderedIter(images, 3, centre_crop(*shape[1:])), ShuffledIter(images, 3, shape, plain),
         RecordIter(images, 3, shape, plain)))
     for found in others:
         for label, pixels in wanted.items():
@@ -352,7 +361,7 @@ def test_kept_batches_do_not_change_when_more_are_read(tmp_path):
     images = read_list(make_domain(tmp_path, "source", list(range(40))))
     for batches in (reader(images), reader(images, kind=RecordIter), in_order(images)):
         at_once = contents(batches)[0]
-        batches.reset() if isinstance(batches, ListedIter) else batches.set_epoch(0)
+        batches.reset() if isinstance(batches, OrderedIter) else batches.set_epoch(0)
         kept = list(batches)
         np.testing.assert_array_equal(np.concatenate([batch.data[0].asnumpy() for batch in kept]), at_once)
 
@@ -457,10 +466,10 @@ def test_a_record_of_other_indices_is_refused(images):
     others = dataclasses.replace(images, indices=images.indices + 1)
     with pytest.raises(InputError, match="of which 17 have"):
         RecordIter(others, 4, SHAPE, Augmentation())
-    for batches in (ListedIter(fewer, 4, centre_crop(16, 16), packed=True),
+    for batches in (OrderedIter(fewer, 4, centre_crop(16, 16), packed=True),
                     ShuffledIter(fewer, 5, SHAPE, Augmentation(), packed=True)):
         assert sorted(contents(batches)[1].tolist()) == list(range(5))
-    for opened in (lambda: ListedIter(others, 4, centre_crop(16, 16), packed=True),
+    for opened in (lambda: OrderedIter(others, 4, centre_crop(16, 16), packed=True),
                    lambda: ShuffledIter(others, 4, SHAPE, Augmentation(), packed=True)):
         with pytest.raises(InputError, match=r"(?s)1 of 18 images of .*source.lst are not in it.*\n  18"):
             opened()
@@ -544,7 +553,7 @@ def test_fewer_images_than_a_batch_are_refused(images):
 @pytest.mark.parametrize("prepare, dtype", [(centre_crop(16, 16), np.uint8), (square_centre_crop(16, 16), np.float32)])
 def test_listed_images_equal_the_files_and_the_last_batch_is_smaller(tmp_path, prepare, dtype):
     images = read_list(make_domain(tmp_path, "val", list(range(10)), side=30, suffix=".png"))
-    batches = ListedIter(images, 4, prepare, threads=2)
+    batches = OrderedIter(images, 4, prepare, threads=2)
     for _ in range(2):
         read = list(batches)
         assert [batch.data[0].shape[0] for batch in read] == [4, 4, 2]
@@ -567,7 +576,7 @@ def test_adabn_images_lose_their_aspect_ratio():
 def test_a_missing_file_is_named_while_listing(tmp_path):
     images = read_list(write_list(tmp_path / "x.lst", [0], [str(tmp_path / "gone.jpg")]))
     with pytest.raises(InputError, match="gone.jpg cannot be used: No such file"):
-        list(ListedIter(images, 4, square_centre_crop(16, 16)))
+        list(OrderedIter(images, 4, square_centre_crop(16, 16)))
 
 
 def test_a_damaged_record_is_named(images):
@@ -575,7 +584,7 @@ def test_a_damaged_record_is_named(images):
     record.write_bytes(b"not a record at all")
     with pytest.raises(InputError, match="source.rec"):
         list(RecordIter(images, 4, SHAPE, Augmentation()))
-    for batches in (ListedIter(images, 4, centre_crop(16, 16), packed=True),
+    for batches in (OrderedIter(images, 4, centre_crop(16, 16), packed=True),
                     ShuffledIter(images, 4, SHAPE, Augmentation(), packed=True)):
         with pytest.raises(InputError, match="source.rec: index .* cannot be used: (no record|behind the end)"):
             list(batches)
@@ -660,7 +669,7 @@ def test_odd_images_look_as_a_person_sees_them_through_every_reader(tmp_path):
     trained = reader(images, 1, augmentation=plain, threads=1)
     seen = [dict(zip(*reversed(contents(trained))))]
     seen += [dict(enumerate(contents(in_order(images, packed=packed))[0])) for packed in (True, False)]
-    seen.append(dict(enumerate(contents(ListedIter(images, 4, square_centre_crop(16, 16)))[0])))
+    seen.append(dict(enumerate(contents(OrderedIter(images, 4, square_centre_crop(16, 16)))[0])))
     for pixels in seen:
         for place, name in enumerate(names):
             top, bottom = pixels[place][:, 2, 8], pixels[place][:, 13, 8]

@@ -8,8 +8,8 @@ import pytest
 import reference
 from conftest import ROOT
 
-from base.framework import mx
-from symbols import GaussianKernel, JMMDLoss, MMDLoss, TransferObjective
+from transfer_gluon.base.framework import mx
+from transfer_gluon.symbols import GaussianKernel, JMMDLoss, MMDLoss, TransferObjective
 
 
 def batch(b, d=20, c=7, seed=0):

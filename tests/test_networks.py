@@ -4,13 +4,21 @@ import pytest
 from conftest import NEW_NETWORK, SMALL
 from test_training import Fixed
 
-from base.errors import InputError
-from base.framework import mx
-from symbols import JMMDLoss, TransferNet, TransferObjective, features_block, normalization, normalized, resnet
-from symbols.zoo import zoo_names, zoo_network, zoo_symbol
-from training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from training.loop import fit
-from training.schedule import StepSchedule
+from transfer_gluon.base.errors import InputError
+from transfer_gluon.base.framework import mx
+from transfer_gluon.checkpoints.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from transfer_gluon.symbols import (
+    JMMDLoss,
+    TransferNet,
+    TransferObjective,
+    features_block,
+    normalization,
+    normalized,
+    resnet,
+)
+from transfer_gluon.symbols.zoo import zoo_names, zoo_network, zoo_symbol
+from transfer_gluon.training.loop import fit
+from transfer_gluon.training.schedule import StepSchedule
 
 MEAN, STD = (123.68, 116.779, 103.939), (58.393, 57.12, 57.375)
 
@@ -94,7 +102,7 @@ def test_features_and_classifier_of_the_zoo_get_the_same_normalised_images(name,
 @pytest.mark.parametrize("name", ["alexnet", "mobilenetv2_1.0", "squeezenet1.0"])
 def test_the_whole_network_computes_what_gluoncv_computes(name):
     """Its features lead to its own classifier, whatever kind of layer that is."""
-    from base.gluoncv_zoo import get_model
+    from transfer_gluon.base.gluoncv_zoo import get_model
     block = get_model(name, classes=5)
     block.initialize(mx.init.Xavier())
     images = mx.nd.random.uniform(0, 255, (2, 3, 224, 224))

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 from tiny import SHAPE, tiny_symbol
 
-from base.errors import DivergedError, InputError
-from base.framework import mx
-from iters import ListedIter, read_list, write_list
-from iters.transforms import centre_crop
 from predict import main
-from symbols import TransferNet, features_block, image_shape_of
-from training.checkpoint import load_checkpoint, save_checkpoint, write_checkpoint
-from training.loop import prepare
-from training.predictions import predict
+from transfer_gluon.base.errors import DivergedError, InputError
+from transfer_gluon.base.framework import mx
+from transfer_gluon.checkpoints.checkpoint import load_checkpoint, save_checkpoint, write_checkpoint
+from transfer_gluon.inference.predictions import predict
+from transfer_gluon.iters import OrderedIter, read_list, write_list
+from transfer_gluon.iters.transforms import centre_crop
+from transfer_gluon.symbols import TransferNet, features_block, image_shape_of
+from transfer_gluon.training.loop import prepare
 
 
 def read_csv(path):
@@ -34,7 +34,7 @@ def test_a_list_without_labels_is_classified_in_its_order(stage0, data, command,
     assert image_shape_of(checkpoint.symbol) == (3, 16, 16)
     net = checkpoint.classifier("flatten0", 3)
     net.initialize()
-    batches = ListedIter(images, 4, centre_crop(16, 16))
+    batches = OrderedIter(images, 4, centre_crop(16, 16))
     pixels = mx.nd.concat(*(batch.data[0] for batch in batches), dim=0).astype("float32")
     wanted = mx.nd.softmax(net(pixels)[1]).asnumpy()
     labels = np.array([row[1::2] for row in rows], int)
@@ -101,7 +101,7 @@ def test_a_checkpoint_with_values_that_are_no_numbers_is_refused(stage0, data, t
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 def test_class_scores_that_are_no_numbers_are_no_prediction(data, value):
     images = read_list(data / "val.lst")
-    batches = ListedIter(images, 16, centre_crop(16, 16))
+    batches = OrderedIter(images, 16, centre_crop(16, 16))
 
     def scores(images):
         values = mx.nd.zeros((len(images), 3))
@@ -114,7 +114,8 @@ def test_class_scores_that_are_no_numbers_are_no_prediction(data, value):
 
 def test_five_classes_are_named_unless_told_otherwise(data, tmp_path, monkeypatch):
     sizes = []
-    monkeypatch.setattr("iters.transforms.centre_crop", lambda *size: sizes.append(size) or centre_crop(*size))
+    monkeypatch.setattr("transfer_gluon.iters.transforms.centre_crop",
+                        lambda *size: sizes.append(size) or centre_crop(*size))
     net = TransferNet(features_block(tiny_symbol()), 7, image_shape=SHAPE)
     prepare(net, [mx.cpu()])
     net(mx.nd.zeros((1, *SHAPE)))

@@ -24,20 +24,20 @@ from conftest import ROOT, call, make_domain
 from filelock import FileLock
 from PIL import Image
 
-from base.errors import InputError
-from base.framework import mx
-from iters import read_list, write_list
-from iters.images import MOST_PIXELS, decode, is_plain, load_image
-from iters.recordio import open_record, read_at, read_index, to_bytes
-from iters.sources import open_source
-from records import Options, ensure_checked, ensure_packed, ensure_ready, is_packed, pack
-from records.check import Finding, check, check_files, examine
-from records.contact_sheet import contact_sheet
-from records.describe import describe, repeated
-from records.listing import list_folder, mask_list, read_classes, split_list
-from records.manifest import checked_before, manifest_path, read_manifest, stamps
-from records.unpack import unpack
-from tools import digits, im2rec_helpers
+from transfer_gluon.base.errors import InputError
+from transfer_gluon.base.framework import mx
+from transfer_gluon.iters import read_list, write_list
+from transfer_gluon.iters.image_source import open_source
+from transfer_gluon.iters.images import MOST_PIXELS, decode, is_plain, load_image
+from transfer_gluon.iters.recordio import open_record, read_at, read_index, to_bytes
+from transfer_gluon.records import Options, ensure_checked, ensure_packed, ensure_ready, is_packed, pack
+from transfer_gluon.records.check import Finding, check, check_files, examine
+from transfer_gluon.records.contact_sheet import contact_sheet
+from transfer_gluon.records.describe import describe, repeated
+from transfer_gluon.records.make_list import list_folder, mask_list, read_classes, split_list
+from transfer_gluon.records.manifest import checked_before, manifest_path, read_manifest, stamps
+from transfer_gluon.records.unpack import unpack
+from transfer_gluon.tools import digits, im2rec_helpers
 
 TOOL = "tools/im2rec_helpers.py"
 MAGIC = struct.pack("<I", 0xced7230a)
@@ -237,7 +237,7 @@ def test_a_small_file_does_not_ask_for_gigabytes(tmp_path):
     Image.new("1", (13_300, 13_300)).save(buffer, "PNG", transparency=0)
     with pytest.raises(InputError, match="13300 × 13300 pixels; of this kind of image, expected at most 89 million"):
         decode(buffer.getvalue())
-    code = ("import resource, sys; from iters.images import load_image\n"
+    code = ("import resource, sys; from transfer_gluon.iters.images import load_image\n"
             "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
             "load_image(sys.argv[1])\n"
             "print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)")
@@ -254,7 +254,7 @@ def test_images_are_the_same_whole_and_in_strips(monkeypatch, mode, options):
     buffer = io.BytesIO()
     image.save(buffer, "TIFF" if mode in ("L", "I;16") else "PNG", exif=turned(), **options)
     whole = decode(buffer.getvalue())
-    monkeypatch.setattr("iters.images._TOGETHER", 61 * 7)
+    monkeypatch.setattr("transfer_gluon.iters.images._TOGETHER", 61 * 7)
     np.testing.assert_array_equal(decode(buffer.getvalue()), whole)
     assert whole.shape == (47, 61, 3)
 
@@ -269,7 +269,7 @@ def test_scans_of_a_jpeg_are_counted(monkeypatch):
     assert decode(with_scans(100)).shape == (24, 32, 3)
     with pytest.raises(InputError, match="a JPEG of 101 scans, which would take long to decode; expected at most 100"):
         decode(with_scans(101))
-    monkeypatch.setattr("iters.images._MOST_SCANNED", 24 * 32 * 20)
+    monkeypatch.setattr("transfer_gluon.iters.images._MOST_SCANNED", 24 * 32 * 20)
     with pytest.raises(InputError, match="a JPEG of 21 scans, .* at most 20"):
         decode(with_scans(21))
     with pytest.raises(InputError, match="a JPEG of more than 10000 segments"):
@@ -411,7 +411,8 @@ def test_paths_that_lead_out_of_the_root_are_refused(tmp_path):
 
 def test_processes_that_pack_at_once_wait_for_each_other(tmp_path):
     images = read_list(make_domain(tmp_path, "x", [0] * 200))
-    code = ("import sys; from iters.lists import read_list; from records.packing import ensure_packed\n"
+    code = ("import sys; from transfer_gluon.iters.image_list import read_list; "
+            "from transfer_gluon.records.packing import ensure_packed\n"
             "ensure_packed(read_list(sys.argv[1]))\n"
             "print(open(sys.argv[1][:-3] + 'rec', 'rb').read().__len__(), "
             "__import__('os').stat(sys.argv[1][:-3] + 'rec').st_ino)")
@@ -500,7 +501,7 @@ def test_notes_that_are_not_ours_are_no_notes(images, text):
 @pytest.mark.parametrize("place, value", [(1, "x"), (1, {}), (2, 10**30), (2, 10**15), (2, -1), (2, 1e400), (2, None),
                                           (5, 0), (6, "x"), (0, [[]])])
 def test_entries_that_are_not_ours_are_packed_again(images, monkeypatch, place, value):
-    import records.packing as packing
+    import transfer_gluon.records.packing as packing
     monkeypatch.setattr(packing._Partial, "finish", lambda self: self._flush() or os.kill(os.getpid(), signal.SIGINT))
     with pytest.raises(KeyboardInterrupt):
         pack(images, progress=False)
@@ -543,7 +544,7 @@ def test_all_unusable_images_are_listed_and_the_first_ten_shown(tmp_path):
 
 
 def test_an_image_that_changes_while_it_is_packed_is_named(images, monkeypatch):
-    import records.packing as packing
+    import transfer_gluon.records.packing as packing
 
     def slow(data, *others):
         with open(images.files[4], "ab") as file:
@@ -569,7 +570,8 @@ def test_a_full_disk_is_said_and_leaves_nothing(tmp_path):
 
 # Packing that is killed
 
-PACK = ("import sys; from iters.lists import read_list; from records.packing import pack\n"
+PACK = ("import sys; from transfer_gluon.iters.image_list import read_list; "
+            "from transfer_gluon.records.packing import pack\n"
         "pack(read_list(sys.argv[1]), threads=2, resume=True)")
 
 
@@ -607,7 +609,7 @@ def test_packing_that_is_killed_goes_on_and_ends_with_the_same_bytes(tmp_path, c
 
 @pytest.mark.parametrize("damage", ["torn line", "torn record", "changed image", "other options", "no journal"])
 def test_only_what_is_still_good_is_gone_on_with(tmp_path, monkeypatch, damage):
-    import records.packing as packing
+    import transfer_gluon.records.packing as packing
     images = read_list(make_domain(tmp_path, "x", [0] * 12))
     monkeypatch.setattr(packing, "_TOGETHER", 2)
     monkeypatch.setattr(packing._Partial, "finish", lambda self: os.kill(os.getpid(), signal.SIGINT))
@@ -655,7 +657,7 @@ def test_an_old_record_never_stands_beside_a_new_index(images, monkeypatch):
 
 
 def test_training_goes_on_with_the_options_of_a_killed_run(tmp_path, monkeypatch):
-    import records.packing as packing
+    import transfer_gluon.records.packing as packing
     images = read_list(make_domain(tmp_path, "x", [0] * 12))
     monkeypatch.setattr(packing._Partial, "finish", lambda self: os.kill(os.getpid(), signal.SIGINT))
     with pytest.raises(KeyboardInterrupt):
@@ -672,7 +674,7 @@ def test_a_good_record_is_checked_once(images, monkeypatch):
     written = write_with_mxnet(images.record, [open(file, "rb").read() for file in images.files])
     manifest_path(written).unlink()
     ensure_checked(written, threads=2)
-    monkeypatch.setattr("records.check.examine", lambda *_: pytest.fail("checked again"))
+    monkeypatch.setattr("transfer_gluon.records.check.examine", lambda *_: pytest.fail("checked again"))
     ensure_checked(written, threads=2)
     os.utime(written, (1, 1))
     with pytest.raises(pytest.fail.Exception):
@@ -680,7 +682,7 @@ def test_a_good_record_is_checked_once(images, monkeypatch):
 
 
 def test_what_we_pack_need_not_be_checked(images, monkeypatch):
-    monkeypatch.setattr("records.check.examine", lambda *_: pytest.fail("checked again"))
+    monkeypatch.setattr("transfer_gluon.records.check.examine", lambda *_: pytest.fail("checked again"))
     ensure_checked(pack(images, progress=False))
 
 
@@ -742,8 +744,8 @@ def test_damaged_records_are_reported_or_read(tmp_path):
                 good.append(read_at(file, 0)[0].image)
     assert 30 < len(good) < 270
     write_with_mxnet(tmp_path / "good.rec", good)
-    code = ("import sys; from base.framework import mx; from iters import Augmentation\n"
-            "from iters.records import record_iter_arguments\n"
+    code = ("import sys; from transfer_gluon.base.framework import mx; from transfer_gluon.iters import Augmentation\n"
+            "from transfer_gluon.iters.record_iter import record_iter_arguments\n"
             "print(sum(batch.data[0].shape[0] for batch in mx.io.ImageRecordIter(path_imgrec=sys.argv[1],\n"
             "    data_shape=(3, 16, 16), batch_size=1, verbose=False, **record_iter_arguments(Augmentation(), 16))))")
     done = subprocess.run([sys.executable, "-c", code, tmp_path / "good.rec"], cwd=ROOT, capture_output=True, text=True)
@@ -781,7 +783,7 @@ def test_a_record_that_changes_while_it_is_checked_is_not_good(tmp_path, monkeyp
         yield from examine(*arguments)
         os.utime(record, (1, 1))
 
-    monkeypatch.setattr("records.check.examine", slow)
+    monkeypatch.setattr("transfer_gluon.records.check.examine", slow)
     ensure_checked(record)
     assert checked_before(record) is None
 
@@ -993,7 +995,7 @@ def test_repeated_images_are_found_by_their_bytes(listed, tmp_path):
 def im2rec(*calls, cwd):
     """MXNet's own tool, called again and again. It imports mxnet by itself and so needs our NumPy names first."""
     script = os.path.join(os.path.dirname(mx.__file__), "tools", "im2rec.py")
-    code = ("import json, runpy, sys; from base.framework import mx\n"
+    code = ("import json, runpy, sys; from transfer_gluon.base.framework import mx\n"
             "_, script, calls = sys.argv\n"
             "for flags in json.loads(calls):\n"
             "    sys.argv = [script, *flags]\n"

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-import reproduce
-from training.summary import EpochResult, Summary
+from transfer_gluon.commands import reproduce
+from transfer_gluon.training.summary import EpochResult, Summary
 
 WORDS = dict(stage0=["--num-epochs", "18"], stage1=["--num-epochs", "14"], common=["--num-epochs", "5", "--wd", "0.1"],
              adabn=["--layers", "all"])

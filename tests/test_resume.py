@@ -14,16 +14,16 @@ from conftest import NEW_NETWORK, ROOT, SMALL, call, make_domain
 from test_training import CPU, Fixed
 from tiny import StopAfter
 
-from base.errors import InputError, Stopped
-from base.framework import mx
-from iters import read_list, write_list
-from symbols import JMMDLoss, TransferNet, TransferObjective, features_block, resnet
-from training.checkpoint import load_checkpoint
-from training.loop import fit
-from training.run import Run
-from training.schedule import StepSchedule
-from training.signals import StopSignals
-from training.summary import read_summary
+from transfer_gluon.base.errors import InputError, Stopped
+from transfer_gluon.base.framework import mx
+from transfer_gluon.checkpoints.checkpoint import load_checkpoint
+from transfer_gluon.iters import read_list, write_list
+from transfer_gluon.symbols import JMMDLoss, TransferNet, TransferObjective, features_block, resnet
+from transfer_gluon.training.loop import fit
+from transfer_gluon.training.run import Run
+from transfer_gluon.training.schedule import StepSchedule
+from transfer_gluon.training.signals import StopSignals
+from transfer_gluon.training.summary import read_summary
 
 
 class Numbered(Fixed):

@@ -7,14 +7,14 @@ import pytest
 from test_resume import content
 from tiny import SHAPE, TinyIter, train
 
-from base.errors import InputError
-from base.framework import mx
-from symbols import TransferObjective
-from training.checkpoint import saved_epochs
-from training.loop import fit
-from training.progress import log
-from training.run import Run
-from training.schedule import StepSchedule
+from transfer_gluon.base.errors import InputError
+from transfer_gluon.base.framework import mx
+from transfer_gluon.base.log import log
+from transfer_gluon.checkpoints.checkpoint import saved_epochs
+from transfer_gluon.symbols import TransferObjective
+from transfer_gluon.training.loop import fit
+from transfer_gluon.training.run import Run
+from transfer_gluon.training.schedule import StepSchedule
 
 
 class Died(BaseException):

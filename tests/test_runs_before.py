@@ -7,11 +7,11 @@ import pytest
 from conftest import ROOT, call
 from tiny import train
 
-from base.errors import InputError
-from base.framework import mx
-from training.checkpoint_files import read_parameters
-from training.run import Run
-from training.summary import read_summary
+from transfer_gluon.base.errors import InputError
+from transfer_gluon.base.framework import mx
+from transfer_gluon.checkpoints.files import read_parameters
+from transfer_gluon.training.run import Run
+from transfer_gluon.training.summary import read_summary
 
 BEFORE = ROOT / "tests" / "runs_before"
 SETTINGS = {"lr": 0.05, "source.lst": "0123456789abcdef"}

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from iters import SyntheticIter
-from training import stages, throughput
+from transfer_gluon.iters import SyntheticIter
+from transfer_gluon.training import stages, throughput
 
 
 @pytest.mark.parametrize("num_images", [1, 1000])

@@ -6,17 +6,17 @@ import pytest
 import reference
 import tiny
 
-from base.errors import DivergedError, InputError
-from base.framework import mx
-from iters import DualIter, SyntheticIter
-from symbols import JMMDLoss, MMDLoss, TransferNet, TransferObjective, features_block, resnet, zoo_symbol
-from training.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from training.evaluate import evaluate
-from training.frozen import frozen_below, trainable_prefixes
-from training.loop import create_optimizer, fit, prepare
-from training.run import Run
-from training.schedule import StepSchedule, step_updates
-from training.state import Position
+from transfer_gluon.base.errors import DivergedError, InputError
+from transfer_gluon.base.framework import mx
+from transfer_gluon.checkpoints.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from transfer_gluon.inference.evaluate import evaluate
+from transfer_gluon.iters import DualIter, SyntheticIter
+from transfer_gluon.symbols import JMMDLoss, MMDLoss, TransferNet, TransferObjective, features_block, resnet, zoo_symbol
+from transfer_gluon.symbols.frozen import frozen_below, trainable_prefixes
+from transfer_gluon.training.loop import create_optimizer, fit, prepare
+from transfer_gluon.training.run import Run
+from transfer_gluon.training.schedule import StepSchedule, step_updates
+from transfer_gluon.training.state import Position
 
 CPU = [mx.cpu(0)]
 
@@ -394,7 +394,7 @@ def test_devices_validate_with_the_averages_that_the_checkpoint_has(tmp_path, mo
         seen.append([{n: v for n, v in values_of(net, i).items() if "moving" in n} for i in range(3)])
         return evaluate(scores, batches, devices, *others)
 
-    monkeypatch.setattr("training.loop.evaluate", looked_at)
+    monkeypatch.setattr("transfer_gluon.training.loop.evaluate", looked_at)
     run = Run(tmp_path / "m")
     result, = fit(net, TransferObjective(), Fixed(images, labels, 3), devices, StepSchedule(0.05), 1, run=run,
                   validation=Fixed(images, labels, 1))

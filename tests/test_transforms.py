@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from scipy import ndimage, stats
 
-from base.errors import InputError
-from base.framework import mx
-from iters import Augmentation
-from iters.augmentation import training_size, validation_size
-from iters.random_transform import RandomTransform, jittered, random_box
-from iters.transforms import Box, centre_crop, resized_part, square_centre_crop
+from transfer_gluon.base.errors import InputError
+from transfer_gluon.base.framework import mx
+from transfer_gluon.iters import Augmentation
+from transfer_gluon.iters.augmentation import training_size, validation_size
+from transfer_gluon.iters.random_transform import RandomTransform, jittered, random_box
+from transfer_gluon.iters.transforms import Box, centre_crop, resized_part, square_centre_crop
 
 PLAIN = dict(random_crop=False, random_mirror=False, jitter=0.0, pca_noise=0.0)
 
@@ -299,7 +299,7 @@ def test_training_images_are_distributed_as_the_originals(mode):
 def test_boxes_have_the_area_and_the_aspect_that_were_asked_for(monkeypatch):
     assert Augmentation(max_random_aspect_ratio=0.25).aspects == pytest.approx((0.6, 5 / 3))
     drawn = []
-    monkeypatch.setattr("iters.random_transform.random_box", lambda *given: drawn.append(given[2:4]))
+    monkeypatch.setattr("transfer_gluon.iters.random_transform.random_box", lambda *given: drawn.append(given[2:4]))
     for change in {}, dict(pad_size=1):
         transformed(smooth(60, 80), random.Random(0), random_crop=True, min_random_area=0.5,
                     max_random_aspect_ratio=0.25, **change)

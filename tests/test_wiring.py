@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from conftest import make_data
 
-import fine_tune
-from base.errors import InputError
-from base.framework import mx
-from iters import SyntheticIter
-from symbols import JMMDLoss, MMDLoss
-from training import stages
-from training.checkpoint import load_checkpoint
-from training.run import Run
-from training.stores import Store
+from transfer_gluon.base.errors import InputError
+from transfer_gluon.base.framework import mx
+from transfer_gluon.checkpoints.checkpoint import load_checkpoint
+from transfer_gluon.commands import fine_tune
+from transfer_gluon.distributed.stores import Store
+from transfer_gluon.iters import SyntheticIter
+from transfer_gluon.symbols import JMMDLoss, MMDLoss
+from transfer_gluon.training import stages
+from transfer_gluon.training.run import Run
 
 STAGE0 = ["--num-classes", 3, "--image-shape", "3,16,16", "--network", "resnet", "--num-layers", 8, "--batch-size", 8,
           "--num-epochs", 9]
@@ -69,7 +69,7 @@ def told(folder, trained, monkeypatch):
 
     opened = stages.open_store
     for name, function in (("ShuffledIter", reader("ours")), ("RecordIter", reader("mxnet")),
-                           ("ListedIter", validation), ("fit", fit), ("Run", run), ("ensure_ready", ready),
+                           ("OrderedIter", validation), ("fit", fit), ("Run", run), ("ensure_ready", ready),
                            ("open_store", open_store), ("reading_speed", lambda batches: 1.0),
                            ("decoder_speed", lambda *_: 1.0),
                            ("computing_speed", lambda train, batches: train(batches) or 1.0)):
@@ -160,7 +160,7 @@ OTHERS = {"--num-classes", "--pretrained-model", "--layer-before-fullc", "--load
 
 
 def mean(seen):
-    from symbols import normalization
+    from transfer_gluon.symbols import normalization
     return normalization(seen.net(mx.sym.var("data"))[0])
 
 

@@ -1,10 +1,10 @@
 """A network of 147 numbers and images made of random numbers: training that takes milliseconds."""
 import numpy as np
 
-from base.framework import mx
-from symbols import JMMDLoss, TransferNet, TransferObjective, features_block, image_variable
-from training.loop import fit
-from training.schedule import StepSchedule
+from transfer_gluon.base.framework import mx
+from transfer_gluon.symbols import JMMDLoss, TransferNet, TransferObjective, features_block, image_variable
+from transfer_gluon.training.loop import fit
+from transfer_gluon.training.schedule import StepSchedule
 
 SHAPE = (3, 4, 4)
 LABELS = np.array([0, 1, 2, 9999] * 2, np.float32)

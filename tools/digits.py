@@ -5,23 +5,19 @@ Source: digits rendered from the regular and italic fonts that matplotlib ships,
 slightly blurred by chance. Target: the 1797 handwritten digits of scikit-learn, 8 × 8 pixels (UCI *Optical
 Recognition of Handwritten Digits*). Both are dark ink on white paper, cut to the ink and enlarged to the same box.
 """
-import sys
 from pathlib import Path
 
-if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-    from base import installed  # noqa: F401
+from transfer_gluon.cli.exit_codes import CONTEXT, Command, exit_codes
+from transfer_gluon.cli.types import FOLDER
 
-import click  # noqa: E402
-import cv2  # noqa: E402
-import numpy as np  # noqa: E402
-from PIL import Image, ImageDraw, ImageFont  # noqa: E402
+import click
+import cv2
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
 
-from base.commands import CONTEXT, exit_codes  # noqa: E402
-from base.errors import InputError  # noqa: E402
-from base.files import writable_folder  # noqa: E402
-from base.flags import FOLDER  # noqa: E402
-from iters.lists import NULL_LABEL, check_names, write_list  # noqa: E402
+from transfer_gluon.base.errors import InputError
+from transfer_gluon.base.files import writable_folder
+from transfer_gluon.iters.image_list import NULL_LABEL, check_names, write_list
 
 _BOX = 64           # pixels of the canvas that a digit is drawn on
 _SIDE = 32          # pixels of the files
@@ -117,7 +113,7 @@ def make(folder, num_source=4000, seed=0):
     write_list(folder / "val.lst", digits.target.tolist(), files)
 
 
-@click.command(context_settings=CONTEXT)
+@click.command(cls=Command, context_settings=CONTEXT)
 @click.option("--data-dir", type=FOLDER, default="data/digits", help="Folder to write to.")
 @click.option("--num-source", type=click.IntRange(min=10), default=4000, help="Printed digits.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of the printed digits.")

@@ -1,20 +1,16 @@
 #!/usr/bin/env python3
 """Write a trained network as an ONNX file: ``tools/export.py --model model/mmd1 --epoch 14 --output mmd1.onnx``."""
-import sys
 from pathlib import Path
 
-if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-    from base import installed  # noqa: F401
+from transfer_gluon.cli.exit_codes import CONTEXT, Command, exit_codes
+from transfer_gluon.cli.types import FILE, IMAGE_SHAPE, PATH
 
-import click  # noqa: E402
+import click
 
-from base.commands import CONTEXT, exit_codes  # noqa: E402
-from base.errors import InputError  # noqa: E402
-from base.flags import FILE, IMAGE_SHAPE, PATH  # noqa: E402
+from transfer_gluon.base.errors import InputError
 
 
-@click.command(context_settings=CONTEXT)
+@click.command(cls=Command, context_settings=CONTEXT)
 @click.option("--model", type=PATH, required=True,
               help="Prefix of the checkpoint: PREFIX-symbol.json, PREFIX-0014.params.")
 @click.option("--epoch", type=click.IntRange(min=0), required=True, help="Its epoch number.")
@@ -27,9 +23,9 @@ def main(model, epoch, output, image_shape):
 
     Where onnxruntime is installed, the file's probabilities are compared with MXNet's before it is written.
     """
-    from base.files import writable_folder
-    from exchange.onnx_file import export
-    from training.checkpoint import load_checkpoint, parameter_file, symbol_file
+    from transfer_gluon.base.files import writable_folder
+    from transfer_gluon.checkpoints.checkpoint import load_checkpoint, parameter_file, symbol_file
+    from transfer_gluon.exchange.onnx_file import export
 
     output = output or f"{model}-{epoch:04d}.onnx"
     writable_folder(output, "--output")

@@ -1,20 +1,15 @@
 #!/usr/bin/env python3
 """Fetch a known pretrained network as a checkpoint to start from: ``tools/get_model.py imagenet11k-resnet-152``."""
-import sys
-from pathlib import Path
 
-if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-    from base import installed  # noqa: F401
+from transfer_gluon.cli.exit_codes import CONTEXT, Command, exit_codes
+from transfer_gluon.cli.types import FOLDER, PATH
 
-import click  # noqa: E402
+import click
 
-from base.commands import CONTEXT, exit_codes  # noqa: E402
-from base.errors import InputError  # noqa: E402
-from base.flags import FOLDER, PATH  # noqa: E402
+from transfer_gluon.base.errors import InputError
 
 
-@click.command(context_settings=CONTEXT)
+@click.command(cls=Command, context_settings=CONTEXT)
 @click.argument("name", required=False)
 @click.option("--output", type=FOLDER, default="model", help="Folder to write to.")
 @click.option("--mirror", type=PATH, envvar="TRANSFER_GLUON_MIRROR", show_envvar=True, default=None,
@@ -26,8 +21,8 @@ def main(name, output, mirror, sha256):
 
     A transfer that breaks off goes on from there when you call it again.
     """
-    from exchange.gallery import GALLERY, get_model
-    from exchange.zoo_files import get_zoo_model, pretrained_names
+    from transfer_gluon.exchange.gallery import GALLERY, get_model
+    from transfer_gluon.exchange.zoo_files import get_zoo_model, pretrained_names
 
     names = [*GALLERY, *pretrained_names()]
     if not name:

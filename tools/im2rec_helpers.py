@@ -1,26 +1,22 @@
 #!/usr/bin/env python3
 """Prepare data: lists of images, and the RecordIO files that training reads."""
-import sys
 from pathlib import Path
 
-if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-    from base import installed  # noqa: F401
+from transfer_gluon.cli.exit_codes import CONTEXT, Group, exit_codes
+from transfer_gluon.cli.types import FILE, NUM_THREADS, FilePath, Number, refuse_idle
 
-import click  # noqa: E402
+import click
 
-from base.commands import CONTEXT, exit_codes  # noqa: E402
-from base.errors import InputError, first_ten  # noqa: E402
-from base.files import writable_folder  # noqa: E402
-from base.flags import FILE, NUM_THREADS, FilePath, Number, refuse_idle  # noqa: E402
-from iters.lists import MOST_LABEL, NULL_LABEL, read_list  # noqa: E402
-from records.check import examine  # noqa: E402
-from records.contact_sheet import contact_sheet  # noqa: E402
-from records.describe import describe, repeated  # noqa: E402
-from records.listing import list_folder, mask_list, read_classes, split_list  # noqa: E402
-from records.packing import ENCODINGS, MOST_RESIZE, Options, is_packed, pack  # noqa: E402
-from records.unpack import unpack  # noqa: E402
-from training.progress import log_to_stderr  # noqa: E402
+from transfer_gluon.base.errors import InputError, first_ten
+from transfer_gluon.base.files import writable_folder
+from transfer_gluon.base.log import log_to_stderr
+from transfer_gluon.iters.image_list import MOST_LABEL, NULL_LABEL, read_list
+from transfer_gluon.records.check import examine
+from transfer_gluon.records.contact_sheet import contact_sheet
+from transfer_gluon.records.describe import describe, repeated
+from transfer_gluon.records.make_list import list_folder, mask_list, read_classes, split_list
+from transfer_gluon.records.packing import ENCODINGS, MOST_RESIZE, Options, is_packed, pack
+from transfer_gluon.records.unpack import unpack
 
 NULL = click.option("--null-label", type=click.IntRange(0, MOST_LABEL), default=NULL_LABEL,
                     help="The label that means 'unknown'.")
@@ -29,7 +25,7 @@ THREADS = click.option("--threads", type=NUM_THREADS, default=4, help="Images re
 CLASSES = click.option("--classes", type=FILE, default=None, help="A classes.txt: the name of each label, in order.")
 
 
-@click.group(context_settings=CONTEXT)
+@click.group(cls=Group, context_settings=CONTEXT)
 def commands():
     """Prepare data: lists of images, and the RecordIO files that training reads.
 

@@ -1,20 +1,15 @@
 #!/usr/bin/env python3
 """Make an MXNet checkpoint of PyTorch's weights: ``tools/import_weights.py resnet50.pth --architecture resnet50``."""
-import sys
-from pathlib import Path
 
-if __name__ == "__main__":
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-    from base import installed  # noqa: F401
+from transfer_gluon.cli.exit_codes import CONTEXT, Command, exit_codes
+from transfer_gluon.cli.types import PATH
 
-import click  # noqa: E402
+import click
 
-from base.commands import CONTEXT, exit_codes  # noqa: E402
-from base.flags import PATH  # noqa: E402
-from exchange.architectures import ARCHITECTURES  # noqa: E402
+from transfer_gluon.exchange.architectures import ARCHITECTURES
 
 
-@click.command(context_settings=CONTEXT)
+@click.command(cls=Command, context_settings=CONTEXT)
 @click.argument("weights", type=PATH)
 @click.option("--architecture", type=click.Choice(list(ARCHITECTURES)), required=True,
               help="The network that they belong to.")
@@ -26,10 +21,10 @@ def main(weights, architecture, output):
     The checkpoint takes raw RGB images 0–255; the network's own normalisation is its first layer. Reading .pth and .pt
     takes PyTorch; a file that holds more than weights is refused.
     """
-    from base.files import writable_folder
-    from exchange.state_dict import find_weights, read_state_dict
-    from exchange.weights import import_weights
-    from training.checkpoint import refuse_to_replace, write_checkpoint
+    from transfer_gluon.base.files import writable_folder
+    from transfer_gluon.checkpoints.checkpoint import refuse_to_replace, write_checkpoint
+    from transfer_gluon.exchange.state_dict import find_weights, read_state_dict
+    from transfer_gluon.exchange.weights import import_weights
 
     output = output or f"model/{architecture}"
     writable_folder(output, "--output")

@@ -18,15 +18,12 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-if __name__ == "__main__":
-    sys.path.insert(0, str(ROOT))
-    from base import installed  # noqa: F401
+from transfer_gluon.cli.exit_codes import CONTEXT, Command, exit_codes
 
-import click  # noqa: E402
+import click
 
-from base.commands import CONTEXT, exit_codes  # noqa: E402
-from base.errors import InputError  # noqa: E402
+import transfer_gluon
+from transfer_gluon.base.errors import InputError
 
 _GRACE = 5          # seconds between asking processes to end and killing them
 _ALIKE = 2          # seconds for other workers to say that they cannot go on either, given the same as the first
@@ -151,7 +148,8 @@ def members(command, num_workers, num_servers, hosts=(), port=None, address=None
             yield Member(role, number, host, command,
                          dict(common, DMLC_ROLE=role, DMLC_NODE_HOST=here, PORT=ports.pop(0)))
 
-    server = ["env", f"PYTHONPATH={ROOT}", sys.executable, "-m", "training.server"]
+    where = Path(transfer_gluon.__file__).resolve().parent.parent
+    server = ["env", f"PYTHONPATH={where}", sys.executable, "-m", "transfer_gluon.distributed.server"]
     scheduler = Member("scheduler", 0, None, server, dict(common, DMLC_ROLE="scheduler"))
     return [scheduler, *group("server", num_servers, server), *group("worker", num_workers, command)]
 
@@ -334,7 +332,7 @@ def _environment(names):
     return values
 
 
-@click.command(context_settings=CONTEXT)
+@click.command(cls=Command, context_settings=CONTEXT)
 @click.option("-n", "--workers", type=click.IntRange(min=1), required=True, help="Number of workers.")
 @click.option("-s", "--servers", type=click.IntRange(min=1), default=1, help="Number of parameter servers.")
 @click.option("-H", "--hosts", default=None,

@@ -38,7 +38,16 @@ fi
 
 version=$("$python" -c 'import platform; print(platform.python_version())')
 wanted="$build $version $(cksum < "$lock")"
-[ -f .venv/build ] && [ "$(cat .venv/build)" = "$wanted" ] && exit 0
+# `transfer_gluon` and the command transfer-gluon, from this folder.
+install_ours() {
+    ours=$(cksum < pyproject.toml)
+    [ -f .venv/ours ] && [ "$(cat .venv/ours)" = "$ours" ] && return
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable . ||
+        fail "the project itself could not be installed into .venv; see pip's message above"
+    echo "$ours" > .venv/ours
+}
+
+[ -f .venv/build ] && [ "$(cat .venv/build)" = "$wanted" ] && install_ours && exit 0
 
 "$python" -c 'import venv, ensurepip' 2>/dev/null ||
     fail "$python has no venv module; install it (on Debian and Ubuntu: apt install python3-venv) and call make again"
@@ -55,8 +64,9 @@ if ! .venv/bin/python -c 'import cv2' 2>/dev/null; then
     .venv/bin/python -c 'import cv2' ||
         fail "OpenCV cannot be imported; see the message above for the library that is missing (on Debian and Ubuntu: apt install libgl1 libglib2.0-0)"
 fi
-.venv/bin/python -c 'from base.framework import mx' 2>.venv/import.log || {
+.venv/bin/python -c 'from transfer_gluon.base.framework import mx' 2>.venv/import.log || {
     tail -n 1 .venv/import.log >&2
     fail "MXNet cannot be imported; see the message above. It needs Linux on x86-64$([ "$build" = gpu ] && echo ' and the NVIDIA driver (libcuda.so.1)')"
 }
+install_ours
 echo "$wanted" > .venv/build

@@ -7,16 +7,17 @@ import zlib
 
 import numpy as np
 
-from base.errors import DivergedError, InputError, Stopped, first_ten
-from base.framework import mx
-from training.devices import to_devices
-from training.evaluate import evaluate
-from training.frozen import frozen_below
-from training.progress import EpochProgress, log
-from training.run import Run
-from training.stores import open_store
-from training.summary import EpochResult
-from training.sums import Sums
+from transfer_gluon.base.devices import to_devices
+from transfer_gluon.base.errors import DivergedError, InputError, Stopped, first_ten
+from transfer_gluon.base.framework import mx
+from transfer_gluon.base.log import log
+from transfer_gluon.distributed.stores import open_store
+from transfer_gluon.inference.evaluate import evaluate
+from transfer_gluon.symbols.frozen import frozen_below
+from transfer_gluon.training.progress import EpochProgress
+from transfer_gluon.training.run import Run
+from transfer_gluon.training.summary import EpochResult
+from transfer_gluon.training.sums import Sums
 
 
 def prepare(net, devices, trainable=None):

@@ -1,17 +1,11 @@
 """What a run says while it trains: a bar on a terminal, plain lines in a pipe or a file."""
-import logging
 import sys
 import time
 
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-log = logging.getLogger("transfer-gluon")
-
-
-def log_to_stderr():
-    """Send the project's log lines to standard error, with the time of day."""
-    logging.basicConfig(format="%(asctime)s %(message)s", datefmt="%H:%M:%S", level=logging.INFO, stream=sys.stderr)
+from transfer_gluon.base.log import log
 
 
 class EpochProgress:

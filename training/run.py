@@ -8,10 +8,10 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from base.errors import InputError
-from base.files import read_text, reading, sync_folder, writing
-from symbols import image_shape_of, normalization
-from training.checkpoint import (
+from transfer_gluon.base.errors import InputError
+from transfer_gluon.base.files import read_text, reading, sync_folder, writing
+from transfer_gluon.base.log import log
+from transfer_gluon.checkpoints.checkpoint import (
     inference_symbol,
     load_checkpoint,
     parameter_file,
@@ -20,10 +20,10 @@ from training.checkpoint import (
     symbol_file,
     write_symbol,
 )
-from training.progress import log
-from training.settings import RunSettings, differences, read_settings
-from training.state import Position, load_state, save_state
-from training.summary import Summary, best_epoch, read_summary, summary_from_text
+from transfer_gluon.symbols import image_shape_of, normalization
+from transfer_gluon.training.settings import RunSettings, differences, read_settings
+from transfer_gluon.training.state import Position, load_state, save_state
+from transfer_gluon.training.summary import Summary, best_epoch, read_summary, summary_from_text
 
 
 def recorded_settings(prefix):

@@ -2,8 +2,8 @@
 import math
 import re
 
-from base.errors import InputError
-from base.framework import mx
+from transfer_gluon.base.errors import InputError
+from transfer_gluon.base.framework import mx
 
 _TOO_LARGE = 3e38       # for float32
 
@@ -43,20 +43,6 @@ class StepSchedule(mx.lr_scheduler.LRScheduler):
 
     def __call__(self, num_update):
         return self.lr * self.factor ** sum(step < num_update for step in self.steps)
-
-
-class Shared(mx.lr_scheduler.LRScheduler):
-    """A schedule for servers that count the updates of several workers one by one.
-
-    The rate of update t is that of update ⌈t / workers⌉ of `schedule`.
-    """
-
-    def __init__(self, schedule, num_workers):
-        super().__init__(base_lr=schedule.base_lr)
-        self.schedule, self.num_workers = schedule, num_workers
-
-    def __call__(self, num_update):
-        return self.schedule(-(-num_update // self.num_workers))
 
 
 def step_updates(step_epochs, num_examples, batch_size, batches_per_epoch, unit="flag", num_workers=1):

@@ -6,9 +6,9 @@ import sys
 import time
 from dataclasses import dataclass, field
 
-from base.errors import InputError
-from base.files import read_text, replacing
-from training.versions import versions
+from transfer_gluon.base.errors import InputError
+from transfer_gluon.base.files import read_text, replacing
+from transfer_gluon.training.versions import versions
 
 
 @dataclass

@@ -6,18 +6,12 @@ with a transfer loss between source and target.
 import time
 from pathlib import Path
 
-from base.errors import InputError
-from base.files import read_text, writable_folder
-from base.framework import mx
-from iters import Augmentation, DualIter, ListedIter, RecordIter, ShuffledIter, SyntheticIter, read_list, write_list
-from iters.lists import list_text
-from iters.shuffled import check_batch_size
-from iters.sources import decoder_speed
-from iters.transforms import centre_crop
-from records import ensure_ready
-from symbols import JMMDLoss, MMDLoss, TransferNet, TransferObjective, image_shape_of, resnet, zoo_symbol
-from symbols.backbone import parse_image_shape
-from training.checkpoint import (
+from transfer_gluon.base.devices import check_memory, find_devices, memory_needed
+from transfer_gluon.base.errors import InputError
+from transfer_gluon.base.files import read_text, writable_folder
+from transfer_gluon.base.framework import mx
+from transfer_gluon.base.log import log, log_to_stderr
+from transfer_gluon.checkpoints.checkpoint import (
     DEFAULT_IMAGE_SHAPE,
     Checkpoint,
     load_checkpoint,
@@ -25,16 +19,31 @@ from training.checkpoint import (
     saved_epochs,
     symbol_file,
 )
-from training.checkpoint_files import read_symbol
-from training.devices import check_memory, find_devices, memory_needed
-from training.frozen import trainable_prefixes
-from training.loop import fit
-from training.progress import log, log_to_stderr
-from training.run import Run, recorded_settings
-from training.schedule import StepSchedule, step_updates
-from training.signals import StopSignals
-from training.stores import open_store
-from training.throughput import computing_speed, reading_speed
+from transfer_gluon.checkpoints.files import read_symbol
+from transfer_gluon.distributed.stores import open_store
+from transfer_gluon.iters import (
+    Augmentation,
+    DualIter,
+    OrderedIter,
+    RecordIter,
+    ShuffledIter,
+    SyntheticIter,
+    read_list,
+    write_list,
+)
+from transfer_gluon.iters.image_list import list_text
+from transfer_gluon.iters.image_source import decoder_speed
+from transfer_gluon.iters.shuffled import check_batch_size
+from transfer_gluon.iters.transforms import centre_crop
+from transfer_gluon.records import ensure_ready
+from transfer_gluon.symbols import JMMDLoss, MMDLoss, TransferNet, TransferObjective, image_shape_of, resnet, zoo_symbol
+from transfer_gluon.symbols.backbone import parse_image_shape
+from transfer_gluon.symbols.frozen import trainable_prefixes
+from transfer_gluon.training.loop import fit
+from transfer_gluon.training.run import Run, recorded_settings
+from transfer_gluon.training.schedule import StepSchedule, step_updates
+from transfer_gluon.training.signals import StopSignals
+from transfer_gluon.training.throughput import computing_speed, reading_speed
 
 # Flags that workers may have of their own.
 _OF_A_WORKER = {"gpus", "cpus", "data_dir", "data_nthreads", "disp_batches", "monitor", "keep", "kv_store"}
@@ -168,7 +177,7 @@ def train(*, store, settings, defaults, train_stage, num_classes, image_shape, n
         part = dict(packed=packed, num_parts=store.num_workers, part_index=store.rank)
         batches = both([RecordIter(images, *arguments) if read == "mxnet" else ShuffledIter(images, *arguments, **part)
                         for images in domains])
-        validation = val and ListedIter(lists[-1], batch_size, centre_crop(*image_shape[1:]), data_nthreads, **part)
+        validation = val and OrderedIter(lists[-1], batch_size, centre_crop(*image_shape[1:]), data_nthreads, **part)
     steps = step_updates(lr_step_epochs, num_examples, batch_size, batches.batches_per_epoch, lr_step_unit,
                          store.num_workers)
     _log_schedule(lr, lr_factor, steps, batches.batches_per_epoch, num_epochs)

@@ -6,11 +6,11 @@ from dataclasses import asdict, dataclass, field
 
 import numpy as np
 
-from base.errors import InputError
-from base.framework import mx
-from training.checkpoint import Checkpoint, inference_symbol
-from training.checkpoint_files import read_arrays, symbol_from_text, with_prefix, write_arrays
-from training.sums import Sums
+from transfer_gluon.base.errors import InputError
+from transfer_gluon.base.framework import mx
+from transfer_gluon.checkpoints.checkpoint import Checkpoint, inference_symbol
+from transfer_gluon.checkpoints.files import read_arrays, symbol_from_text, with_prefix, write_arrays
+from transfer_gluon.training.sums import Sums
 
 
 @dataclass

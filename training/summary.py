@@ -4,8 +4,8 @@ import dataclasses
 import io
 import math
 
-from base.errors import InputError
-from base.files import read_text, replacing
+from transfer_gluon.base.errors import InputError
+from transfer_gluon.base.files import read_text, replacing
 
 
 @dataclasses.dataclass(frozen=True)

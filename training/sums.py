@@ -3,7 +3,7 @@ import collections
 import math
 from dataclasses import asdict, dataclass, field
 
-from base.errors import DivergedError
+from transfer_gluon.base.errors import DivergedError
 
 
 @dataclass

@@ -1,7 +1,7 @@
 """How fast a run reads, and how fast it computes: which of the two limits it."""
 import time
 
-from base.framework import mx
+from transfer_gluon.base.framework import mx
 
 SECONDS = 10
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from base.framework import mx
+from transfer_gluon.base.framework import mx
 
 _ROOT = Path(__file__).resolve().parent.parent
 

@@ -1,7 +1,7 @@
 """Types of flags, and flags that would do nothing: what click lets pass is what the libraries take."""
 import click
 
-from base.errors import InputError
+from transfer_gluon.base.errors import InputError
 
 
 def refuse_idle(idle):

@@ -14,9 +14,28 @@ from pathlib import Path
 
 import click
 
-from base.errors import InputError, Stopped
+from transfer_gluon.base.errors import InputError, Stopped, with_flags
 
 CONTEXT = dict(show_default=True, help_option_names=["-h", "--help"])
+
+
+class Command(click.Command):
+    """A command whose errors speak of its flags: it puts them in the place of parameters' names in messages."""
+
+    def invoke(self, context):
+        try:
+            return super().invoke(context)
+        except (InputError, Stopped) as error:
+            flags = {parameter.name: max(parameter.opts, key=len) for parameter in self.params
+                     if isinstance(parameter, click.Option)}
+            error.args = with_flags(str(error), flags),
+            raise
+
+
+class Group(click.Group):
+    """A group of such commands."""
+
+    command_class = Command
 
 
 def exit_codes(command):

@@ -6,9 +6,9 @@ import sys
 import threading
 import time
 
-from base.errors import InputError
-from base.framework import mx
-from base.watchdog import progress, standing_still
+from transfer_gluon.base.errors import InputError
+from transfer_gluon.base.framework import mx
+from transfer_gluon.distributed.watchdog import progress, standing_still
 
 # Before a kvstore is created: seconds between signs of life; MXNet sends none by itself. A process that ends
 # waits for its next one, so it is short.

@@ -7,9 +7,9 @@ from typing import Optional
 
 import numpy as np
 
-from base.errors import InputError, first_ten
-from base.files import replacing
-from base.regular import read_text
+from transfer_gluon.base.errors import InputError, first_ten
+from transfer_gluon.base.files import replacing
+from transfer_gluon.base.regular import read_regular_text
 
 NULL_LABEL = 9999
 MOST_INDEX, MOST_LABEL = 2**53, 2**24       # what MXNet's files hold without rounding
@@ -82,7 +82,7 @@ def read_list(path, num_classes=None, null_label=NULL_LABEL):
     path = Path(path)
     check_null_label(null_label)
     try:
-        text = read_text(path, "utf-8-sig")
+        text = read_regular_text(path, "utf-8-sig")
     except FileNotFoundError:
         raise InputError(f"{path}: no such file; expected a list of images, a line each: "
                          "index, label, path, separated by tabs.") from None

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from base.errors import InputError, first_ten
-from base.files import replacing
-from base.regular import read_regular, read_text
-from iters.lists import check_names, check_null_label, write_list
+from transfer_gluon.base.errors import InputError, first_ten
+from transfer_gluon.base.files import replacing
+from transfer_gluon.base.regular import read_regular, read_regular_text
+from transfer_gluon.iters.image_list import check_names, check_null_label, write_list
 
 EXTENSIONS = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".avif", ".tif", ".tiff", ".jp2", ".ppm", ".pgm"}
 
@@ -20,7 +20,7 @@ def read_classes(path):
     Raises: InputError for a file that cannot be read, an empty or repeated name, one that is no name of a folder.
     """
     try:
-        names = read_text(path).splitlines()
+        names = read_regular_text(path).splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}.") from None
     seen = {"", ".", ".."}

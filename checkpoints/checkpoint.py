@@ -5,12 +5,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Optional
 
-from base.errors import InputError
-from base.files import replacing
-from base.framework import mx
-from symbols import TransferNet, cut, features_block, image_shape_of, image_variable, normalized
-from symbols.backbone import check_fit, loaded_parameters
-from training.checkpoint_files import read_parameters, read_symbol, write_arrays
+from transfer_gluon.base.devices import mean_over_devices
+from transfer_gluon.base.errors import InputError
+from transfer_gluon.base.files import replacing
+from transfer_gluon.base.framework import mx
+from transfer_gluon.checkpoints.files import read_parameters, read_symbol, write_arrays
+from transfer_gluon.symbols import TransferNet, cut, features_block, image_shape_of, image_variable, normalized
+from transfer_gluon.symbols.backbone import check_fit, loaded_parameters
 
 DEFAULT_IMAGE_SHAPE = 3, 320, 320       # the original's
 
@@ -168,10 +169,3 @@ def refuse_to_replace(prefix, epoch, what, symbol=None):
         there = f"the epochs {', '.join(map(str, others))}" if others else "the run"
         raise InputError(f"{what}: {there} of {prefix} are there, and another network would take the place of theirs, "
                          f"{file}. Give another name or folder, or move them away.")
-
-
-def mean_over_devices(parameter):
-    """A parameter's value on the CPU, averaged over the devices that hold it: where it is equal on all, that very
-    value."""
-    first, *others = [value.as_in_context(mx.cpu()) for value in parameter.list_data()]
-    return first + mx.nd.add_n(*(other - first for other in others)) / (1 + len(others)) if others else first

@@ -2,8 +2,8 @@
 import ctypes
 import math
 
-from base.errors import InputError
-from base.framework import mx
+from transfer_gluon.base.errors import InputError
+from transfer_gluon.base.framework import mx
 
 # Compute capabilities that mxnet-cu112 1.9.1 has machine code for: 5.0, 6.0, 7.0, 8.0, 8.6, each good
 # for later minor versions of the same major one. It holds no PTX to compile for others.
@@ -118,3 +118,10 @@ def compute_capability(number):
         driver.cuDeviceGetAttribute(ctypes.byref(value), attribute, device)
         parts.append(value.value)
     return tuple(parts)
+
+
+def mean_over_devices(parameter):
+    """A parameter's value on the CPU, averaged over the devices that hold it: where it is equal on all, that very
+    value."""
+    first, *others = [value.as_in_context(mx.cpu()) for value in parameter.list_data()]
+    return first + mx.nd.add_n(*(other - first for other in others)) / (1 + len(others)) if others else first

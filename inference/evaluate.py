@@ -1,10 +1,10 @@
 """How many images a network classifies correctly."""
 import numpy as np
 
-from base.errors import DivergedError
-from base.framework import mx
-from training.devices import to_devices
-from training.stores import ALONE
+from transfer_gluon.base.devices import to_devices
+from transfer_gluon.base.errors import DivergedError
+from transfer_gluon.base.framework import mx
+from transfer_gluon.distributed.stores import ALONE
 
 
 def evaluate(scores, batches, devices, top_k=1, null_label=9999, store=ALONE, source="the network"):

@@ -9,8 +9,8 @@ import json
 import os
 import re
 
-from base.errors import InputError
-from base.framework import mx
+from transfer_gluon.base.errors import InputError
+from transfer_gluon.base.framework import mx
 
 # What the original trains with --freeze, in its residual networks.
 _ORIGINAL = ("bn1", "fc", "stage3", "stage4")

@@ -1,27 +1,25 @@
-"""A scheduler or server of a distributed run: ``DMLC_ROLE=server python -m training.server``.
+"""A scheduler or server of a distributed run: ``DMLC_ROLE=server python -m transfer_gluon.distributed.server``.
 
-MXNet's own way is ``import mxnet`` under that role, which serves inside the import and never returns. An
-optimizer that arrives there with a schedule of ours cannot be unpickled: ``cannot import name … from
-partially initialized module 'mxnet' (most likely due to a circular import)``. Here the import is done first.
-And there, whatever reaches the port is unpickled; here, an optimizer only.
+MXNet's own way is ``import mxnet`` under that role, which serves inside the import and never returns (see
+`base.framework`). An optimizer that arrives there with a schedule of ours cannot be unpickled: ``cannot import name …
+from partially initialized module 'mxnet' (most likely due to a circular import)``. Here the import is done first. And
+there, whatever reaches the port is unpickled; here, an optimizer only.
 """
 import os
 import sys
 import threading
 
-role = os.environ.pop("DMLC_ROLE", None)
-
-from base.framework import mx  # noqa: E402
-from training.heartbeat import SCHEDULER, end_with, everybody, wait_for_all  # noqa: E402
-from training.stores import FIGURES  # noqa: E402
-from training.unpickling import load_optimizer  # noqa: E402
+from transfer_gluon.base.framework import mx
+from transfer_gluon.distributed.heartbeat import SCHEDULER, end_with, everybody, wait_for_all
+from transfer_gluon.distributed.stores import FIGURES
+from transfer_gluon.distributed.unpickling import load_optimizer
 
 JOINED = "all workers and servers have joined"
 
 
 def serve():
     """Be what the environment says until all workers have finished."""
-    store = mx.kv.create("dist")
+    role, store = os.environ["DMLC_ROLE"], mx.kv.create("dist")
     if role == "scheduler":
         end_with(everybody(), store, role)
         threading.Thread(target=_tell_when_joined, args=(store,), daemon=True).start()
@@ -64,5 +62,4 @@ class _Server(mx.kvstore.kvstore_server.KVStoreServer):
 
 
 if __name__ == "__main__":
-    os.environ["DMLC_ROLE"] = role
     serve()

@@ -7,16 +7,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from base.errors import InputError
-from base.framework import mx
-from base.watchdog import progress, waiting
-from training.checkpoint import mean_over_devices
-from training.choices import STORES
-from training.heartbeat import SCHEDULER, end_with, patience
-from training.schedule import Shared
+from transfer_gluon.base.devices import mean_over_devices
+from transfer_gluon.base.errors import InputError
+from transfer_gluon.base.framework import mx
+from transfer_gluon.distributed.heartbeat import SCHEDULER, end_with, patience
+from transfer_gluon.distributed.watchdog import progress, waiting
 
 # Keys from here up hold figures; those below are Gluon's, which numbers its parameters from 0.
 FIGURES = 2**30
+STORES = "device", "local", "dist_sync", "dist_device_sync", "dist_async"
 
 
 @dataclass(frozen=True)
@@ -207,6 +206,20 @@ class _Trainer(mx.gluon.Trainer):
     def step(self, *arguments, **more):
         super().step(*arguments, **more)
         progress()
+
+
+class Shared(mx.lr_scheduler.LRScheduler):
+    """A schedule for servers that count the updates of several workers one by one.
+
+    The rate of update t is that of update ⌈t / workers⌉ of `schedule`.
+    """
+
+    def __init__(self, schedule, num_workers):
+        super().__init__(base_lr=schedule.base_lr)
+        self.schedule, self.num_workers = schedule, num_workers
+
+    def __call__(self, num_update):
+        return self.schedule(-(-num_update // self.num_workers))
 
 
 # A process that shares with nobody.

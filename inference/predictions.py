@@ -5,10 +5,10 @@ import sys
 import numpy as np
 from tqdm import tqdm
 
-from base.files import replacing
-from base.framework import mx
-from training.devices import to_devices
-from training.evaluate import check_finite
+from transfer_gluon.base.devices import to_devices
+from transfer_gluon.base.files import replacing
+from transfer_gluon.base.framework import mx
+from transfer_gluon.inference.evaluate import check_finite
 
 
 def predict(scores, batches, device, top_k, source="the network"):
@@ -21,7 +21,7 @@ def predict(scores, batches, device, top_k, source="the network"):
     scores : callable
         From images (b, channels, height, width) to class scores (b, c).
     batches : DataIter
-        `ListedIter`: the `index` of a batch holds the places of its images in the list.
+        `OrderedIter`: the `index` of a batch holds the places of its images in the list.
     device : Context
     top_k : int
         At most c.

@@ -1,11 +1,9 @@
 """What each list of a run is read from, packed and checked."""
 import dataclasses
-import logging
 
-from records.check import check_files, ensure_checked
-from records.packing import ensure_packed, is_packed
-
-log = logging.getLogger("transfer-gluon")
+from transfer_gluon.base.log import log
+from transfer_gluon.records.check import check_files, ensure_checked
+from transfer_gluon.records.packing import ensure_packed, is_packed
 
 
 def ensure_ready(lists, threads=4, packed=True, crop=None):

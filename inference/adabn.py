@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from base.errors import InputError
-from base.framework import mx
-from symbols import features_block
-from symbols.backbone import check_fit
-from training.checkpoint import Checkpoint
-from training.devices import to_devices
-from training.evaluate import check_finite
+from transfer_gluon.base.devices import to_devices
+from transfer_gluon.base.errors import InputError
+from transfer_gluon.base.framework import mx
+from transfer_gluon.checkpoints.checkpoint import Checkpoint
+from transfer_gluon.inference.evaluate import check_finite
+from transfer_gluon.symbols import features_block
+from transfer_gluon.symbols.backbone import check_fit
 
 _SOFTMAX = ("SoftmaxOutput", "Softmax", "softmax", "SoftmaxActivation")
 

@@ -1,12 +1,12 @@
 """Batches of a list in its order, from a record or straight from image files."""
 import numpy as np
 
-from base.framework import mx
-from iters.loading import load
-from iters.sources import open_source
+from transfer_gluon.base.framework import mx
+from transfer_gluon.iters.image_source import open_source
+from transfer_gluon.iters.loading import load
 
 
-class ListedIter(mx.io.DataIter):
+class OrderedIter(mx.io.DataIter):
     """Batches of the images of a list, in its order: raw RGB, bytes or floats as `prepare` gives.
 
     The last batch may be smaller. The `index` of a batch holds the places of its images in the list.

@@ -5,10 +5,10 @@ from concurrent.futures import ThreadPoolExecutor
 import cv2
 import numpy as np
 
-from base.errors import InputError, first_ten
-from base.regular import read_regular
-from iters.images import decode, decode_plain
-from iters.recordio import open_record, read_at, read_index
+from transfer_gluon.base.errors import InputError, first_ten
+from transfer_gluon.base.regular import read_regular
+from transfer_gluon.iters.images import decode, decode_plain
+from transfer_gluon.iters.recordio import open_record, read_at, read_index
 
 
 def open_source(images, packed):

@@ -9,9 +9,9 @@ import shutil
 import struct
 from pathlib import Path
 
-from base.errors import InputError, first_ten
-from base.files import reading, replacing
-from base.framework import mx
+from transfer_gluon.base.errors import InputError, first_ten
+from transfer_gluon.base.files import reading, replacing
+from transfer_gluon.base.framework import mx
 
 _LIST, _V1, _V2, _V3 = 0x112, 0xF993FAC8, 0xF993FAC9, 0xF993FACA
 _ITEM_SIZES = {0: 4, 1: 8, 2: 2, 3: 1, 4: 4, 5: 1, 6: 8, 7: 1}     # float32, 64, 16, uint8, int32, 8, 64, bool

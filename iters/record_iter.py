@@ -4,12 +4,12 @@ import tempfile
 import zlib
 from pathlib import Path
 
-from base.errors import InputError
-from base.framework import mx
-from iters.augmentation import training_size, validation_size
-from iters.lists import list_text
-from iters.recordio import read_index
-from iters.shuffled import check_batch_size
+from transfer_gluon.base.errors import InputError
+from transfer_gluon.base.framework import mx
+from transfer_gluon.iters.augmentation import training_size, validation_size
+from transfer_gluon.iters.image_list import list_text
+from transfer_gluon.iters.recordio import read_index
+from transfer_gluon.iters.shuffled import check_batch_size
 
 _CUBIC = 2
 

@@ -1,0 +1,1 @@
+"""What several devices and machines need: sums, barriers, heartbeats, servers."""

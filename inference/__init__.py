@@ -1,0 +1,8 @@
+"""What one does with a network without training it: run it over images, judge, adapt."""
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={
+    "adabn": ["adapt"],
+    "evaluate": ["evaluate"],
+    "predictions": ["predict", "write_predictions"],
+})

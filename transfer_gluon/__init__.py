@@ -1,0 +1,42 @@
+"""Unsupervised transfer learning for image classification on MXNet Gluon.
+
+    import transfer_gluon as tg
+
+Everything a library user needs is here by its own name, and is imported when it is first used.
+"""
+import importlib
+from pathlib import Path
+
+__version__ = "0.2.0"
+
+# Installed, the packages lie in this folder; in a checkout, beside it.
+_beside = Path(__file__).resolve().parent.parent
+if (_beside / "pyproject.toml").is_file():
+    __path__.append(str(_beside))
+
+_PARTS = {
+    "base.devices": ["find_devices"],
+    "base.errors": ["DivergedError", "InputError", "Stopped"],
+    "base.framework": ["mx"],
+    "checkpoints": ["Checkpoint", "load_checkpoint", "save_checkpoint"],
+    "inference": ["adapt", "evaluate", "predict"],
+    "iters": ["Augmentation", "DualIter", "ImageList", "OrderedIter", "RecordIter", "ShuffledIter", "SyntheticIter",
+              "read_list", "write_list"],
+    "records": ["ensure_packed", "ensure_ready", "pack"],
+    "symbols": ["GaussianKernel", "JMMDLoss", "MMDLoss", "TransferNet", "TransferObjective", "features_block", "resnet",
+                "zoo_symbol"],
+    "training": ["EpochResult", "Run", "StepSchedule", "fit"],
+}
+_PLACES = {name: part for part, names in _PARTS.items() for name in names}
+__all__ = sorted(_PLACES)
+
+
+# By hand, because commands come by here before they can tell a Python without our packages what it lacks.
+def __getattr__(name):
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_PLACES[name]}"), name)
+
+
+def __dir__():
+    return [*globals(), *__all__]
