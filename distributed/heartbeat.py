@@ -31,7 +31,7 @@ def patience():
 
 def end_with(peers, store, me):
     """End this process, with a message that says who, when one of `peers` has been silent for some 20 s, or when it
-    hangs itself: see `base.watchdog` and `patience`.
+    hangs itself: see `distributed.watchdog` and `patience`.
 
     ps-lite's nodes tell the scheduler that they live, and the scheduler tells them: a worker or server can
     watch the scheduler, and the scheduler all others. They do so in a thread, also when the process hangs.
@@ -59,7 +59,7 @@ def end_with(peers, store, me):
                 if standing_still() > longest:
                     faulthandler.dump_traceback()
                     _give_up(f"{me}: no progress for {longest} s, and above is where it hangs. A step that takes so "
-                             f"long is given more by {PATIENCE}, or --patience of tools/launch.py")
+                             f"long is given more by the variable {PATIENCE}, which tools/launch.py sets")
                 # Ends the process in the same way when this thread does not run any more: a hanging library may
                 # hold Python's lock.
                 faulthandler.dump_traceback_later(longest + 30, exit=True)
@@ -71,7 +71,7 @@ def end_with(peers, store, me):
 
 
 def _give_up(why):
-    print(f"{why}; giving up. --resume goes on from what was saved last.", file=sys.stderr, flush=True)
+    print(f"{why}; giving up. A run can be resumed from what was saved last.", file=sys.stderr, flush=True)
     os._exit(1)
 
 

@@ -64,7 +64,7 @@ def fetch(address, path, digest=None, progress=True):
     written or the content is not what `digest` says, in which case it is removed.
     """
     path = Path(path)
-    writable_folder(path, str(path))
+    writable_folder(path, "path")
     remote = _ask(address)
     if remote.size > LARGEST:
         raise _too_large(address, LARGEST)

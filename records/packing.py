@@ -69,12 +69,13 @@ class Options:
 
     def __post_init__(self):
         for name, good, expected in (
-                ("resize", type(self.resize) is int and 0 <= self.resize <= MOST_RESIZE, f"0 to {MOST_RESIZE} pixels"),
+                ("resize", type(self.resize) is int and 0 <= self.resize <= MOST_RESIZE,
+                 f"a whole number of pixels from 0 to {MOST_RESIZE}"),
                 ("encoding", self.encoding in ENCODINGS, f"one of {', '.join(ENCODINGS)}"),
-                ("quality", type(self.quality) is int and 1 <= self.quality <= 100, "1 to 100"),
+                ("quality", type(self.quality) is int and 1 <= self.quality <= 100, "a whole number from 1 to 100"),
                 ("root", isinstance(self.root, str) and "\0" not in self.root, "a path")):
             if not good:
-                raise InputError(f"{name} is {getattr(self, name)!r}; expected {expected}.")
+                raise InputError.of(name, getattr(self, name), expected)
 
 
 def is_packed(images, options=None):

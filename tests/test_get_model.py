@@ -262,7 +262,7 @@ def test_a_folder_serves_as_mirror_and_tells_digests(trained, tmp_path):
     sums.write_text(f"{'0' * 64}  resnet-152-0000.params\n")
     with pytest.raises(InputError, match=f"SHA256 is {digest}, expected 000"):
         get_model("imagenet11k-resnet-152", tmp_path / "other", tmp_path / "mirror")
-    assert get_model("imagenet11k-resnet-152", tmp_path / "other", tmp_path / "mirror", digest).checked == "--sha256"
+    assert get_model("imagenet11k-resnet-152", tmp_path / "other", tmp_path / "mirror", digest).checked == "sha256"
     with pytest.raises(InputError, match=f"SHA256 is {digest}, expected 111"):     # there, and not the one meant
         get_model("imagenet11k-resnet-152", tmp_path / "other", tmp_path / "mirror", "1" * 64)
 
@@ -423,7 +423,7 @@ def test_a_network_that_is_there_is_not_given_another(gallery, zoo, trained, tmp
             if graph:
                 (folder / f"{here}-symbol.json").write_text("mine")
             before = sorted(os.listdir(folder))
-            with pytest.raises(InputError, match=f"--output: the epochs {epoch} of .* are there"):
+            with pytest.raises(InputError, match=f"`folder`: the epochs {epoch} of .* are there"):
                 get(name, folder, site.address)
             assert sorted(os.listdir(folder)) == before
             assert {file.read_text() for file in folder.iterdir()} == {"mine"}

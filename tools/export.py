@@ -28,7 +28,7 @@ def main(model, epoch, output, image_shape):
     from transfer_gluon.exchange.onnx_file import export
 
     output = output or f"{model}-{epoch:04d}.onnx"
-    writable_folder(output, "--output")
+    writable_folder(output, "output")
     if Path(output).resolve() in {parameter_file(model, epoch).resolve(), symbol_file(model).resolve()}:
         raise InputError(f"--output is {output}, which is read from, and would be replaced; give another name.")
     checkpoint = load_checkpoint(model, epoch)

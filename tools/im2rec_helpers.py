@@ -46,7 +46,7 @@ def list_command(folder, list_path, classes, unlabelled, null_label):
     Labels follow the alphabet, or --classes. Paths begin with FOLDER as it is given: call this where you train.
     """
     refuse_idle({"classes": "with --unlabelled"} if unlabelled else {"null_label": "without --unlabelled"})
-    writable_folder(list_path, str(list_path))
+    writable_folder(list_path, "list_path")
     labels, _ = list_folder(folder, list_path, classes, null_label if unlabelled else None)
     print(f"{list_path}: {len(labels)} images, {'no labels' if unlabelled else f'{len(set(labels))} classes'}")
 
@@ -151,7 +151,7 @@ def info_command(file, sheet, classes, threads, null_label):
     if sheet:
         if Path(sheet).resolve() in {Path(path).resolve() for path in (file, classes) if path}:
             raise InputError(f"--sheet is {sheet}, which is read from, and would be replaced; give another name.")
-        writable_folder(sheet, "--sheet")
+        writable_folder(sheet, "sheet")
     findings = list(examine(file, threads, null_label=null_label))
     print(describe(findings, null_label, names))
     if sheet:

@@ -18,7 +18,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from transfer_gluon.cli.exit_codes import CONTEXT, Command, exit_codes
+from transfer_gluon.cli.exit_codes import CONTEXT, Command, exit_codes, typed
 
 import click
 
@@ -30,7 +30,7 @@ _ALIKE = 2          # seconds for other workers to say that they cannot go on ei
 _LEAVING = 30       # seconds for servers and scheduler to end by themselves when the workers are done
 _SSH = ("ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=20", "-o", "ServerAliveInterval=10",
         "-o", "ServerAliveCountMax=3")
-_JOINED = b"all workers and servers have joined"     # what training.server says, as a scheduler
+_JOINED = b"all workers and servers have joined"     # what distributed.server says, as a scheduler
 _NOT_RUN = {126: "the command cannot be executed", 127: "the command was not found"}        # what shells say by them
 # Runs a command in a process group of its own, passes on the signals that come by name on standard input, and
 # kills the group at its end: when the launcher dies, or the connection, nothing is left behind.
@@ -304,7 +304,7 @@ def _wait(processes, seconds, event=None):
 
 
 def _say(text):
-    print(f"launch.py: {text}", file=sys.stderr, flush=True)
+    print(f"{typed()}: {text}", file=sys.stderr, flush=True)
 
 
 def _hosts(text):
