@@ -20,13 +20,9 @@ from transfer_gluon.base.errors import InputError, Stopped, with_flags
 CONTEXT = dict(show_default=True, help_option_names=["-h", "--help"])
 
 
-# What the user typed to call the command that is running, such as ``transfer-gluon fine-tune``.
+# What the user typed to call the command, such as ``transfer-gluon fine-tune``: click forgets it before we say why the
+# command has ended.
 _typed = contextvars.ContextVar("typed", default=None)
-
-
-def typed():
-    """The words that the command was called by, for messages: ``fine_tune.py`` or ``transfer-gluon fine-tune``."""
-    return _typed.get() or Path(sys.argv[0]).name
 
 
 class Command(click.Command):
@@ -109,5 +105,5 @@ def _drop_output():
 
 
 def _say(message, code):
-    print(f"{typed()}: {message}", file=sys.stderr)
+    print(f"{_typed.get() or Path(sys.argv[0]).name}: {message}", file=sys.stderr)
     return code

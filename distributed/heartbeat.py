@@ -8,7 +8,7 @@ import time
 
 from transfer_gluon.base.errors import InputError
 from transfer_gluon.base.framework import mx
-from transfer_gluon.distributed.watchdog import progress, standing_still
+from transfer_gluon.base.watchdog import progress, standing_still
 
 # Before a kvstore is created: seconds between signs of life; MXNet sends none by itself. A process that ends
 # waits for its next one, so it is short.
@@ -31,7 +31,7 @@ def patience():
 
 def end_with(peers, store, me):
     """End this process, with a message that says who, when one of `peers` has been silent for some 20 s, or when it
-    hangs itself: see `distributed.watchdog` and `patience`.
+    hangs itself: see `base.watchdog` and `patience`.
 
     ps-lite's nodes tell the scheduler that they live, and the scheduler tells them: a worker or server can
     watch the scheduler, and the scheduler all others. They do so in a thread, also when the process hangs.

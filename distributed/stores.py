@@ -10,8 +10,8 @@ import numpy as np
 from transfer_gluon.base.devices import mean_over_devices
 from transfer_gluon.base.errors import InputError
 from transfer_gluon.base.framework import mx
+from transfer_gluon.base.watchdog import progress, waiting
 from transfer_gluon.distributed.heartbeat import SCHEDULER, end_with, patience
-from transfer_gluon.distributed.watchdog import progress, waiting
 
 # Keys from here up hold figures; those below are Gluon's, which numbers its parameters from 0.
 FIGURES = 2**30

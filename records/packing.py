@@ -23,7 +23,7 @@ from transfer_gluon.base.files import replacing
 from transfer_gluon.base.log import log
 from transfer_gluon.base.parallel import in_order
 from transfer_gluon.base.regular import open_regular, read_regular
-from transfer_gluon.distributed.watchdog import waiting
+from transfer_gluon.base.watchdog import waiting
 from transfer_gluon.iters.images import decode, is_plain, read_header, try_decoding
 from transfer_gluon.iters.recordio import read_index, to_bytes, write_index
 from transfer_gluon.records.manifest import (

@@ -279,7 +279,7 @@ with open_store("dist_sync") as store:
 
 HANGING = """
 import time
-from transfer_gluon.distributed.watchdog import progress
+from transfer_gluon.base.watchdog import progress
 from transfer_gluon.distributed.stores import open_store
 with open_store("dist_sync") as store:
     if store.rank == 1:
@@ -306,7 +306,7 @@ def test_a_worker_that_hangs_is_named_and_one_that_is_slow_or_waits_is_left_alon
 def test_a_process_that_stands_still_is_named_and_nobody_listens_to_the_network(launch, tmp_path):
     run = launch(["-n", 1, "--patience", 3], script(tmp_path, """
 import time
-from transfer_gluon.distributed.watchdog import waiting
+from transfer_gluon.base.watchdog import waiting
 from transfer_gluon.distributed.stores import open_store
 with open_store("dist_sync") as store, waiting():
     print("ready", flush=True)

@@ -179,6 +179,16 @@ def test_sha1_and_sha256_are_told_apart_by_their_length(tmp_path):
     check(tmp_path / "x", SHA256)
     with pytest.raises(InputError, match=f"SHA256 is {SHA256}"):
         check(tmp_path / "x", "1" * 64)
+    with pytest.raises(InputError, match="`digest` is 'abc'; expected 40 hexadecimal digits of a SHA-1, or 64"):
+        check(tmp_path / "x", "abc")
+
+
+def test_names_that_nobody_knows_are_refused_with_those_there_are(tmp_path):
+    for get, known in ((get_model, "imagenet1k-resnet-18"), (get_zoo_model, "cifar_resnet20_v1")):
+        with pytest.raises(InputError, match=f"`name` is 'resnet-1'; expected one of .*{known}") as refused:
+            get("resnet-1", tmp_path)
+        assert (refused.value.parameter, refused.value.value) == ("name", "resnet-1")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_is_not_there_is_told(site, tmp_path):

@@ -145,6 +145,22 @@ def test_what_is_installed_without_its_dependencies_says_how_to_get_them(wheel, 
                         said)
 
 
+# What each package stands on. An import of any other would be a climb.
+HOUSE = {"base": "", "symbols": "base", "iters": "base", "distributed": "base", "records": "iters base",
+         "checkpoints": "symbols base", "exchange": "checkpoints symbols base",
+         "inference": "checkpoints symbols iters distributed base",
+         "training": "inference exchange checkpoints records distributed symbols iters base", "cli": "base"}
+
+
+def test_the_arrows_of_the_house_point_down_only():
+    for package, beneath in HOUSE.items():
+        for file in (ROOT / package).glob("*.py"):
+            named = re.findall(r"(?:from|import) transfer_gluon\.(\w+)", file.read_text())
+            climbing = set(named) - {package, *beneath.split()}
+            assert not climbing, f"{file.relative_to(ROOT)} imports {', '.join(climbing)}"
+    assert HOUSE.keys() | {"tools"} == {name.split(".")[1] for name in MODULES}
+
+
 def test_a_library_imports_no_click():
     libraries = [name for name in MODULES if name.split(".")[1] not in ("cli", "tools")]
     assert len(libraries) > 60
