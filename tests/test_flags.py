@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from transfer_gluon.cli.exit_codes import Command, Group, exit_codes
-from transfer_gluon.cli.types import FILE, IMAGE_SHAPE, RGB_STD, Number
+from transfer_gluon.cli.types import FILE, IMAGE_SHAPE, RGB_STD, Number, refuse_idle
 
 import click
 import numpy as np
@@ -73,6 +73,14 @@ def test_a_command_puts_its_words_in_the_place_of_parameters():
         raise InputError("`gpus`, `list_path`, `folder` and `other` are wrong.", "gpus", gpus)
 
     assert refused(main, "--gpu", "x", "a", "b") == "--gpu, LIST, FOLDER and `other` are wrong."
+
+    @click.command(cls=Command)
+    @click.option("--mom", "momentum", default=0.9)
+    def adam(momentum):
+        refuse_idle({"momentum": "with adam"})
+
+    assert refused(adam, "--mom", 0.5) == "--mom was given with adam, where it does nothing; leave it out."
+    adam.main([], standalone_mode=False)
 
 
 def test_messages_begin_with_what_was_typed(capsys):
