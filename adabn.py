@@ -47,14 +47,14 @@ def main(model, epoch, val, gpu, layers, statistics, save_prefix, image_shape, b
     log_to_stderr()
     device, = find_devices(gpu)
     if save_prefix:
-        writable_folder(save_prefix, "--save-prefix")
+        writable_folder(save_prefix, "save_prefix")
         if Path(save_prefix).resolve() == Path(model).resolve():
             raise InputError(f"--save-prefix is {save_prefix}, the checkpoint itself, which would be replaced; give "
                              "another prefix.")
     images = read_list(val, null_label=null_label)
     checkpoint = load_checkpoint(model, epoch)
     if save_prefix:
-        refuse_to_replace(save_prefix, epoch, "--save-prefix", checkpoint.symbol)
+        refuse_to_replace(save_prefix, epoch, "save_prefix", checkpoint.symbol)
     names = adabn.batch_norm_layers(checkpoint.symbol) if layers == "all" else layers and layers.split(",")
     shape = image_shape or checkpoint.image_shape
     num_classes = adabn.num_classes(checkpoint.symbol, shape, checkpoint.name)

@@ -45,7 +45,7 @@ def main(model, epoch, lst, out, top_k, classes, image_shape, batch_size, gpu, d
 
     log_to_stderr()
     device, = find_devices(gpu)
-    writable_folder(out, "--out")
+    writable_folder(out, "out")
     read_from = lst, classes, parameter_file(model, epoch), symbol_file(model)
     if Path(out).resolve() in {Path(path).resolve() for path in read_from if path}:
         raise InputError(f"--out is {out}, which is read from, and would be replaced; give another name.")

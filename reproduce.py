@@ -72,7 +72,7 @@ def main(data_dir, num_classes, gpus, seeds, jobs, output, stage0, stage1, commo
     from tqdm import tqdm
 
     output = Path(output or Path("runs") / Path(data_dir).resolve().name)
-    writable_folder(output / "table.md", "--output")
+    writable_folder(output / "table.md", "output")
     flags = {name: _words(name, text) for name, text in (("stage0", stage0), ("stage1", stage1), ("common", common),
                                                          ("adabn", adabn))}
     lists = {name: read_list(Path(data_dir) / name, num_classes) for name in ("source.lst", "target.lst", "val.lst")}

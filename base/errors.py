@@ -31,7 +31,7 @@ class InputError(ValueError):
 
 
 def with_flags(text, flags):
-    """A message in the words of a command: `flags` are by the names of parameters; other names stay as they are.
+    """A message in the words of a command: `flags`, by the names of parameters; other names stay as they are.
 
     >>> with_flags("`lr` is -1; `other` is not.", {"lr": "--lr"})
     '--lr is -1; `other` is not.'
@@ -52,4 +52,3 @@ def first_ten(lines):
     lines = list(lines)
     more = [f"… and {len(lines) - 10} more"] if len(lines) > 10 else []
     return "\n  ".join(["", *map(str, lines[:10]), *more])
-

@@ -132,11 +132,11 @@ def read_text(path):
         return read_regular(path).decode("utf-8", "replace")
 
 
-def writable_folder(path, what):
+def writable_folder(path, parameter):
     """Create the folder that `path` lies in, if need be, and check that files can be made there, also under names that
     begin with that of `path`.
 
-    `what` names the flag or setting that `path` comes from. Raises: InputError.
+    `parameter`: the name of the one that `path` comes from, for the message. Raises: InputError.
     """
     refuse_special(path)
     try:
@@ -147,7 +147,9 @@ def writable_folder(path, what):
         most = os.pathconf(folder, "PC_NAME_MAX") - _BEHIND - len(_PLACE)
     except (OSError, ValueError) as error:      # a ValueError: a character that no name can have
         reason = getattr(error, "strerror", None) or error
-        raise InputError(f"{what}: the folder {os.path.dirname(path) or '.'} cannot be written: {reason}.") from error
+        raise InputError(f"`{parameter}`: the folder {os.path.dirname(path) or '.'} cannot be written: {reason}.",
+                         parameter, path, "a path in a folder that can be written") from error
     length = len(os.fsencode(Path(path).name))
     if length > most:
-        raise InputError(f"{what}: the name {Path(path).name[:20]}… has {length} bytes; expected at most {most} there.")
+        raise InputError(f"`{parameter}`: the name {Path(path).name[:20]}… has {length} bytes; expected at most {most} "
+                         "there.", parameter, path, f"a name of at most {most} bytes")

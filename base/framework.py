@@ -1,4 +1,4 @@
-"""MXNet 1.9.1, imported so that it runs today. Everything here says ``from base.framework import mx``.
+"""MXNet 1.9.1, imported so that it runs today. Everything here says ``from transfer_gluon.base.framework import mx``.
 
 The import takes seconds, and is done when `mx` is first used: what only answers a question does without.
 

@@ -1,11 +1,17 @@
-"""gluoncv's networks, imported so that the import works beside any PyTorch. ``from base.gluoncv_zoo import get_model``
+"""gluoncv's networks, imported so that the import works beside any PyTorch.
+
+    from transfer_gluon.base.gluoncv_zoo import get_model
 
 gluoncv 0.10 refuses to be imported where PyTorch 2 is installed (``RuntimeError: Legacy torch==2.1.0
 detected``), though nothing of its model zoo needs PyTorch: so it does not see it.
 """
 import sys
 
-from transfer_gluon.base.framework import mx  # noqa: F401
+from transfer_gluon.base.framework import mx
+
+# MXNet must be there before PyTorch is hidden: it imports SciPy, which asks for PyTorch's types as it is imported
+# (``'NoneType' object has no attribute 'Tensor'``).
+mx.nd  # noqa: B018
 
 _torch = {name: sys.modules.pop(name) for name in list(sys.modules) if name.partition(".")[0] == "torch"}
 sys.modules["torch"] = None     # `import torch` raises ImportError

@@ -2,7 +2,8 @@
 import collections
 from concurrent.futures import ThreadPoolExecutor
 
-from transfer_gluon.distributed.watchdog import progress
+from transfer_gluon.base.errors import InputError
+from transfer_gluon.base.watchdog import progress
 
 
 def in_order(function, pieces, threads, ahead=64):
@@ -11,9 +12,13 @@ def in_order(function, pieces, threads, ahead=64):
     OpenCV and NumPy give up Python's lock while they decode, so that threads use all cores. At most `ahead` pieces are
     waiting or done and not taken yet, which bounds the memory.
 
+    Raises: InputError for less than one thread.
+
     >>> list(in_order(abs, [-3, 2, -1], threads=2))
     [3, 2, 1]
     """
+    if threads < 1:
+        raise InputError.of("threads", threads, "a whole number from 1 up")
     pool = ThreadPoolExecutor(threads)
     try:
         waiting = collections.deque()

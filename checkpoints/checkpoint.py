@@ -149,7 +149,7 @@ def write_symbol(prefix, text):
             temporary.write_text(text, encoding="utf-8")
 
 
-def refuse_to_replace(prefix, epoch, what, symbol=None):
+def refuse_to_replace(prefix, epoch, parameter, symbol=None):
     """Raise InputError where a checkpoint of this epoch would take the network away from others of its prefix.
 
     Parameters
@@ -157,8 +157,8 @@ def refuse_to_replace(prefix, epoch, what, symbol=None):
     prefix : str or Path
     epoch : int or None
         None: not even one of the same epoch may be there.
-    what : str
-        The flag or setting that `prefix` comes from.
+    parameter : str
+        The name of the one that `prefix` comes from, for the message.
     symbol : Symbol or None
         The network to be written: checkpoints of the same one lose nothing.
     """
@@ -167,5 +167,5 @@ def refuse_to_replace(prefix, epoch, what, symbol=None):
     same = symbol is not None and file.is_file() and file.read_bytes() == symbol.tojson().encode()
     if Path(f"{prefix}-run").exists() or others and not same:
         there = f"the epochs {', '.join(map(str, others))}" if others else "the run"
-        raise InputError(f"{what}: {there} of {prefix} are there, and another network would take the place of theirs, "
-                         f"{file}. Give another name or folder, or move them away.")
+        raise InputError(f"`{parameter}`: {there} of {prefix} are there, and another network would take the place of "
+                         f"theirs, {file}. Give another name or folder, or move them away.")

@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 our fault (with a traceback), 2 the user's input, 3 stoppe
 Commands import what computes inside the functions that use it, so that ``--help`` answers at once.
 """
 import contextlib
+import contextvars
 import errno
 import functools
 import os
@@ -19,16 +20,23 @@ from transfer_gluon.base.errors import InputError, Stopped, with_flags
 CONTEXT = dict(show_default=True, help_option_names=["-h", "--help"])
 
 
+# What the user typed to call the command, such as ``transfer-gluon fine-tune``: click forgets it before we say why the
+# command has ended.
+_typed = contextvars.ContextVar("typed", default=None)
+
+
 class Command(click.Command):
-    """A command whose errors speak of its flags: it puts them in the place of parameters' names in messages."""
+    """A command whose errors speak of its flags and arguments: it puts them in the place of parameters' names in
+    messages."""
 
     def invoke(self, context):
+        _typed.set(context.command_path)
         try:
             return super().invoke(context)
         except (InputError, Stopped) as error:
-            flags = {parameter.name: max(parameter.opts, key=len) for parameter in self.params
-                     if isinstance(parameter, click.Option)}
-            error.args = with_flags(str(error), flags),
+            words = {parameter.name: max(parameter.opts, key=len) if isinstance(parameter, click.Option) else
+                     parameter.human_readable_name for parameter in self.params}
+            error.args = with_flags(str(error), words),
             raise
 
 
@@ -44,6 +52,7 @@ def exit_codes(command):
     @functools.wraps(command)
     def main():
         _open_standard_streams()
+        _typed.set(None)
         code = _code(functools.partial(command, standalone_mode=False))
         # Python would find out at its very end only that nobody reads, or that the disk is full.
         flushed = _code(sys.stdout.flush)
@@ -96,5 +105,5 @@ def _drop_output():
 
 
 def _say(message, code):
-    print(f"{Path(sys.argv[0]).name}: {message}", file=sys.stderr)
+    print(f"{_typed.get() or Path(sys.argv[0]).name}: {message}", file=sys.stderr)
     return code

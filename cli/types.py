@@ -9,10 +9,11 @@ def refuse_idle(idle):
 
     `idle`: from the names of parameters to why. Raises: InputError.
     """
-    source = click.get_current_context().get_parameter_source
+    context = click.get_current_context()
     for name, why in idle.items():
-        if source(name) is click.core.ParameterSource.COMMANDLINE:
-            raise InputError(f"--{name.replace('_', '-')} was given {why}, where it does nothing; leave it out.")
+        if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
+            raise InputError(f"`{name}` was given {why}, where it does nothing; leave it out.", name,
+                             context.params[name], "nothing")
 
 
 class Number(click.FloatRange):

@@ -8,7 +8,7 @@ import time
 
 from transfer_gluon.base.errors import InputError
 from transfer_gluon.base.framework import mx
-from transfer_gluon.distributed.watchdog import progress, standing_still
+from transfer_gluon.base.watchdog import progress, standing_still
 
 # Before a kvstore is created: seconds between signs of life; MXNet sends none by itself. A process that ends
 # waits for its next one, so it is short.
@@ -59,7 +59,7 @@ def end_with(peers, store, me):
                 if standing_still() > longest:
                     faulthandler.dump_traceback()
                     _give_up(f"{me}: no progress for {longest} s, and above is where it hangs. A step that takes so "
-                             f"long is given more by {PATIENCE}, or --patience of tools/launch.py")
+                             f"long is given more by the variable {PATIENCE}, which tools/launch.py sets")
                 # Ends the process in the same way when this thread does not run any more: a hanging library may
                 # hold Python's lock.
                 faulthandler.dump_traceback_later(longest + 30, exit=True)
@@ -71,7 +71,7 @@ def end_with(peers, store, me):
 
 
 def _give_up(why):
-    print(f"{why}; giving up. --resume goes on from what was saved last.", file=sys.stderr, flush=True)
+    print(f"{why}; giving up. A run can be resumed from what was saved last.", file=sys.stderr, flush=True)
     os._exit(1)
 
 

@@ -10,8 +10,8 @@ import numpy as np
 from transfer_gluon.base.devices import mean_over_devices
 from transfer_gluon.base.errors import InputError
 from transfer_gluon.base.framework import mx
+from transfer_gluon.base.watchdog import progress, waiting
 from transfer_gluon.distributed.heartbeat import SCHEDULER, end_with, patience
-from transfer_gluon.distributed.watchdog import progress, waiting
 
 # Keys from here up hold figures; those below are Gluon's, which numbers its parameters from 0.
 FIGURES = 2**30
@@ -226,7 +226,7 @@ class Shared(mx.lr_scheduler.LRScheduler):
 ALONE = Store("device")
 
 
-def open_store(name):
+def open_store(kv_store):
     """Open the kvstore of this name; a ``dist_…`` one joins its parameter server.
 
     Raises: InputError for another name, and for a distributed run that nobody has started.
@@ -234,17 +234,17 @@ def open_store(name):
     >>> open_store("device").num_workers
     1
     """
-    if name not in STORES:
-        raise InputError(f"--kv-store is {name!r}; expected one of {', '.join(STORES)}.")
-    if not name.startswith("dist"):
-        return Store(name)
+    if kv_store not in STORES:
+        raise InputError.of("kv_store", kv_store, f"one of {', '.join(STORES)}")
+    if not kv_store.startswith("dist"):
+        return Store(kv_store)
     if os.environ.get("DMLC_ROLE") != "worker":
-        raise InputError(f"--kv-store is {name}, and this process is no worker of a distributed run (DMLC_ROLE is "
-                         f"{os.environ.get('DMLC_ROLE', 'not set')}). Start the command by tools/launch.py, or use "
-                         "--kv-store device on one machine.")
+        raise InputError(f"`kv_store` is {kv_store}, and this process is no worker of a distributed run (DMLC_ROLE is "
+                         f"{os.environ.get('DMLC_ROLE', 'not set')}). Start it by tools/launch.py, or take the kvstore "
+                         "'device' on one machine.", "kv_store", kv_store, "device or local, outside a distributed run")
     patience()      # before anybody waits for this process
-    store = mx.kv.create(name)
-    if "async" in name:     # its servers ask for something that updates before they take a figure
+    store = mx.kv.create(kv_store)
+    if "async" in kv_store:     # its servers ask for something that updates before they take a figure
         store._send_command_to_servers(0, "")
     atexit.register(_free, store, end_with(SCHEDULER, store, f"worker {store.rank}"))
     return Store(store, store.num_workers, store.rank)

@@ -64,7 +64,7 @@ def fetch(address, path, digest=None, progress=True):
     written or the content is not what `digest` says, in which case it is removed.
     """
     path = Path(path)
-    writable_folder(path, str(path))
+    writable_folder(path, "path")
     remote = _ask(address)
     if remote.size > LARGEST:
         raise _too_large(address, LARGEST)
@@ -121,10 +121,12 @@ def digest_of(path, kind="sha256"):
 
 
 def check(path, digest, name=None):
-    """Compare a file with its SHA-1 or SHA-256. Raises: InputError with the digest found."""
+    """Compare a file with its SHA-1 or SHA-256. Raises: InputError with the digest found, and for what is neither."""
     if digest is None:
         return
-    kind = {40: "sha1", 64: "sha256"}[len(digest)]
+    kind = {40: "sha1", 64: "sha256"}.get(len(digest))
+    if kind is None:
+        raise InputError.of("digest", digest, "40 hexadecimal digits of a SHA-1, or 64 of a SHA-256")
     found = digest_of(path, kind)
     if found != digest.lower():
         raise InputError(f"{name or path}: not the file it should be. Its {kind.upper()} is {found}, "

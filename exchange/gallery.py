@@ -5,6 +5,7 @@ from collections import namedtuple
 from pathlib import Path
 
 from transfer_gluon.base.errors import InputError
+from transfer_gluon.base.files import writable_folder
 from transfer_gluon.checkpoints.checkpoint import (
     load_checkpoint,
     parameter_file,
@@ -35,7 +36,7 @@ GALLERY = {
 }
 
 # A checkpoint that has come: its prefix (epoch 0), the SHA-256 of what was fetched, and whose digest it was compared
-# with (None: nobody gave one).
+# with ("sha256": that parameter's; None: nobody gave one).
 Fetched = namedtuple("Fetched", "prefix sha256 checked")
 
 
@@ -56,16 +57,22 @@ def get_model(name, folder="model", mirror=None, sha256=None, progress=True):
 
     Returns: Fetched. A checkpoint that is there already is not fetched again, only compared with `sha256`.
 
-    Raises: Unavailable with what to do when the site or the file is not there; InputError for content that
-    is not what was expected.
+    Raises: Unavailable with what to do when the site or the file is not there; InputError for a name that is not
+    known, and for content that is not what was expected.
     """
+    if name not in GALLERY:
+        raise InputError.of("name", name, f"one of {', '.join(GALLERY)}")
+    if sha256 and (len(sha256) != 64 or set(sha256.lower()) - set("0123456789abcdef")):
+        raise InputError(f"`sha256` is {sha256}; expected 64 hexadecimal digits.", "sha256", sha256,
+                         "64 hexadecimal digits")
     known = GALLERY[name]
     prefix, address = Path(folder) / known.name, base_address(mirror or SITE) + known.path
     parameters = parameter_file(prefix, 0)
     if parameters.exists() and symbol_file(prefix).exists():
         check(parameters, sha256)
-        return Fetched(prefix, digest_of(parameters), sha256 and "--sha256")
-    refuse_to_replace(prefix, None, "--output")
+        return Fetched(prefix, digest_of(parameters), sha256 and "sha256")
+    writable_folder(prefix, "folder")
+    refuse_to_replace(prefix, None, "folder")
     hidden = prefix.with_name(f".{known.name}")     # what has come is a checkpoint only when it is complete
     try:
         sums = _sums(address)
@@ -88,7 +95,7 @@ def get_model(name, folder="model", mirror=None, sha256=None, progress=True):
         for file in (parameter_file(hidden, 0), symbol_file(hidden)):
             with contextlib.suppress(OSError):
                 file.unlink()
-    return Fetched(prefix, found, "--sha256" if sha256 else digest and "SHA256SUMS beside it")
+    return Fetched(prefix, found, "sha256" if sha256 else digest and "SHA256SUMS beside it")
 
 
 def _sums(address):
@@ -100,6 +107,6 @@ def _sums(address):
 
 def _advice(path, folder):
     return (f"If the site is gone: whoever has used this network may still have its two files. Put them into a folder "
-            f"of yours as {path}.params and {path.rpartition('-')[0]}-symbol.json and name that folder by --mirror, "
-            f"or name a site that has them so; or copy them to {folder}/ under the names that you give to "
-            "--pretrained-model. Weights of PyTorch serve too: tools/import_weights.py. See docs/models.md.")
+            f"of yours as {path}.params and {path.rpartition('-')[0]}-symbol.json and name that folder as `mirror`, "
+            f"or a site that has them so; or copy them to {folder}/, and start from them there. "
+            "Weights of PyTorch serve too: tools/import_weights.py. See docs/models.md.")

@@ -23,20 +23,21 @@ _TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8",
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
 
 
-def find_weights(name):
-    """The weights file `name`, or the only one in the installed package `name`, of which nothing is imported.
+def find_weights(weights):
+    """The weights file `weights`, or the only one in the installed package `weights`, of which nothing is imported.
 
     Raises: InputError when there is no such file or package, or not one file.
     """
-    if os.path.isfile(name):    # not Path.is_file, which raises for a name that is too long
-        return Path(name)
+    if os.path.isfile(weights):    # not Path.is_file, which raises for a name that is too long
+        return Path(weights)
     try:
-        files = [file.locate() for file in metadata.files(name) or [] if file.suffix in _SUFFIXES]
+        files = [file.locate() for file in metadata.files(weights) or [] if file.suffix in _SUFFIXES]
     except (metadata.PackageNotFoundError, ValueError):
-        raise InputError(f"{name}: neither a file nor an installed package; expected a file of weights "
-                         f"({', '.join(_SUFFIXES)}) or a package that has one.") from None
+        expected = f"a file of weights ({', '.join(_SUFFIXES)}) or a package that has one"
+        raise InputError(f"{weights}: neither a file nor an installed package; expected {expected}.",
+                         "weights", weights, expected) from None
     if len(files) != 1:
-        raise InputError(f"{name}: the package has {len(files)} files of weights; name the one by its path"
+        raise InputError(f"{weights}: the package has {len(files)} files of weights; name the one by its path"
                          f"{':' if files else '.'} {' '.join(map(str, files))}")
     return Path(files[0])
 

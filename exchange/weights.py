@@ -21,11 +21,14 @@ def import_weights(state, architecture, source="the file"):
     source : str
         Where the weights come from, for messages.
 
-    Returns: (symbol, arg_params, aux_params), as `training.checkpoint.write_checkpoint` takes them. The symbol ends
+    Returns: (symbol, arg_params, aux_params), as `checkpoints.checkpoint.write_checkpoint` takes them. The symbol ends
     in ``flatten0``, the last linear layer under its own name, and ``softmax``.
 
-    Raises: InputError with a table of name, wanted and found when names or shapes do not fit.
+    Raises: InputError for an architecture that is not known, and with a table of name, wanted and found when names or
+    shapes do not fit.
     """
+    if architecture not in ARCHITECTURES:
+        raise InputError.of("architecture", architecture, f"one of {', '.join(ARCHITECTURES)}")
     network, found = ARCHITECTURES[architecture], _renamed(state)
     rows = found.get(f"{network.classifier}_bias")
     logits = mx.sym.FullyConnected(network.features(), num_hidden=1000 if rows is None else rows.size,

@@ -40,16 +40,18 @@ def get_zoo_model(name, folder="model", mirror=None, progress=True):
 
     Returns: Fetched. A checkpoint that is there already is left as it is.
 
-    Raises: Unavailable with what to do when the site or the file is not there; InputError for content that is
-    not what was expected.
+    Raises: Unavailable with what to do when the site or the file is not there; InputError for a name that is not
+    known, and for content that is not what was expected.
     """
     from transfer_gluon.base.gluoncv_zoo import model_store
+    if name not in pretrained_names():
+        raise InputError.of("name", name, f"one of {', '.join(pretrained_names())}")
     prefix = Path(folder) / name
     if parameter_file(prefix, 0).exists() and symbol_file(prefix).exists():
         return Fetched(prefix, digest_of(parameter_file(prefix, 0)), None)
     file, sha1 = f"{name}-{model_store.short_hash(name)}", model_store._model_sha1[name]
-    writable_folder(prefix, "--output")
-    refuse_to_replace(prefix, None, "--output")
+    writable_folder(prefix, "folder")
+    refuse_to_replace(prefix, None, "folder")
     cached = Path(os.path.expanduser(mirror or "~/.mxnet/models")) / f"{file}.params"
     if os.path.isfile(cached):
         check(cached, sha1)
@@ -62,7 +64,7 @@ def get_zoo_model(name, folder="model", mirror=None, progress=True):
     except Unavailable as error:
         raise Unavailable(
             f"{error}\nIf the site is gone: whoever has used this network with gluoncv has it as {file}.params in "
-            "~/.mxnet/models, where it is looked for. Name a folder with that file by --mirror, or a folder or site "
+            "~/.mxnet/models, where it is looked for. Name a folder with that file as `mirror`, or a folder or site "
             f"that has gluon/models/{file}.zip. Weights of PyTorch serve too: tools/import_weights.py. "
             "See docs/models.md.") from None
     parameters = archive.with_suffix(".params")

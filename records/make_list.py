@@ -106,7 +106,7 @@ def _files_below(folder):
 def _new_classes(path, names):
     classes = sorted(set(names))
     if path.exists() and read_classes(path) != classes:
-        raise InputError(f"{path}: there already, with other classes than the folders. Give it by --classes to take "
+        raise InputError(f"{path}: there already, with other classes than the folders. Give it as `classes` to take "
                          "the labels from it, or write the list to another folder.")
     with replacing(path) as temporary:
         temporary.write_text("".join(f"{name}\n" for name in classes), encoding="utf-8")
@@ -135,7 +135,7 @@ def split_list(images, first, second, fraction=None, per_class=None, seed=0):
     Raises: InputError for classes that are too small, when one of the lists would be empty, or replace another.
     """
     if fraction is not None and not 0 <= fraction <= 1:
-        raise InputError(f"the fraction is {fraction}; expected 0 to 1.")
+        raise InputError.of("fraction", fraction, "a number from 0 to 1")
     _not_over(images, first, second)
     copies = collections.defaultdict(list)      # from the line where an image is first to all its lines
     for line, earliest in enumerate(_same_image(images.files)):
@@ -156,7 +156,8 @@ def split_list(images, first, second, fraction=None, per_class=None, seed=0):
                 chosen.update(copies[member])
                 taken += len(copies[member])
     if small:
-        raise InputError(f"{images.path}: {len(small)} classes have fewer than {per_class} images:{first_ten(small)}")
+        raise InputError(f"{images.path}: {len(small)} classes have fewer than {per_class} images:{first_ten(small)}",
+                         "per_class", per_class, "at most as many as the smallest class has")
     parts = [[line for line in range(len(images)) if (line in chosen) == wanted] for wanted in (True, False)]
     if not all(parts):
         raise InputError(f"{images.path}: of its {len(images)} images, {len(parts[0])} would go to {first} and "
@@ -207,7 +208,8 @@ def mask_list(images, path, keep=0, keep_per_class=None, seed=0):
     few = [f"label {images.labels[group[0]]}: {len(group)}" if keep_per_class else f"{len(group)} in all"
            for group in groups if len(group) < wanted]
     if few:
-        raise InputError(f"{images.path}: {wanted} labels were to be kept, and there are fewer:{first_ten(few)}")
+        raise InputError(f"{images.path}: {wanted} labels were to be kept, and there are fewer:{first_ten(few)}",
+                         "keep" if keep_per_class is None else "keep_per_class", wanted, "at most as many as there are")
     labels = np.full(len(images), images.null_label)
     for group in groups:
         kept = rng.permutation(group)[:wanted]

@@ -23,7 +23,7 @@ from transfer_gluon.base.files import replacing
 from transfer_gluon.base.log import log
 from transfer_gluon.base.parallel import in_order
 from transfer_gluon.base.regular import open_regular, read_regular
-from transfer_gluon.distributed.watchdog import waiting
+from transfer_gluon.base.watchdog import waiting
 from transfer_gluon.iters.images import decode, is_plain, read_header, try_decoding
 from transfer_gluon.iters.recordio import read_index, to_bytes, write_index
 from transfer_gluon.records.manifest import (
@@ -69,12 +69,13 @@ class Options:
 
     def __post_init__(self):
         for name, good, expected in (
-                ("resize", type(self.resize) is int and 0 <= self.resize <= MOST_RESIZE, f"0 to {MOST_RESIZE} pixels"),
+                ("resize", type(self.resize) is int and 0 <= self.resize <= MOST_RESIZE,
+                 f"a whole number of pixels from 0 to {MOST_RESIZE}"),
                 ("encoding", self.encoding in ENCODINGS, f"one of {', '.join(ENCODINGS)}"),
-                ("quality", type(self.quality) is int and 1 <= self.quality <= 100, "1 to 100"),
+                ("quality", type(self.quality) is int and 1 <= self.quality <= 100, "a whole number from 1 to 100"),
                 ("root", isinstance(self.root, str) and "\0" not in self.root, "a path")):
             if not good:
-                raise InputError(f"{name} is {getattr(self, name)!r}; expected {expected}.")
+                raise InputError.of(name, getattr(self, name), expected)
 
 
 def is_packed(images, options=None):

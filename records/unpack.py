@@ -35,7 +35,8 @@ def unpack(record, folder, classes=None, null_label=NULL_LABEL):
     folder = Path(folder)
     names = read_classes(classes) if classes else None
     if folder.exists():
-        raise InputError(f"{folder}: there already; give the name of a folder that is not.")
+        raise InputError(f"{folder}: there already; give the name of a folder that is not.", "folder", folder,
+                         "a folder that is not there yet")
     list_path = folder.with_name(f"{folder.name}.lst")
     if list_path.exists():
         raise InputError(f"{list_path}: there already; give another folder.")

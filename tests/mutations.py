@@ -117,6 +117,17 @@ MUTATIONS = [
     ("reproduce.py", '["--use-dan", *start])[0], train("jan", start)', 'start)[0], train("jan", ["--use-dan", *start])',
      REPRODUCE),
     ("reproduce.py", "    record.unlink(missing_ok=True)\n", "", REPRODUCE),
+    # What a message says, and what can be imported.
+    ("cli/exit_codes.py", "        _typed.set(context.command_path)\n", "",
+     "tests/test_flags.py::test_messages_begin_with_what_was_typed"),
+    ("cli/exit_codes.py", "        _typed.set(None)\n", "",
+     "tests/test_flags.py::test_messages_begin_with_what_was_typed"),
+    ("cli/types.py", 'f"`{name}` was given', 'f"--{name} was given',
+     "tests/test_flags.py::test_a_command_puts_its_words_in_the_place_of_parameters"),
+    ("base/gluoncv_zoo.py", "mx.nd  # noqa: B018\n", "",
+     "tests/test_base.py::test_the_zoo_can_be_the_first_thing_that_is_imported"),
+    ("training/versions.py", "git_revision(_ROOT) or __version__", "git_revision(_ROOT)",
+     "tests/test_package.py::test_what_is_installed_gives_every_name_and_its_version"),
 ]
 
 

@@ -51,11 +51,12 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
 
 
 def test_folders_that_cannot_be_written_are_refused(tmp_path):
-    writable_folder(tmp_path / "a" / "b" / "prefix", "--model-prefix")
+    writable_folder(tmp_path / "a" / "b" / "prefix", "model_prefix")
     assert list((tmp_path / "a" / "b").iterdir()) == []
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="--model-prefix: the folder .*file cannot be written"):
-        writable_folder(tmp_path / "file" / "prefix", "--model-prefix")
+    with pytest.raises(InputError, match="`model_prefix`: the folder .*file cannot be written") as refused:
+        writable_folder(tmp_path / "file" / "prefix", "model_prefix")
+    assert refused.value.parameter == "model_prefix" and refused.value.value == tmp_path / "file" / "prefix"
 
 
 def test_exit_codes_tell_whose_turn_it_is():
@@ -100,9 +101,9 @@ def test_temporary_files_of_other_machines_are_judged_by_their_age(tmp_path):
 
 def test_a_folder_is_tried_without_leaving_or_meeting_anything(tmp_path):
     (tmp_path / f".writable.{os.getpid()}.tmp").mkdir()     # whatever others call theirs
-    writable_folder(tmp_path / "x", "--out")
-    with pytest.raises(InputError, match="--out: the folder .* cannot be written: .*null"):
-        writable_folder(f"{tmp_path}/a\0b/x", "--out")
+    writable_folder(tmp_path / "x", "out")
+    with pytest.raises(InputError, match="`out`: the folder .* cannot be written: .*null"):
+        writable_folder(f"{tmp_path}/a\0b/x", "out")
 
 
 def test_what_a_link_leads_to_is_replaced_and_a_pipe_or_a_device_is_not(tmp_path):
@@ -112,7 +113,7 @@ def test_what_a_link_leads_to_is_replaced_and_a_pipe_or_a_device_is_not(tmp_path
     with replacing(tmp_path / "link") as temporary:
         temporary.write_text("new")
     assert (tmp_path / "link").is_symlink() and (tmp_path / "there" / "x").read_text() == "new"
-    for use in (replacing(tmp_path / "pipe").__enter__, lambda: writable_folder(tmp_path / "pipe", "--out")):
+    for use in (replacing(tmp_path / "pipe").__enter__, lambda: writable_folder(tmp_path / "pipe", "out")):
         with pytest.raises(InputError, match="pipe: is a pipe or a device, and a file would take its place"):
             use()
     assert (tmp_path / "pipe").is_fifo() and sorted(os.listdir(tmp_path)) == ["link", "pipe", "there"]
@@ -120,8 +121,8 @@ def test_what_a_link_leads_to_is_replaced_and_a_pipe_or_a_device_is_not(tmp_path
 
 def test_names_that_leave_no_room_are_refused_at_once(tmp_path):
     most = int(re.search("expected at most ([0-9]+) there", str(pytest.raises(
-        InputError, writable_folder, tmp_path / ("x" * 250), "--model-prefix").value))[1])
-    writable_folder(tmp_path / ("x" * most), "--model-prefix")
+        InputError, writable_folder, tmp_path / ("x" * 250), "model_prefix").value))[1])
+    writable_folder(tmp_path / ("x" * most), "model_prefix")
     with replacing(tmp_path / f"{'x' * most}-0001.params") as temporary:
         temporary.write_text("")
 
@@ -154,3 +155,9 @@ def test_output_that_cannot_be_written_or_encoded(tmp_path):
     done = subprocess.run(command, cwd=ROOT, stdout=write, stderr=subprocess.PIPE)
     os.close(write)
     assert done.returncode == 2 and done.stderr == b"said by a library"
+
+
+def test_the_zoo_can_be_the_first_thing_that_is_imported():
+    done = run_python("import warnings; warnings.simplefilter('ignore'); "
+                      "from transfer_gluon.base.gluoncv_zoo import get_model_list; print(len(get_model_list()) > 100)")
+    assert done.stdout == "True\n", done.stderr

@@ -26,6 +26,7 @@ from transfer_gluon.iters import Augmentation, DualIter, OrderedIter, RecordIter
 from transfer_gluon.iters.transforms import centre_crop
 from transfer_gluon.records.packing import ensure_packed
 from transfer_gluon.symbols import JMMDLoss, TransferNet, TransferObjective, features_block, resnet
+from transfer_gluon.tools.launch import _free_ports as free_ports
 from transfer_gluon.tools.launch import main as launcher
 from transfer_gluon.tools.launch import members, run
 from transfer_gluon.training.loop import fit, prepare
@@ -279,7 +280,7 @@ with open_store("dist_sync") as store:
 
 HANGING = """
 import time
-from transfer_gluon.distributed.watchdog import progress
+from transfer_gluon.base.watchdog import progress
 from transfer_gluon.distributed.stores import open_store
 with open_store("dist_sync") as store:
     if store.rank == 1:
@@ -306,7 +307,7 @@ def test_a_worker_that_hangs_is_named_and_one_that_is_slow_or_waits_is_left_alon
 def test_a_process_that_stands_still_is_named_and_nobody_listens_to_the_network(launch, tmp_path):
     run = launch(["-n", 1, "--patience", 3], script(tmp_path, """
 import time
-from transfer_gluon.distributed.watchdog import waiting
+from transfer_gluon.base.watchdog import waiting
 from transfer_gluon.distributed.stores import open_store
 with open_store("dist_sync") as store, waiting():
     print("ready", flush=True)
@@ -381,6 +382,28 @@ with open_store("dist_sync") as store:
         for process in processes:
             process.kill()
             process.wait()
+
+
+def test_the_lines_for_slurm_start_a_run(tmp_path):
+    lines, = re.findall("((?:    .*\n)+)", (ROOT / "docs" / "scaling.md").read_text().split("### Under Slurm")[1]
+                        .split("\n###")[0])
+    for ours, here in (("NUM_SERVER=2", "NUM_SERVER=1"), ("NUM_WORKER=4", "NUM_WORKER=2"),
+                       ("$(hostname -I | cut -d ' ' -f 1)", "127.0.0.1"), ("9091", str(free_ports(1)[0])),
+                       ("transfer-gluon fine-tune --kv-store dist_sync …", "python worker.py")):
+        assert ours in lines
+        lines = lines.replace(ours, here)
+    (tmp_path / "worker.py").write_text("from transfer_gluon.distributed.stores import open_store\n"
+                                        "with open_store('dist_sync') as store:\n"
+                                        "    print(store.num_workers, store.sum([store.rank + 1])[0])\n")
+    (tmp_path / "srun").write_text("#!/bin/sh\nshift; n=$2; shift 2\n"      # srun --overlap -n COUNT COMMAND …
+                                   "while [ $n -gt 0 ]; do \"$@\" & n=$((n - 1)); done; wait\n")
+    (tmp_path / "srun").chmod(0o755)
+    path = os.pathsep.join([str(tmp_path), str(Path(sys.executable).parent), os.environ["PATH"]])
+    done = subprocess.run(["sh", "-c", lines], cwd=tmp_path, capture_output=True, text=True, timeout=120,
+                          stdin=subprocess.DEVNULL, env={**os.environ, "PATH": path, "PYTHONPATH": str(ROOT),
+                                                         "DMLC_NODE_HOST": "127.0.0.1"})
+    assert done.returncode == 0, done.stderr
+    assert sorted(done.stdout.splitlines())[:2] == ["2 3.0", "2 3.0"]
 
 
 def test_nothing_outlives_a_killed_launcher(launch):

@@ -1,12 +1,15 @@
 """What flags let pass, what they say of it, and how quickly they answer."""
+import ast
 import dataclasses
+import functools
 import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 
-from transfer_gluon.cli.exit_codes import exit_codes
-from transfer_gluon.cli.types import FILE, IMAGE_SHAPE, RGB_STD, Number
+from transfer_gluon.cli.exit_codes import Command, Group, exit_codes
+from transfer_gluon.cli.types import FILE, IMAGE_SHAPE, RGB_STD, Number, refuse_idle
 
 import click
 import numpy as np
@@ -31,6 +34,70 @@ def refused(command, *flags):
     with pytest.raises((InputError, click.ClickException)) as raised:
         command.main([str(flag) for flag in flags], standalone_mode=False)
     return raised.value.format_message() if isinstance(raised.value, click.ClickException) else str(raised.value)
+
+
+LIBRARIES = ("base", "checkpoints", "distributed", "exchange", "inference", "iters", "records", "symbols", "training")
+# Real command lines that messages and calls hold.
+OF_OTHER_COMMANDS = {"--show-toplevel", "--porcelain", "--untracked-files=no", "--upgrade torch"}
+# These speak of flags still: whoever changes the last message of one takes it off.
+STILL_OF_FLAGS = {"base/devices.py", "checkpoints", "inference", "iters", "symbols", "training"}
+
+
+def flags_in_strings(file):
+    """Every string of a Python file, docstrings left out, that names a flag."""
+    nodes = list(ast.walk(ast.parse(file.read_text())))
+    docstrings = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
+    texts = [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)
+             and id(node) not in docstrings]
+    return [text for text in texts if re.search("--[a-z]", text)
+            and not any(command in text for command in OF_OTHER_COMMANDS)]
+
+
+def test_libraries_speak_of_parameters_and_not_of_flags():
+    speaking = {}
+    for package in LIBRARIES:
+        for file in sorted((ROOT / package).glob("*.py")):
+            if found := flags_in_strings(file):
+                name = file.relative_to(ROOT).as_posix()
+                speaking.setdefault(name if name in STILL_OF_FLAGS else package, []).append((name, found))
+    assert speaking.keys() == STILL_OF_FLAGS, {name: speaking.get(name) for name in speaking.keys() ^ STILL_OF_FLAGS}
+    assert flags_in_strings(ROOT / "fine_tune.py")      # which the search finds where they are
+
+
+def test_a_command_puts_its_words_in_the_place_of_parameters():
+    @click.command(cls=Command)
+    @click.option("-g", "--gpu", "gpus")
+    @click.argument("list_path", metavar="LIST")
+    @click.argument("folder")
+    def main(gpus, list_path, folder):
+        raise InputError("`gpus`, `list_path`, `folder` and `other` are wrong.", "gpus", gpus)
+
+    assert refused(main, "--gpu", "x", "a", "b") == "--gpu, LIST, FOLDER and `other` are wrong."
+
+    @click.command(cls=Command)
+    @click.option("--mom", "momentum", default=0.9)
+    def adam(momentum):
+        refuse_idle({"momentum": "with adam"})
+
+    assert refused(adam, "--mom", 0.5) == "--mom was given with adam, where it does nothing; leave it out."
+    adam.main([], standalone_mode=False)
+
+
+def test_messages_begin_with_what_was_typed(capsys):
+    @click.group(cls=Group)
+    def main():
+        pass
+
+    @main.command()
+    def inner():
+        raise KeyboardInterrupt
+
+    with pytest.raises(SystemExit):
+        exit_codes(functools.partial(main, ["inner"], prog_name="transfer-gluon"))()
+    assert capsys.readouterr().err.strip() == "transfer-gluon inner: interrupted"
+    with pytest.raises(SystemExit):     # nor is what was typed before remembered
+        exit_codes(lambda standalone_mode: open("/nowhere"))()
+    assert capsys.readouterr().err == f"{Path(sys.argv[0]).name}: /nowhere: No such file or directory.\n"
 
 
 def test_help_answers_without_importing_what_computes():
@@ -190,7 +257,7 @@ def test_the_revision_is_that_of_the_project_and_no_other(tmp_path):
     for step in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "x"]):
         subprocess.run(["git", "-C", tmp_path, *step], check=True, env=env)
     assert re.fullmatch("[0-9a-f]{40}", git_revision(tmp_path))
-    assert git_revision(tmp_path / "inside") == "unknown"
+    assert git_revision(tmp_path / "inside") is None
     (tmp_path / "file").write_text("1")
     for step in (["add", "file"], ["commit", "-q", "-m", "y"]):
         subprocess.run(["git", "-C", tmp_path, *step], check=True, env=env)

@@ -179,6 +179,16 @@ def test_sha1_and_sha256_are_told_apart_by_their_length(tmp_path):
     check(tmp_path / "x", SHA256)
     with pytest.raises(InputError, match=f"SHA256 is {SHA256}"):
         check(tmp_path / "x", "1" * 64)
+    with pytest.raises(InputError, match="`digest` is 'abc'; expected 40 hexadecimal digits of a SHA-1, or 64"):
+        check(tmp_path / "x", "abc")
+
+
+def test_names_that_nobody_knows_are_refused_with_those_there_are(tmp_path):
+    for get, known in ((get_model, "imagenet1k-resnet-18"), (get_zoo_model, "cifar_resnet20_v1")):
+        with pytest.raises(InputError, match=f"`name` is 'resnet-1'; expected one of .*{known}") as refused:
+            get("resnet-1", tmp_path)
+        assert (refused.value.parameter, refused.value.value) == ("name", "resnet-1")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_is_not_there_is_told(site, tmp_path):
@@ -262,7 +272,7 @@ def test_a_folder_serves_as_mirror_and_tells_digests(trained, tmp_path):
     sums.write_text(f"{'0' * 64}  resnet-152-0000.params\n")
     with pytest.raises(InputError, match=f"SHA256 is {digest}, expected 000"):
         get_model("imagenet11k-resnet-152", tmp_path / "other", tmp_path / "mirror")
-    assert get_model("imagenet11k-resnet-152", tmp_path / "other", tmp_path / "mirror", digest).checked == "--sha256"
+    assert get_model("imagenet11k-resnet-152", tmp_path / "other", tmp_path / "mirror", digest).checked == "sha256"
     with pytest.raises(InputError, match=f"SHA256 is {digest}, expected 111"):     # there, and not the one meant
         get_model("imagenet11k-resnet-152", tmp_path / "other", tmp_path / "mirror", "1" * 64)
 
@@ -423,7 +433,7 @@ def test_a_network_that_is_there_is_not_given_another(gallery, zoo, trained, tmp
             if graph:
                 (folder / f"{here}-symbol.json").write_text("mine")
             before = sorted(os.listdir(folder))
-            with pytest.raises(InputError, match=f"--output: the epochs {epoch} of .* are there"):
+            with pytest.raises(InputError, match=f"`folder`: the epochs {epoch} of .* are there"):
                 get(name, folder, site.address)
             assert sorted(os.listdir(folder)) == before
             assert {file.read_text() for file in folder.iterdir()} == {"mine"}

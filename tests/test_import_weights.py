@@ -202,6 +202,8 @@ def test_files_packages_and_architectures_that_are_not_there(tmp_path):
         find_weights(str(tmp_path / "no.pth"))
     with pytest.raises(InputError, match="neither a file nor an installed package"):
         find_weights("x" * 300)
+    with pytest.raises(InputError, match="`architecture` is 'resnet999'; expected one of .*efficientnet_lite0"):
+        import_weights({}, "resnet999")
     with pytest.raises(InputError, match="numpy: the package has 0 files of weights"):
         find_weights("numpy")
     with pytest.raises(click.BadParameter, match="'resnet999' is not one of .*'resnet152'.*'efficientnet_lite0'"):

@@ -519,8 +519,10 @@ def test_entries_that_are_not_ours_are_packed_again(images, monkeypatch, place, 
 @pytest.mark.parametrize("given", [{"resize": -1}, {"resize": 10**400}, {"encoding": "gif"}, {"quality": 0},
                                    {"root": None}])
 def test_options_say_what_they_expect(given):
-    with pytest.raises(InputError, match=f"{next(iter(given))} is .*; expected"):
+    (name, value), = given.items()
+    with pytest.raises(InputError, match=f"`{name}` is .*; expected") as refused:
         Options(**given)
+    assert (refused.value.parameter, refused.value.value) == (name, value) and refused.value.expected
 
 
 def test_all_unusable_images_are_listed_and_the_first_ten_shown(tmp_path):
@@ -899,7 +901,7 @@ def test_numbers_and_names_that_no_list_holds(listed, tmp_path):
     for use in (lambda: read_list(listed.path, null_label=-5), lambda: list_folder(tmp_path / "photos", "x", None, -5)):
         with pytest.raises(InputError, match="the null label is -5; expected a whole number from 0 to 16777216"):
             use()
-    with pytest.raises(InputError, match="the fraction is nan; expected 0 to 1"):
+    with pytest.raises(InputError, match="`fraction` is nan; expected a number from 0 to 1"):
         split_list(listed, tmp_path / "1.lst", tmp_path / "2.lst", fraction=float("nan"))
     for name in ("tab\t.jpg", "line\n.jpg", "\udcff.jpg", "nul\0.jpg", " blank.jpg", ""):
         with pytest.raises(InputError, match="x.lst: 1 names do not fit in a list"):

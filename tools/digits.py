@@ -94,8 +94,8 @@ def make(folder, num_source=4000, seed=0):
 
     folder = Path(folder)
     check_names(folder, [str(folder)])
-    writable_folder(folder / "source" / "x", "--data-dir")
-    writable_folder(folder / "target" / "x", "--data-dir")
+    writable_folder(folder / "source" / "x", "folder")
+    writable_folder(folder / "target" / "x", "folder")
     rng = np.random.default_rng(seed)
     typefaces = fonts()
     labels, files = [], []
@@ -114,13 +114,13 @@ def make(folder, num_source=4000, seed=0):
 
 
 @click.command(cls=Command, context_settings=CONTEXT)
-@click.option("--data-dir", type=FOLDER, default="data/digits", help="Folder to write to.")
+@click.option("--data-dir", "folder", type=FOLDER, default="data/digits", help="Folder to write to.")
 @click.option("--num-source", type=click.IntRange(min=10), default=4000, help="Printed digits.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of the printed digits.")
-def main(data_dir, num_source, seed):
+def main(folder, num_source, seed):
     """Make the digits benchmark: printed digits as source, handwritten ones as target."""
-    make(data_dir, num_source, seed)
-    print(f"{data_dir}: {num_source} printed and 1797 handwritten digits")
+    make(folder, num_source, seed)
+    print(f"{folder}: {num_source} printed and 1797 handwritten digits")
 
 
 if __name__ == "__main__":

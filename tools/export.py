@@ -11,14 +11,14 @@ from transfer_gluon.base.errors import InputError
 
 
 @click.command(cls=Command, context_settings=CONTEXT)
-@click.option("--model", type=PATH, required=True,
+@click.option("--model", "prefix", type=PATH, required=True,
               help="Prefix of the checkpoint: PREFIX-symbol.json, PREFIX-0014.params.")
 @click.option("--epoch", type=click.IntRange(min=0), required=True, help="Its epoch number.")
 @click.option("--output", type=FILE, default=None, help="File to write.  [default: PREFIX-0014.onnx]")
 @click.option("--image-shape", type=IMAGE_SHAPE, default=None,
               help="Channels, height, width of the network's input, in pixels.  "
                    "[default: what it was trained with, if the checkpoint says so; else 3,320,320]")
-def main(model, epoch, output, image_shape):
+def main(prefix, epoch, output, image_shape):
     """Write a checkpoint as an ONNX file: raw RGB images 0–255 in, probabilities out, any number at a time.
 
     Where onnxruntime is installed, the file's probabilities are compared with MXNet's before it is written.
@@ -27,11 +27,11 @@ def main(model, epoch, output, image_shape):
     from transfer_gluon.checkpoints.checkpoint import load_checkpoint, parameter_file, symbol_file
     from transfer_gluon.exchange.onnx_file import export
 
-    output = output or f"{model}-{epoch:04d}.onnx"
-    writable_folder(output, "--output")
-    if Path(output).resolve() in {parameter_file(model, epoch).resolve(), symbol_file(model).resolve()}:
+    output = output or f"{prefix}-{epoch:04d}.onnx"
+    writable_folder(output, "output")
+    if Path(output).resolve() in {parameter_file(prefix, epoch).resolve(), symbol_file(prefix).resolve()}:
         raise InputError(f"--output is {output}, which is read from, and would be replaced; give another name.")
-    checkpoint = load_checkpoint(model, epoch)
+    checkpoint = load_checkpoint(prefix, epoch)
     difference = export(checkpoint, output, image_shape or checkpoint.image_shape)
     compared = "not compared with MXNet, since onnxruntime is not installed"
     if difference is not None:

@@ -11,12 +11,12 @@ from transfer_gluon.base.errors import InputError
 
 @click.command(cls=Command, context_settings=CONTEXT)
 @click.argument("name", required=False)
-@click.option("--output", type=FOLDER, default="model", help="Folder to write to.")
+@click.option("--output", "folder", type=FOLDER, default="model", help="Folder to write to.")
 @click.option("--mirror", type=PATH, envvar="TRANSFER_GLUON_MIRROR", show_envvar=True, default=None,
               help="Site or folder that has the files under the same paths.  [default: the publisher's site]")
 @click.option("--sha256", default=None,
               help="What the parameter file's SHA-256 must be.  [default: as SHA256SUMS beside it says, if there]")
-def main(name, output, mirror, sha256):
+def main(name, folder, mirror, sha256):
     """Fetch the pretrained network NAME, of MXNet's model gallery or gluoncv's model zoo. Without a name: list them.
 
     A transfer that breaks off goes on from there when you call it again.
@@ -30,16 +30,15 @@ def main(name, output, mirror, sha256):
         return
     if name not in names:
         raise InputError(f"{name}: not a known network. There are:\n" + " ".join(names))
-    if sha256 and (len(sha256) != 64 or set(sha256.lower()) - set("0123456789abcdef")):
-        raise InputError(f"--sha256 is {sha256}; expected 64 hexadecimal digits.")
     if name in GALLERY:
-        fetched = get_model(name, output, mirror, sha256)
+        fetched = get_model(name, folder, mirror, sha256)
     elif sha256:
         raise InputError(f"--sha256 was given for {name}, which gluoncv's own SHA-1 is compared with; leave it out.")
     else:
-        fetched = get_zoo_model(name, output, mirror)
+        fetched = get_zoo_model(name, folder, mirror)
     print(f"{fetched.prefix}: start from it by --pretrained-model {fetched.prefix} --pretrained-epoch 0")
-    print(f"SHA-256 {fetched.sha256}: " + (f"as {fetched.checked} says" if fetched.checked else
+    whose = "--sha256" if fetched.checked == "sha256" else fetched.checked
+    print(f"SHA-256 {fetched.sha256}: " + (f"as {whose} says" if whose else
           "not compared, since its publisher never told one; give it as --sha256 when you fetch the file again"))
 
 

@@ -36,19 +36,19 @@ def commands():
 
 @commands.command("list")
 @click.argument("folder", type=FilePath(exists=True, file_okay=False))
-@click.argument("list_path", metavar="LIST", type=FILE)
+@click.argument("path", metavar="LIST", type=FILE)
 @CLASSES
 @click.option("--unlabelled", is_flag=True, help="All images get the null label; FOLDER needs no class folders.")
 @NULL
-def list_command(folder, list_path, classes, unlabelled, null_label):
+def list_command(folder, path, classes, unlabelled, null_label):
     """Write LIST of the images in FOLDER, which has a folder a class, and classes.txt beside it.
 
     Labels follow the alphabet, or --classes. Paths begin with FOLDER as it is given: call this where you train.
     """
     refuse_idle({"classes": "with --unlabelled"} if unlabelled else {"null_label": "without --unlabelled"})
-    writable_folder(list_path, str(list_path))
-    labels, _ = list_folder(folder, list_path, classes, null_label if unlabelled else None)
-    print(f"{list_path}: {len(labels)} images, {'no labels' if unlabelled else f'{len(set(labels))} classes'}")
+    writable_folder(path, "path")
+    labels, _ = list_folder(folder, path, classes, null_label if unlabelled else None)
+    print(f"{path}: {len(labels)} images, {'no labels' if unlabelled else f'{len(set(labels))} classes'}")
 
 
 @commands.command("split")
@@ -72,20 +72,20 @@ def split_command(list_path, first, second, fraction, per_class, seed):
 
 @commands.command("mask")
 @click.argument("list_path", metavar="LIST", type=FILE)
-@click.argument("output", type=FILE)
+@click.argument("path", metavar="OUTPUT", type=FILE)
 @click.option("--keep", type=click.IntRange(min=0), default=None, help="Labels to keep in all.  [default: 0]")
 @click.option("--keep-per-class", type=click.IntRange(min=1), default=None, help="Labels to keep of each class.")
 @SEED
 @NULL
-def mask_command(list_path, output, keep, keep_per_class, seed, null_label):
+def mask_command(list_path, path, keep, keep_per_class, seed, null_label):
     """Write LIST to OUTPUT with the null label in place of labels: an unlabelled target domain."""
     if keep is not None and keep_per_class is not None:
         raise InputError("--keep and --keep-per-class were both given; expected one of them.")
     if not (keep or keep_per_class):
         refuse_idle({"seed": "without labels to keep"})
     images = read_list(list_path, null_label=null_label)
-    kept = mask_list(images, output, keep or 0, keep_per_class, seed)
-    print(f"{output}: {len(images)} images, {kept} with a label")
+    kept = mask_list(images, path, keep or 0, keep_per_class, seed)
+    print(f"{path}: {len(images)} images, {kept} with a label")
 
 
 @commands.command("pack")
@@ -140,24 +140,24 @@ def verify_command(files, num_classes, crop, threads, null_label):
 
 
 @commands.command("info")
-@click.argument("file", type=FILE)
-@click.option("--sheet", type=FILE, default=None, help="PNG to write: ten images of every class.")
+@click.argument("path", metavar="FILE", type=FILE)
+@click.option("--sheet", "picture", type=FILE, default=None, help="PNG to write: ten images of every class.")
 @CLASSES
 @THREADS
 @NULL
-def info_command(file, sheet, classes, threads, null_label):
+def info_command(path, picture, classes, threads, null_label):
     """Describe FILE, .rec or .lst: images a class, sizes, kinds, and what they look like."""
     names = read_classes(classes) if classes else None
-    if sheet:
-        if Path(sheet).resolve() in {Path(path).resolve() for path in (file, classes) if path}:
-            raise InputError(f"--sheet is {sheet}, which is read from, and would be replaced; give another name.")
-        writable_folder(sheet, "--sheet")
-    findings = list(examine(file, threads, null_label=null_label))
+    if picture:
+        if Path(picture).resolve() in {Path(read).resolve() for read in (path, classes) if read}:
+            raise InputError(f"--sheet is {picture}, which is read from, and would be replaced; give another name.")
+        writable_folder(picture, "picture")
+    findings = list(examine(path, threads, null_label=null_label))
     print(describe(findings, null_label, names))
-    if sheet:
+    if picture:
         labels = {finding.index: finding.label for finding in findings if finding.label is not None}
-        more = contact_sheet(file, sheet, labels, null_label, names)
-        print(f"{sheet}: {f'all but the last {more}' if more else 'all'} classes")
+        more = contact_sheet(path, picture, labels, null_label, names)
+        print(f"{picture}: {f'all but the last {more}' if more else 'all'} classes")
 
 
 @commands.command("unpack")

@@ -27,10 +27,10 @@ def main(weights, architecture, output):
     from transfer_gluon.exchange.weights import import_weights
 
     output = output or f"model/{architecture}"
-    writable_folder(output, "--output")
+    writable_folder(output, "output")
     file = find_weights(weights)
     symbol, *values = import_weights(read_state_dict(file), architecture, str(file))
-    refuse_to_replace(output, 0, "--output", symbol)
+    refuse_to_replace(output, 0, "output", symbol)
     print(write_checkpoint(output, 0, symbol, *values))
     print(f"start from it by --pretrained-model {output} --pretrained-epoch 0 --image-shape 3,224,224")
 

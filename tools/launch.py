@@ -30,7 +30,7 @@ _ALIKE = 2          # seconds for other workers to say that they cannot go on ei
 _LEAVING = 30       # seconds for servers and scheduler to end by themselves when the workers are done
 _SSH = ("ssh", "-o", "BatchMode=yes", "-o", "ConnectTimeout=20", "-o", "ServerAliveInterval=10",
         "-o", "ServerAliveCountMax=3")
-_JOINED = b"all workers and servers have joined"     # what training.server says, as a scheduler
+_JOINED = b"all workers and servers have joined"     # what distributed.server says, as a scheduler
 _NOT_RUN = {126: "the command cannot be executed", 127: "the command was not found"}        # what shells say by them
 # Runs a command in a process group of its own, passes on the signals that come by name on standard input, and
 # kills the group at its end: when the launcher dies, or the connection, nothing is left behind.
@@ -304,7 +304,8 @@ def _wait(processes, seconds, event=None):
 
 
 def _say(text):
-    print(f"launch.py: {text}", file=sys.stderr, flush=True)
+    context = click.get_current_context(silent=True)
+    print(f"{context.command_path if context else 'launch.py'}: {text}", file=sys.stderr, flush=True)
 
 
 def _hosts(text):
@@ -333,8 +334,9 @@ def _environment(names):
 
 
 @click.command(cls=Command, context_settings=CONTEXT)
-@click.option("-n", "--workers", type=click.IntRange(min=1), required=True, help="Number of workers.")
-@click.option("-s", "--servers", type=click.IntRange(min=1), default=1, help="Number of parameter servers.")
+@click.option("-n", "--workers", "num_workers", type=click.IntRange(min=1), required=True, help="Number of workers.")
+@click.option("-s", "--servers", "num_servers", type=click.IntRange(min=1), default=1,
+              help="Number of parameter servers.")
 @click.option("-H", "--hosts", default=None,
               help="Machines, as a,b or as a file with one a line. Parameter servers then listen on the network and "
                    "trust whoever reaches them: only in a network of your own.  [default: this one, without ssh]")
@@ -345,7 +347,7 @@ def _environment(names):
 @click.option("--patience", type=click.IntRange(min=1), default=1800,
               help="Seconds without progress, by a batch or an image, after which a worker ends itself as hung.")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
-def main(workers, servers, hosts, env, port, address, patience, command):
+def main(num_workers, num_servers, hosts, env, port, address, patience, command):
     """Run COMMAND as several workers that train together, with the parameter servers they need.
 
     COMMAND is what one worker runs, with --kv-store dist_sync, dist_device_sync or dist_async. On other
@@ -353,7 +355,8 @@ def main(workers, servers, hosts, env, port, address, patience, command):
     others are stopped within seconds, and a message says which it was.
     """
     environment = {"TRANSFER_GLUON_PATIENCE": patience, **_environment(env)}
-    processes = members(list(command), workers, servers, _hosts(hosts) if hosts else (), port, address, environment)
+    processes = members(list(command), num_workers, num_servers, _hosts(hosts) if hosts else (), port, address,
+                        environment)
     check_port(processes[0])
     sys.exit(run(processes))
 

@@ -114,7 +114,7 @@ def train(*, store, settings, defaults, train_stage, num_classes, image_shape, n
     if not (model_prefix or no_checkpoint or test_io):
         model_prefix = _new_prefix(train_stage, store)
     if model_prefix:
-        writable_folder(model_prefix, "--model-prefix")
+        writable_folder(model_prefix, "model_prefix")
         if Path(model_prefix).resolve() == Path(pretrained_model).resolve():
             raise InputError(f"--model-prefix and --pretrained-model are both {model_prefix}; the run would replace "
                              "what it starts from. Give another --model-prefix.")

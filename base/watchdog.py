@@ -1,7 +1,7 @@
 """When this process last got further. A process that hangs still lives, so that others would wait for it forever.
 
 What goes on for long calls `progress` with every piece of work; what waits for another process does so within
-`waiting`. Whoever runs processes that wait for each other looks at `standing_still`; see `training.heartbeat`.
+`waiting`. Whoever runs processes that wait for each other looks at `standing_still`; see `distributed.heartbeat`.
 """
 import contextlib
 import time
