@@ -16,9 +16,8 @@ STAGES, TRANSFORM, SHUFFLED = "training/stages.py", "iters/random_transform.py",
 LOOP, RUN, REPRODUCE = "training/loop.py", "training/run.py", "tests/test_reproduce.py"
 
 MUTATIONS = [
-    (STAGES, "(MMDLoss(), 1.0) if use_dan else (JMMDLoss(), 2.0)", "(JMMDLoss(), 1.0) if use_dan else (MMDLoss(), 2.0)",
-     WIRING),
-    (STAGES, "weight = usual if transfer_weight is None else transfer_weight", "weight = usual", WIRING),
+    (STAGES, "MMDLoss() if use_dan else JMMDLoss()", "JMMDLoss() if use_dan else MMDLoss()", WIRING),
+    (STAGES, "JMMDLoss(), transfer_weight,", "JMMDLoss(), None,", WIRING),
     (STAGES, "StepSchedule(lr, lr_factor, steps)", "StepSchedule(lr, 0.1, steps)", WIRING),
     (STAGES, "run=record, stop=stop, seed=seed,", "run=record, stop=stop,", WIRING),
     (STAGES, "augmentation, data_nthreads, seed\n", "augmentation, data_nthreads, 0\n", WIRING),
@@ -68,9 +67,8 @@ MUTATIONS = [
     ("records/check.py", "and label != null_label:\n            raise", "and label != NULL_LABEL:\n            raise",
      "tests/test_records.py::test_the_null_label_is_what_it_is_said_to_be"),
     # What is computed and told of it.
-    (STAGES, "joint=not use_dan", "joint=use_dan", f"{WIRING}::test_the_transfer_losses_are_the_ones_that_are_named"),
-    ("symbols/objective.py", "(F.argmax(logits, axis=-1) == labels) * labelled)",
-     "F.argmax(logits, axis=-1) == labels)",
+    ("symbols/objective.py", "(F.argmax(logits, axis=-1) == classes) * labelled)",
+     "F.argmax(logits, axis=-1) == classes)",
      "tests/test_mmd.py::test_images_without_label_are_not_counted_as_correct_even_where_the_null_label_is_a_class"),
     ("symbols/zoo.py", "normalized(features, mean, std)", "normalized(features, mean)",
      "tests/test_networks.py::test_features_and_classifier_of_the_zoo_get_the_same_normalised_images"),

@@ -289,7 +289,7 @@ def test_a_run_stopped_around_the_filled_up_batch_goes_on_bit_for_bit(tmp_path):
         mx.random.seed(1)
         net = run.checkpoint.classifier("flatten0", 3) if run.checkpoint else \
             TransferNet(features_block(resnet(8, SHAPE)), 3)
-        fit(net, TransferObjective(JMMDLoss(), 2, joint=True),
+        fit(net, TransferObjective(JMMDLoss(), 2),
             DualIter(*(read_as("original", images) for images in (source, target))), [mx.cpu()], StepSchedule(0.01), 2,
             run=run, stop=Stop(batches))
         return prefix

@@ -70,7 +70,7 @@ def test_a_network_of_the_zoo_fine_tunes_and_survives_the_file(name, tmp_path):
     images = np.random.default_rng(0).uniform(0, 255, (4, *shape)).astype(np.float32)
     net = TransferNet(Checkpoint(name, zoo_symbol(name)).features("flatten0", shape), 3)
     updates = Fixed(images, np.array([0, 1, 9999, 9999]), 2)
-    result, = fit(net, TransferObjective(JMMDLoss(), 2.0, joint=True), updates, [mx.cpu()], StepSchedule(1e-3), 1)
+    result, = fit(net, TransferObjective(JMMDLoss(), 2.0), updates, [mx.cpu()], StepSchedule(1e-3), 1)
     assert np.isfinite(result.loss + result.transfer_loss) and result.transfer_loss != 0
     images = mx.nd.array(images[:2])
     features, scores = (output.asnumpy() for output in net(images))

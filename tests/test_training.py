@@ -99,7 +99,7 @@ def test_twenty_updates_equal_those_computed_by_hand(transfer):
     steps = step_updates("2,3", num_examples=32, batch_size=8, batches_per_epoch=5)
     assert steps == [8, 12]
     net = toy_net(start)
-    fit(net, TransferObjective(loss, weight, joint=transfer == "jmmd"), Fixed(images, labels, 5), CPU,
+    fit(net, TransferObjective(loss, weight), Fixed(images, labels, 5), CPU,
         StepSchedule(0.2, 0.5, steps), 4, momentum=0.9, wd=0.02)
     wanted = by_hand(images, labels, start, 20, lambda t: 0.2 * (0.5 if t > 8 else 1) * (0.5 if t > 12 else 1),
                      0.9, 0.02, weight, transfer == "jmmd")
@@ -119,7 +119,7 @@ def test_two_devices_with_the_same_images_twice_update_like_one(joint):
         batches = DualIter(*(Fixed(np.tile(x, (count, 1)), np.tile(y, count), 5) for x, y in (source, target)), count)
         assert batches.batch_size == 8 * count
         net = toy_net(start)
-        result, = fit(net, TransferObjective(JMMDLoss() if joint else MMDLoss(), 2.0, joint), batches, devices,
+        result, = fit(net, TransferObjective(JMMDLoss() if joint else MMDLoss(), 2.0), batches, devices,
                       StepSchedule(0.1), 1, wd=0.01)
         figures.append([result.loss, result.transfer_loss, result.accuracy])
         copies = [{n: p.data(device).asnumpy() for n, p in net.collect_params().items()} for device in devices]
@@ -140,7 +140,7 @@ def test_transfer_weighs_more_the_more_devices_share_a_batch():
     net = toy_net(start)
     devices = [mx.cpu(0), mx.cpu(1)]
     batches = DualIter(Fixed(images[:8], labels[:8], 5), Fixed(images[8:], labels[8:], 5), 2)
-    fit(net, TransferObjective(JMMDLoss(), 2.0, True), batches, devices, StepSchedule(0.1), 1)
+    fit(net, TransferObjective(JMMDLoss(), 2.0), batches, devices, StepSchedule(0.1), 1)
     for name, parameter in net.collect_params().items():
         np.testing.assert_allclose(parameter.data(devices[0]).asnumpy(), wanted[name], rtol=1e-4, atol=1e-5)
 
@@ -235,7 +235,7 @@ def test_frozen_layers_without_backward_pass_move_as_with_it(count, trainable, m
     rng = np.random.default_rng(0)
     images, labels = rng.uniform(0, 255, (16, 3, 16, 16)).astype(np.float32), np.arange(16) % 3
     devices = [mx.cpu(i) for i in range(count)]
-    objective = TransferObjective(JMMDLoss(), 2.0, joint=True)
+    objective = TransferObjective(JMMDLoss(), 2.0)
     checkpoint = Checkpoint("new", resnet(8, (3, 16, 16)))
     nets = []
     for _ in range(2):
@@ -451,7 +451,7 @@ def test_batches_that_devices_cannot_share_are_refused_before_anything_begins(tm
     images, labels, start = toy(classes=4)
     for size, count, objective, problem in (
             (6, 1, TransferObjective(MMDLoss()), "batches of 6 images on 1 device; expected a multiple of 4"),
-            (14, 1, TransferObjective(JMMDLoss(), 2.0, True), "14 images .* multiple of 4"),
+            (14, 1, TransferObjective(JMMDLoss(), 2.0), "14 images .* multiple of 4"),
             (12, 2, TransferObjective(MMDLoss()), "12 images on 2 devices; expected a multiple of 8"),
             (7, 2, TransferObjective(), "7 images on 2 devices; expected a multiple of 2")):
         with pytest.raises(ValueError, match=problem):

@@ -282,9 +282,7 @@ def _augmentation(*, augmentation, color_jitter, random_crop, random_mirror, **o
 def _objective(train_stage, use_dan, transfer_weight, null_label):
     if not train_stage:
         return TransferObjective(null_label=null_label)
-    loss, usual = (MMDLoss(), 1.0) if use_dan else (JMMDLoss(), 2.0)
-    weight = usual if transfer_weight is None else transfer_weight
-    return TransferObjective(loss, weight, joint=not use_dan, null_label=null_label)
+    return TransferObjective(MMDLoss() if use_dan else JMMDLoss(), transfer_weight, null_label=null_label)
 
 
 def _log_schedule(lr, factor, steps, batches_per_epoch, num_epochs):

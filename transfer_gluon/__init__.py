@@ -23,8 +23,8 @@ _PARTS = {
     "iters": ["Augmentation", "DualIter", "ImageList", "OrderedIter", "RecordIter", "ShuffledIter", "SyntheticIter",
               "read_list", "write_list"],
     "records": ["ensure_packed", "ensure_ready", "pack"],
-    "symbols": ["GaussianKernel", "JMMDLoss", "MMDLoss", "TransferNet", "TransferObjective", "features_block", "resnet",
-                "zoo_symbol"],
+    "symbols": ["CORALLoss", "DANNLoss", "GaussianKernel", "JMMDLoss", "MMDLoss", "TRANSFER_LOSSES", "TransferLoss",
+                "TransferNet", "TransferObjective", "features_block", "resnet", "transfer_loss", "zoo_symbol"],
     "training": ["EpochResult", "Run", "StepSchedule", "fit"],
 }
 _PLACES = {name: part for part, names in _PARTS.items() for name in names}
