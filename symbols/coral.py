@@ -40,7 +40,8 @@ class CORALLoss(TransferLoss):
 
     @staticmethod
     def _distance(F, x):
-        centred = F.concat(*(F.broadcast_sub(half, F.mean(half, axis=0, keepdims=True)) for half in halves(F, x)), dim=0)
+        centred = F.concat(*[F.broadcast_sub(half, F.mean(half, axis=0, keepdims=True)) for half in halves(F, x)],
+                           dim=0)
         n, d = count(F, x, axis=0) / 2, count(F, x, axis=1)
         products = F.broadcast_div(F.dot(centred, centred, transpose_b=True), (n - 1) * d)
         same, crossed = same_and_crossed(F, F.square(products))

@@ -111,7 +111,7 @@ def coral(x):
 
 
 def dann(x, u_weight, u_bias, v_weight, v_bias):
-    """Value, accuracy, d/dx before any reversal and d/dparameters of the binary cross-entropy of a domain classifier."""
+    """Value, accuracy, d/dx before any reversal and d/dparameters of a domain classifier's binary cross-entropy."""
     b = len(x)
     sign = np.repeat([1.0, -1.0], b // 2)       # of the logit that speaks for the other domain
     before = x @ u_weight.T + u_bias
