@@ -58,8 +58,8 @@ def main():
             found = {name: milliseconds(head, x, z) for name, head in {**heads, "pairs": per_pair}.items()}
             assert abs(found["jmmd"][1] - found["pairs"][1]) < 1e-4
             if repetition:      # the first warms up
-                for name, (time_, _) in found.items():
-                    times[name].append(time_)
+                for name, (taken, _) in found.items():
+                    times[name].append(taken)
         medians = {name: np.median(values) for name, values in times.items()}
         ours = " | ".join(f"{medians[name]:.2f}" for name in heads)
         print(f"| {b} | {ours} | {medians['pairs']:.1f} | {medians['pairs'] / medians['jmmd']:.1f} |")

@@ -95,8 +95,8 @@ class MMDLoss(_Discrepancy):
               - \frac{2}{n^2} \sum_{i, j} k(s_i, t_j)
 
     k is a kernel, of several layers the sum of one a layer. Long et al. 2015, *Learning Transferable Features with Deep
-    Adaptation Networks*, section 3; estimates of Gretton et al. 2012, *A Kernel Two-Sample Test*, section 6 (linear) and
-    lemma 6. Both are unbiased: they scatter around 0, negative values included, where the domains do not differ.
+    Adaptation Networks*, section 3; estimates of Gretton et al. 2012, *A Kernel Two-Sample Test*, section 6 (linear)
+    and lemma 6. Both are unbiased: they scatter around 0, negative values included, where the domains do not differ.
 
     Parameters
     ----------

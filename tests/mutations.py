@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 WIRING, ITERS, TRAINING, FILES = (f"tests/test_{name}.py" for name in ("wiring", "iters", "training", "run_files"))
 STAGES, TRANSFORM, SHUFFLED = "training/stages.py", "iters/random_transform.py", "iters/shuffled.py"
 LOOP, RUN, REPRODUCE = "training/loop.py", "training/run.py", "tests/test_reproduce.py"
+HEAP = "tests/test_mmd.py::test_wrong_batches_are_refused_and_leave_the_heap_whole"
 
 MUTATIONS = [
     (STAGES, "MMDLoss() if use_dan else JMMDLoss()", "JMMDLoss() if use_dan else MMDLoss()", WIRING),
@@ -70,6 +71,25 @@ MUTATIONS = [
     ("symbols/objective.py", "(F.argmax(logits, axis=-1) == classes) * labelled)",
      "F.argmax(logits, axis=-1) == classes)",
      "tests/test_mmd.py::test_images_without_label_are_not_counted_as_correct_even_where_the_null_label_is_a_class"),
+    ("symbols/objective.py", "F.max(labels, axis=-1) > 0", "F.max(labels, axis=-1) > -1", "tests/test_objective.py"),
+    ("symbols/objective.py", "            self._check([", "            sum([", "tests/test_objective.py"),
+    ("symbols/objective.py", "F.elemwise_mul(labels, log_p, name=_PROBABILITIES)", "F.broadcast_mul(labels, log_p)",
+     HEAP),
+    ("symbols/loss.py", "            if checked:\n", "            if False:\n", HEAP),
+    ("symbols/loss.py", "F.transpose(F.reshape(rows, shape=(-3, -2)), axes=(0, 1), name=f\"{name}{place}_matrix\")",
+     "F.reshape(rows, shape=(-3, -2))", HEAP),
+    ("symbols/loss.py", "shape=(-4, -1, self.batch_multiple, -2)", "shape=(-4, -1, 1, -2)", HEAP),
+    ("symbols/mmd.py", "values * others", "values", "tests/test_mmd.py"),
+    ("symbols/mmd.py", "        x = F.broadcast_sub(x, F.mean(x, axis=0, keepdims=True))\n", "",
+     "tests/test_mmd.py::test_the_quadratic_estimate_keeps_its_digits_far_from_the_origin_and_is_finite_for_equal_rows"),
+    ("symbols/mmd.py", "sum(self._values(F, layers))", "self._values(F, layers)[0]", "tests/test_mmd.py"),
+    ("symbols/mmd.py", "reduce(F.elemwise_mul, ", "reduce(F.elemwise_add, ", "tests/test_mmd.py"),
+    ("symbols/coral.py", "F.broadcast_sub(half, F.mean(half, axis=0, keepdims=True))", "half",
+     "tests/test_coral.py"),
+    ("symbols/dann.py", "scalar=-reversal", "scalar=reversal", "tests/test_dann.py"),
+    ("symbols/dann.py", "F.minimum(wrong, -wrong)", "-F.abs(wrong)",
+     "tests/test_dann.py::test_a_classifier_that_knows_nothing_learns"),
+    ("symbols/dann.py", "F.concat(*layers, dim=1)", "layers[-1]", "tests/test_dann.py"),
     ("symbols/zoo.py", "normalized(features, mean, std)", "normalized(features, mean)",
      "tests/test_networks.py::test_features_and_classifier_of_the_zoo_get_the_same_normalised_images"),
     (LOOP, "schedule(max(position.updates, 1))", "schedule(position.updates + 1)",
