@@ -1,7 +1,7 @@
 """Types of flags, and flags that would do nothing: what click lets pass is what the libraries take."""
 import click
 
-from transfer_gluon.base.errors import InputError
+from transfer_gluon.base.errors import InputError, with_flags
 
 
 def refuse_idle(idle):
@@ -65,6 +65,58 @@ class Numbers(click.ParamType):
             self.fail(f"{value!r}; expected {self._metavar}, numbers from {self._least:g} to {self._most:g}, separated "
                       "by commas.", param, ctx)
         return values
+
+
+class Names(click.ParamType):
+    """Names separated by commas, as a tuple of str.
+
+    >>> Names().convert("bn1, stage4_unit3_bn3", None, None)
+    ('bn1', 'stage4_unit3_bn3')
+    """
+
+    name = "names"
+
+    def get_metavar(self, param, ctx=None):
+        return "NAME,NAME,…"
+
+    def convert(self, value, param, ctx):
+        if isinstance(value, tuple):
+            return value
+        names = tuple(name.strip() for name in value.split(","))
+        if not all(names):
+            self.fail(f"{value!r}; expected names separated by commas.", param, ctx)
+        return names
+
+
+def parse_gpus(text):
+    """Numbers of GPUs, separated by commas, as a tuple of int. Raises: InputError for anything else.
+
+    >>> parse_gpus("0,2,5")
+    (0, 2, 5)
+    """
+    try:
+        return tuple(int(number) for number in text.split(","))
+    except ValueError:
+        raise InputError.of("gpus", text, "numbers separated by commas, such as 0,2,5") from None
+
+
+class _GPUs(click.ParamType):
+    name = "gpus"
+
+    def get_metavar(self, param, ctx=None):
+        return "NUMBER,NUMBER,…"
+
+    def convert(self, value, param, ctx):
+        if isinstance(value, tuple):
+            return value
+        try:
+            return parse_gpus(value)
+        except InputError as error:
+            flag = {"gpus": max(param.opts, key=len)} if param else {}
+            raise click.UsageError(with_flags(str(error), flags=flag), ctx) from None
+
+
+GPUS = _GPUs()
 
 
 class _ImageShape(Numbers):

@@ -73,7 +73,7 @@ class Augmentation:
 
     def __post_init__(self):
         if self.mode not in MODES:
-            raise InputError(f"the mode of an augmentation is {self.mode!r}; expected {' or '.join(MODES)}.")
+            raise InputError.of("mode", self.mode, " or ".join(map(repr, MODES)))
 
     @property
     def aspects(self):

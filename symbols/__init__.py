@@ -2,7 +2,8 @@
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={
-    "backbone": ["cut", "features_block", "image_shape_of", "image_variable"],
+    "backbone": ["features_block", "image_shape_of", "image_variable"],
+    "graph": ["cut", "layers", "logits"],
     "kernels": ["GaussianKernel"],
     "mmd": ["JMMDLoss", "MMDLoss"],
     "normalize": ["normalization", "normalized"],

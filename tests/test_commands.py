@@ -258,14 +258,14 @@ def test_gpus_are_checked_against_what_mxnet_can_drive(monkeypatch):
     monkeypatch.setattr(mx.runtime, "Features", Features)
     monkeypatch.setattr(mx.context, "num_gpus", lambda: 2)
     monkeypatch.setattr(devices, "compute_capability", lambda number: ((7, 5), (9, 0))[number])
-    assert devices.find_devices("0") == [mx.gpu(0)]
+    assert devices.find_devices([0]) == [mx.gpu(0)]
     with pytest.raises(InputError, match="names GPU 2; MXNet sees 0 to 1"):
-        devices.find_devices("0,2")
+        devices.find_devices([0, 2])
     with pytest.raises(InputError, match="GPU 1, of compute capability 9.0"):
-        devices.find_devices("0,1")
+        devices.find_devices([0, 1])
     monkeypatch.setattr(mx.context, "num_gpus", lambda: 0)
     with pytest.raises(InputError, match="MXNet sees none"):
-        devices.find_devices("0")
+        devices.find_devices([0])
 
 
 def test_reproduce_makes_table_csv_and_picture_and_does_not_repeat_itself(data, command, tmp_path):

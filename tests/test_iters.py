@@ -83,7 +83,7 @@ def images(tmp_path):
     ("1e3\t0\tx.jpg", "line 2: index '1e3' is not a number"),
     ("7\t1.5\tx.jpg", "line 2: label 1.5 is not a whole number"),
     ("7\tnan\tx.jpg", "line 2: label 'nan' is not a number"),
-    ("7\t3\tx.jpg", r"line 2: label 3; expected 0 to 2 \(--num-classes 3\), or the null label 9999"),
+    ("7\t3\tx.jpg", r"line 2: label 3; expected 0 to 2 \(`num_classes` 3\), or the null label 9999"),
     ("1\t0\tx.jpg", "line 2: index 1 stands in line 1 already"),
     ("7\t0\t ", "line 2: no path"),
 ])

@@ -109,12 +109,12 @@ def test_class_scores_that_are_no_numbers_are_no_prediction(data, value):
         return values
 
     with pytest.raises(DivergedError, match="m-0001.params: class scores of 1 of 16 images are NaN or infinite"):
-        predict(scores, batches, mx.cpu(), 1, "m-0001.params")
+        predict(scores, batches, [mx.cpu()], 1, "m-0001.params")
 
 
 def test_five_classes_are_named_unless_told_otherwise(data, tmp_path, monkeypatch):
     sizes = []
-    monkeypatch.setattr("transfer_gluon.iters.transforms.centre_crop",
+    monkeypatch.setattr("transfer_gluon.inference.predictions.centre_crop",
                         lambda *size: sizes.append(size) or centre_crop(*size))
     net = TransferNet(features_block(tiny_symbol()), 7, image_shape=SHAPE)
     prepare(net, [mx.cpu()])

@@ -268,6 +268,49 @@ def test_variances_of_frozen_layers_are_those_of_the_images_however_small():
     np.testing.assert_allclose(values_of(net)["bn_moving_var"], 0.8 + 0.2 * images.var(axis=0), rtol=2e-6)
 
 
+class Layers(mx.gluon.HybridBlock):
+    """A network that gives ([layer, …, features], logits)."""
+
+    def __init__(self, features):
+        super().__init__(prefix="")
+        self.features = features
+        self.fc = mx.gluon.nn.Dense(3, prefix="fc_")
+
+    def hybrid_forward(self, F, images):
+        layers = self.features(images)
+        return layers, self.fc(layers[-1])
+
+
+@pytest.mark.parametrize("names", [
+    ["stage1_unit1_plus", "stage3_unit1_plus", "flatten0"],     # frozen, where layers are joined, trained
+    ["stage2_unit1_plus", "stage2_unit1_relu1", "flatten0"]])   # both below all that trains
+def test_layers_of_a_network_frozen_in_part_have_the_values_and_gradients_of_the_whole(names):
+    images = mx.nd.random.uniform(0, 255, (4, 3, 16, 16))
+    found = []
+    for split in (False, True):
+        mx.random.seed(0)
+        net = Layers(Checkpoint("new", resnet(8, (3, 16, 16))).features(names))
+        prepare(net, CPU)
+        net(images)
+        learning = {name: parameter for name, parameter in net.collect_params().items()
+                    if name.startswith(("stage3", "bn1_", "fc")) and parameter.grad_req != "null"}
+        forward = frozen_below(net, learning) if split else net
+        assert (forward is not net) == split
+        with mx.autograd.record():
+            layers, logits = forward(images)
+            assert len(layers) == 3 and logits.shape == (4, 3)
+            total = sum((layer.tanh() * (i + 1)).sum() for i, layer in enumerate(layers)) + logits.square().sum()
+        total.backward()
+        found.append({**{f"output {i}": value.asnumpy() for i, value in enumerate([*layers, logits])},
+                      **{name: parameter.grad().asnumpy() for name, parameter in learning.items()},
+                      **{name: value for name, value in values_of(net).items() if "moving" in name}})
+    assert len(found[0]) > 20
+    for name, wanted in found[0].items():
+        scale = np.abs(wanted).max()
+        assert scale > 0, name
+        np.testing.assert_allclose(found[1][name], wanted, rtol=1e-5, atol=1e-5 * scale, err_msg=name)
+
+
 def test_nothing_is_recorded_below_what_trains():
     net = TransferNet(features_block(resnet(8, (3, 16, 16))), 3)
     images = mx.nd.random.uniform(0, 255, (2, 3, 16, 16))
@@ -288,7 +331,7 @@ def test_nothing_is_recorded_below_what_trains():
 def test_a_network_with_dropout_and_without_statistics_is_frozen_too():
     images = np.random.default_rng(0).uniform(0, 255, (4, 3, 64, 64)).astype(np.float32)
     net = TransferNet(Checkpoint("alexnet", zoo_symbol("alexnet")).features("flatten0"), 3)
-    prefixes = trainable_prefixes(net, "dense1, fc")
+    prefixes = trainable_prefixes(net, ["dense1", "fc"])
     fit(net, TransferObjective(), Fixed(images, np.arange(4) % 3, 2), CPU, StepSchedule(1e-3), 1, trainable=prefixes)
     net = TransferNet(features_block(resnet(8, (3, 16, 16))), 3)
     assert trainable_prefixes(net) == ["bn1", "fc", "stage3", "stage4"]
@@ -296,11 +339,13 @@ def test_a_network_with_dropout_and_without_statistics_is_frozen_too():
 
 def test_what_trains_must_be_named_by_prefixes_that_there_are():
     net = TransferNet(features_block(zoo_symbol("resnext50_32x4d")), 3)
-    with pytest.raises(InputError, match="say with --trainable which train. It has conv0 batchnorm0 stage1 .*fc"):
+    with pytest.raises(InputError, match="say with `trainable` which train. It has conv0 batchnorm0 stage1 .*fc"):
         trainable_prefixes(net)
     with pytest.raises(InputError, match="no parameter begins with 'stage9'. The network has .*stage4"):
-        trainable_prefixes(net, "stage4,stage9,fc")
-    assert trainable_prefixes(net, "stage4,fc") == ["stage4", "fc"]
+        trainable_prefixes(net, ["stage4", "stage9", "fc"])
+    with pytest.raises(InputError, match="`trainable`: no parameter begins with ''"):
+        trainable_prefixes(net, ["stage4", ""])
+    assert trainable_prefixes(net, ("stage4", "fc")) == ["stage4", "fc"]
 
 
 def test_weight_decay_acts_on_weights_and_gammas_only():
@@ -516,7 +561,7 @@ def test_statistics_of_frozen_layers_stay_where_they_are_told_to_as_mxnet_itself
                 scale = np.abs(wanted[name]).max()
                 np.testing.assert_allclose(value, wanted[name], rtol=1e-4, atol=1e-5 * scale, err_msg=name)
                 assert name not in frozen or (value == before[name]).all()
-    with pytest.raises(InputError, match="frozen_statistics is 'stay'; expected 'move' or 'still'"):
+    with pytest.raises(InputError, match="`frozen_statistics` is 'stay'; expected 'move' or 'still'"):
         fit(net, TransferObjective(), Fixed(images, labels, 1), CPU, StepSchedule(0.05), 1, trainable=TOP,
             frozen_statistics="stay")
 

@@ -88,7 +88,8 @@ def train(*, store, settings, defaults, train_stage, num_classes, image_shape, n
           no_validation, data_nthreads, pretrained_model, pretrained_epoch, layer_before_fullc, network, num_layers,
           keep_classifier, rgb_mean, rgb_std, **augmentation):
     """What the flags ask for, in the order in which things can go wrong."""
-    devices = find_devices(gpus, cpus)
+    from transfer_gluon.cli.types import parse_gpus     # until the flag has a type of its own
+    devices = find_devices(gpus and parse_gpus(gpus), cpus)
     _check_batch_size(batch_size, len(devices), train_stage)
     if null_label < num_classes:
         raise InputError(f"--null-label is {null_label}, which is also one of the {num_classes} classes; "
@@ -158,7 +159,8 @@ def train(*, store, settings, defaults, train_stage, num_classes, image_shape, n
         net = TransferNet(start.features(layer_before_fullc, image_shape), num_classes, image_shape=image_shape)
     if gpus:
         check_memory(devices, memory_needed(net, (batch_size // len(devices), *image_shape)))
-    trainable = trainable_prefixes(net, trainable) if freeze else None
+    names = trainable and [name.strip() for name in trainable.split(",")]
+    trainable = trainable_prefixes(net, names) if freeze else None
 
     def both(readers):
         return DualIter(*readers, num_devices=len(devices)) if train_stage else readers[0]
