@@ -9,7 +9,8 @@ from transfer_gluon.iters.loading import load
 class OrderedIter(EpochIter):
     """Batches of the images of a list, in its order: raw RGB, bytes or floats as `prepare` gives.
 
-    Epochs are all alike. The last batch may be smaller. The `index` of a batch holds the places of its images in the list.
+    Epochs are all alike, and `reset` leads back to the beginning of the list. The last batch may be smaller. The
+    `index` of a batch holds the places of its images in the list.
 
     Parameters
     ----------

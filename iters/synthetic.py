@@ -18,8 +18,8 @@ class SyntheticIter(EpochIter):
     def __init__(self, batch_size, image_shape, num_classes, num_images=1000):
         if batch_size * math.prod(image_shape) >= 2**31 - 1:
             raise InputError(f"batches of {batch_size} images of {' × '.join(map(str, image_shape))}: more numbers "
-                             "than an array of MXNet holds, 2³¹. Give a smaller `batch_size`.", "batch_size", batch_size,
-                             "batches of less than 2³¹ numbers")
+                             "than an array of MXNet holds, 2³¹. Give a smaller `batch_size`.", "batch_size",
+                             batch_size, "batches of less than 2³¹ numbers")
         self._batch = mx.io.DataBatch(
             data=[mx.nd.random.uniform(0, 255, (batch_size, *image_shape))],
             label=[mx.nd.random.randint(0, num_classes, (batch_size,)).astype("float32")], pad=0)

@@ -118,7 +118,8 @@ def check_fit(symbol, arg_params, aux_params, source, image_shape=None):
         except mx.MXNetError as error:
             before, _, after = str(error).strip().splitlines()[-1].partition("Check failed: ")
             raise InputError(f"{source}: does not work{at}: {(after or before).rstrip('.')}. "
-                             "Give another size.", "image_shape", image_shape, "a size that the network takes") from None
+                             "Give another size.", "image_shape", image_shape,
+                             "a size that the network takes") from None
         shapes = zip([*symbol.list_arguments(), *symbol.list_auxiliary_states()], [*shapes, *aux_shapes])
         wanted = {name: shape for name, shape in shapes if shape and 0 not in shape}
     if arg_params is None:

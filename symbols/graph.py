@@ -1,7 +1,7 @@
-"""Symbols taken apart: their nodes, layers and parts. Nothing else looks into a symbol's JSON.
+"""Symbols taken apart: their nodes, layers and parts. Nothing else looks for these in a symbol's JSON.
 
-`Symbol.tojson` loses 2.5 times the memory of its text at every call (MXNet 1.9.1): a symbol is read once for all that is
-asked of it, and never in a loop.
+`Symbol.tojson` loses 2.5 times the memory of its text at every call (MXNet 1.9.1): a symbol is read once for all that
+is asked of it, and never in a loop.
 """
 import difflib
 import json

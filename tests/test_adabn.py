@@ -145,6 +145,38 @@ def test_bad_input_is_refused(stage0, data, command, flags, problem):
     assert problem in command("adabn.py", *(part for pair in given.items() for part in pair), expect=2).stderr
 
 
+@pytest.mark.parametrize("value, problem", [
+    ("x", "--gpu is 'x'; expected numbers separated by commas"), ("0", "--gpu was given, and this MXNet is the CPU"),
+    ("", "--gpu is ''"), ("1,1", r"--gpu is \(1, 1\); expected different numbers"), ("-1", "different numbers")])
+@pytest.mark.parametrize("script", ["adabn.py", "predict.py"])
+def test_the_flag_gpu_is_answered_by_its_name(script, value, problem, command):
+    said = command(script, "--model", "m", "--epoch", 1, "--gpu", value, expect=2).stderr
+    assert re.search(problem, said) and "--gpus" not in said and "`" not in said.replace("`make gpu`", "")
+
+
+@pytest.mark.parametrize("layers", ["", "bn1,", "bn1,,bn2", ","])
+def test_names_of_layers_are_none_of_them_empty(layers, command):
+    said = command("adabn.py", "--model", "m", "--epoch", 1, "--layers", layers, expect=2).stderr
+    assert "'--layers'" in said and "expected names separated by commas" in said
+
+
+def test_several_devices_adapt_as_one(stage0, data):
+    checkpoint, images = load_checkpoint(stage0, 1), read_list(data / "val.lst")
+    alone, three = (adabn.adapt_to_images(checkpoint, images, [mx.cpu(i) for i in range(count)], "all", "pixel",
+                                          batch_size=5) for count in (1, 3))
+    assert (three.before, three.num_labelled) == (alone.before, 16)
+    for name, value in alone.checkpoint.aux_params.items():
+        np.testing.assert_allclose(three.checkpoint.aux_params[name].asnumpy(), value.asnumpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_other_words_are_refused_by_the_name_of_their_parameter(stage0, target):
+    checkpoint = load_checkpoint(stage0, 1)
+    for layers, statistics, parameter in ([], "image", "layers"), (None, "images", "statistics"):
+        with pytest.raises(InputError, match=f"`{parameter}`") as caught:
+            adabn.adapt(checkpoint, target, [mx.cpu()], layers, statistics)
+        assert caught.value.parameter == parameter
+
+
 def test_a_missing_image_is_named(stage0, data, command):
     images = read_list(data / "val.lst")
     (data / "val" / "003.jpg").unlink()

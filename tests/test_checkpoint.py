@@ -135,8 +135,12 @@ def test_several_layers_are_cut_out_at_once_in_the_order_that_is_asked_for(saved
 def test_the_last_of_several_layers_feeds_the_classifier(saved, monkeypatch):
     """Whatever the network does with the others."""
     made = []
-    monkeypatch.setattr("transfer_gluon.checkpoints.checkpoint.TransferNet",
-                        lambda features, *given, **named: made.append(features) or TransferNet(features, *given, **named))
+
+    def net(features, *given, **named):
+        made.append(features)
+        return TransferNet(features, *given, **named)
+
+    monkeypatch.setattr("transfer_gluon.checkpoints.checkpoint.TransferNet", net)
     checkpoint = load_checkpoint(saved, 2)
     checkpoint.classifier(["relu1", "flatten0"], 3, (3, 16, 16))
     made[0].initialize()

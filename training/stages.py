@@ -88,7 +88,7 @@ def train(*, store, settings, defaults, train_stage, num_classes, image_shape, n
           no_validation, data_nthreads, pretrained_model, pretrained_epoch, layer_before_fullc, network, num_layers,
           keep_classifier, rgb_mean, rgb_std, **augmentation):
     """What the flags ask for, in the order in which things can go wrong."""
-    from transfer_gluon.cli.types import parse_gpus     # until the flag has a type of its own
+    from transfer_gluon.cli.types import parse_gpus  # until the flag has a type of its own
     devices = find_devices(gpus and parse_gpus(gpus), cpus)
     _check_batch_size(batch_size, len(devices), train_stage)
     if null_label < num_classes:
