@@ -104,7 +104,7 @@ def load_checkpoint(prefix, epoch):
     if not os.path.lexists(parameters):
         there = saved_epochs(prefix)
         known = f"there are the epochs {', '.join(map(str, there))}" if there else "there is no epoch at all"
-        raise InputError(f"{parameters}: no such checkpoint; of the prefix {prefix} {known}.")
+        raise InputError(f"{parameters}: no such checkpoint; of the prefix {prefix} {known}.", "epoch", epoch, known)
     if not os.path.lexists(graph):
         raise InputError(f"{graph}: no such file; it holds the network of {parameters}.")
     return Checkpoint(str(parameters), read_symbol(graph), *read_parameters(parameters))

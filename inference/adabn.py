@@ -104,6 +104,7 @@ def adapt(checkpoint, batches, devices, layers=None, statistics="image"):
 def _chosen(norms, layers, name):
     if layers is None or layers == "all":
         layers = list(norms) if layers else list(norms)[-2:]
+    layers = [layers] if isinstance(layers, str) else list(layers)
     unknown = [layer for layer in layers if layer not in norms]
     if unknown or not layers:
         raise InputError(f"`layers`: {name} has no batch normalisation layer {', '.join(unknown) or 'at all'}; it has "

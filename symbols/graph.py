@@ -112,7 +112,7 @@ class Graph:
     def taken_by(self, above):
         """What nodes above, and the heads, take from nodes below: (node, output), each once.
 
-        `above`: for each node, whether it lies above; none of these may stand below another.
+        `above`: for each node, whether it lies above, as `depending_on` tells.
         """
         entries = [entry for node, over in zip(self.nodes, above) if over for entry in node["inputs"]]
         return list(dict.fromkeys((number, output) for number, output, *_ in [*entries, *self.heads]

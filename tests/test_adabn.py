@@ -171,7 +171,7 @@ def test_several_devices_adapt_as_one(stage0, data):
 
 def test_other_words_are_refused_by_the_name_of_their_parameter(stage0, target):
     checkpoint = load_checkpoint(stage0, 1)
-    for layers, statistics, parameter in ([], "image", "layers"), (None, "images", "statistics"):
+    for layers, statistics, parameter in ([], "image", "layers"), ("bn9", "image", "layers"), (None, "x", "statistics"):
         with pytest.raises(InputError, match=f"`{parameter}`") as caught:
             adabn.adapt(checkpoint, target, [mx.cpu()], layers, statistics)
         assert caught.value.parameter == parameter
