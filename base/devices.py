@@ -34,7 +34,7 @@ def find_devices(gpus=None, cpus=None):
     if cpus is not None:
         raise InputError("`gpus` and `cpus` were both given; a run takes one of them.", "cpus", cpus, "None")
     numbers = list(gpus)
-    if not numbers or len(set(numbers)) < len(numbers) or min(numbers) < 0:
+    if isinstance(gpus, str) or not numbers or len(set(numbers)) < len(numbers) or min(numbers) < 0:
         raise InputError.of("gpus", gpus, "different numbers from 0 up")
     _check_gpus(numbers)
     return [mx.gpu(number) for number in numbers]

@@ -40,11 +40,12 @@ def trainable_prefixes(net, trainable=None):
                              f"other names: say with `trainable` which train. It has {groups}.",
                              "trainable", None, "prefixes of names of parameters")
         return list(_ORIGINAL)
+    trainable = [trainable] if isinstance(trainable, str) else list(trainable)
     unknown = [prefix for prefix in trainable if not prefix or not any(name.startswith(prefix) for name in names)]
     if unknown or not trainable:
         raise InputError(f"`trainable`: no parameter begins with {', '.join(map(repr, unknown)) or 'nothing at all'}. "
                          f"The network has {groups}.", "trainable", trainable, "prefixes of names of parameters")
-    return list(trainable)
+    return trainable
 
 
 def name_groups(names):

@@ -261,6 +261,9 @@ def test_gpus_are_checked_against_what_mxnet_can_drive(monkeypatch):
     assert devices.find_devices([0]) == [mx.gpu(0)]
     with pytest.raises(InputError, match="names GPU 2; MXNet sees 0 to 1"):
         devices.find_devices([0, 2])
+    for given in ("0,1", [], [0, 0], [-1]):
+        with pytest.raises(InputError, match="`gpus` is .*; expected different numbers from 0 up"):
+            devices.find_devices(given)
     with pytest.raises(InputError, match="GPU 1, of compute capability 9.0"):
         devices.find_devices([0, 1])
     monkeypatch.setattr(mx.context, "num_gpus", lambda: 0)

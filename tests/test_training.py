@@ -345,6 +345,9 @@ def test_what_trains_must_be_named_by_prefixes_that_there_are():
         trainable_prefixes(net, ["stage4", "stage9", "fc"])
     with pytest.raises(InputError, match="`trainable`: no parameter begins with ''"):
         trainable_prefixes(net, ["stage4", ""])
+    with pytest.raises(InputError, match="no parameter begins with 'stage4,fc'"):
+        trainable_prefixes(net, "stage4,fc")
+    assert trainable_prefixes(net, "fc") == ["fc"]
     assert trainable_prefixes(net, ("stage4", "fc")) == ["stage4", "fc"]
 
 
