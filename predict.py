@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from transfer_gluon.cli.exit_codes import CONTEXT, Command, exit_codes
-from transfer_gluon.cli.types import FILE, IMAGE_SHAPE, NUM_THREADS, PATH
+from transfer_gluon.cli.types import FILE, GPUS, IMAGE_SHAPE, NUM_THREADS, PATH
 
 import click
 
@@ -11,7 +11,7 @@ from transfer_gluon.base.errors import InputError, first_ten
 
 
 @click.command(cls=Command, context_settings=CONTEXT)
-@click.option("--model", type=PATH, required=True,
+@click.option("--model", "prefix", type=PATH, required=True,
               help="Prefix of the checkpoint: PREFIX-symbol.json, PREFIX-0018.params.")
 @click.option("--epoch", type=click.IntRange(min=0), required=True, help="Its epoch number.")
 @click.option("--lst", type=FILE, default="data/target.lst", help="List of images; its labels do not matter.")
@@ -25,9 +25,10 @@ from transfer_gluon.base.errors import InputError, first_ten
               help="Channels, height, width of the network's input, in pixels.  "
                    "[default: what it was trained with, if the checkpoint says so; else 3,320,320]")
 @click.option("--batch-size", type=click.IntRange(min=1), default=32, help="Images computed at a time.")
-@click.option("--gpu", default=None, help="Number of the GPU to compute on.  [default: the CPU]")
-@click.option("--data-nthreads", type=NUM_THREADS, default=15, help="Threads that decode images.")
-def main(model, epoch, lst, out, top_k, classes, image_shape, batch_size, gpu, data_nthreads):
+@click.option("--gpu", "gpus", type=GPUS, default=None,
+              help="Number of the GPU to compute on; several share each batch.  [default: the CPU]")
+@click.option("--data-nthreads", "threads", type=NUM_THREADS, default=15, help="Threads that decode images.")
+def main(prefix, epoch, lst, out, top_k, classes, image_shape, batch_size, gpus, threads):
     """Classify the images of a list, prepared as for validation, straight from their files.
 
     Images that cannot be decoded get a line with empty fields; the command names them at its end, and ends with
@@ -37,35 +38,27 @@ def main(model, epoch, lst, out, top_k, classes, image_shape, batch_size, gpu, d
     from transfer_gluon.base.files import writable_folder
     from transfer_gluon.base.log import log, log_to_stderr
     from transfer_gluon.checkpoints.checkpoint import load_checkpoint, parameter_file, symbol_file
-    from transfer_gluon.inference import adabn
-    from transfer_gluon.inference.predictions import predict, write_predictions
-    from transfer_gluon.iters import OrderedIter, read_list
-    from transfer_gluon.iters.transforms import centre_crop
+    from transfer_gluon.inference.classifier import num_classes
+    from transfer_gluon.inference.predictions import predict_images, write_predictions
+    from transfer_gluon.iters import read_list
     from transfer_gluon.records.make_list import read_classes
 
     log_to_stderr()
-    device, = find_devices(gpu)
+    devices = find_devices(gpus)
     writable_folder(out, "out")
-    read_from = lst, classes, parameter_file(model, epoch), symbol_file(model)
+    read_from = lst, classes, parameter_file(prefix, epoch), symbol_file(prefix)
     if Path(out).resolve() in {Path(path).resolve() for path in read_from if path}:
-        raise InputError(f"--out is {out}, which is read from, and would be replaced; give another name.")
+        raise InputError(f"`out` is {out}, which is read from, and would be replaced; give another name.")
     images = read_list(lst)
-    checkpoint = load_checkpoint(model, epoch)
-    shape = image_shape or checkpoint.image_shape
-    net = adabn.classifier(checkpoint, device, shape)
-    num_classes = adabn.num_classes(checkpoint.symbol, shape, checkpoint.name)
-    if top_k is not None and top_k > num_classes:
-        raise InputError(f"--top-k is {top_k}, and {checkpoint.name} has {num_classes} classes; choose at most that "
-                         "many.")
+    checkpoint = load_checkpoint(prefix, epoch)
     names = classes and read_classes(classes)
-    if names and len(names) != num_classes:
-        raise InputError(f"{classes}: {len(names)} classes, and {checkpoint.name} has {num_classes}; expected a name a "
-                         "line, that of class 0 first.")
-    log.info("%d images of %d × %d pixels, %d classes", len(images), *shape[1:], num_classes)
-
+    if names:
+        there = num_classes(checkpoint.symbol, image_shape or checkpoint.image_shape, checkpoint.name)
+        if len(names) != there:
+            raise InputError(f"{classes}: {len(names)} classes, and {checkpoint.name} has {there}; expected a name a "
+                             "line, that of class 0 first.")
     bad = []
-    batches = OrderedIter(images, batch_size, centre_crop(*shape[1:]), data_nthreads, bad=bad)
-    found = predict(net, batches, device, top_k or min(5, num_classes), checkpoint.name)
+    found = predict_images(checkpoint, images, devices, top_k, image_shape, batch_size, threads, bad)
     write_predictions(out, images.files, *found, names)
     log.info("wrote %s", out)
     if bad:

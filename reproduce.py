@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The table of the original, CNN, AdaBN, DAN and JAN, on any data: every number by the project's own commands."""
+"""The table of the original, CNN, AdaBN, DAN, JAN and other methods, on any data, by the project's own commands."""
 import csv
 import json
 import re
@@ -20,6 +20,7 @@ import click
 from transfer_gluon.base.errors import InputError
 from transfer_gluon.base.files import read_text, replacing, writable_folder
 from transfer_gluon.iters.image_list import read_list
+from transfer_gluon.symbols.registry import TRANSFER_LOSSES
 from transfer_gluon.training.summary import read_summary
 
 HERE = Path(__file__).resolve().parent
@@ -31,6 +32,7 @@ METHODS = {     # name in files: name in the table, published accuracy on cars i
     "dan": ("DAN (MMD)", 73.7),
     "jan": ("JAN (JMMD)", 78.9),
 }
+TITLES = {"coral": "Deep CORAL", "dann": "DANN"}       # of --also; others are called by their name
 
 
 @dataclass(frozen=True)
@@ -63,8 +65,12 @@ class Trial:
 @click.option("--stage1", default=ORIGINAL_STAGE1, help="Flags of fine_tune.py in stage 1.")
 @click.option("--common", default="", help="Flags of fine_tune.py in both stages.")
 @click.option("--adabn", default="", help="Flags of adabn.py.")
-def main(data_dir, num_classes, gpus, seeds, jobs, output, stage0, stage1, common, adabn):
-    """Run the four rows of the published table on --data-dir, over several seeds.
+@click.option("--also", type=(click.Choice([name for name in TRANSFER_LOSSES if name not in ("mmd", "jmmd")]), str),
+              multiple=True, metavar="NAME FLAGS",
+              help="One more row: the transfer loss NAME, and flags of its own behind those of --stage1, such as: dann "
+                   "'--transfer-weight 8'. May be given several times.")
+def main(data_dir, num_classes, gpus, seeds, jobs, output, stage0, stage1, common, adabn, also):
+    """Run the four rows of the published table on --data-dir, and more if you like, over several seeds.
 
     The default flags are the original's. Finished commands are not run again: delete the output folder
     to start over. Accuracies are those of the last epoch; none is chosen by looking at target labels.
@@ -75,11 +81,14 @@ def main(data_dir, num_classes, gpus, seeds, jobs, output, stage0, stage1, commo
     writable_folder(output / "table.md", "output")
     flags = {name: _words(name, text) for name, text in (("stage0", stage0), ("stage1", stage1), ("common", common),
                                                          ("adabn", adabn))}
+    if len({name for name, _ in also}) < len(also):
+        raise InputError("--also was given twice for one transfer loss; give each once.")
+    also = {name: _words("also", text) for name, text in also}
     lists = {name: read_list(Path(data_dir) / name, num_classes) for name in ("source.lst", "target.lst", "val.lst")}
     if not lists["val.lst"].labelled.any():
         raise InputError(f"{lists['val.lst'].path}: no image has a label, so there are no accuracies for a table.")
     lists = {name: images.digest for name, images in lists.items()}
-    first, second = plan(output, data_dir, lists, num_classes, gpus, seeds, **flags)
+    first, second = plan(output, data_dir, lists, num_classes, gpus, seeds, also=also, **flags)
     with tqdm(total=len(first + second), unit=" runs", disable=None) as bar, ThreadPoolExecutor(jobs) as pool:
         for stage in (first, second):
             futures = [pool.submit(execute, run, bar) for run in stage]
@@ -89,7 +98,7 @@ def main(data_dir, num_classes, gpus, seeds, jobs, output, stage0, stage1, commo
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise
-    results = {method: [] for method in METHODS}
+    results = {method: [] for method in [*METHODS, *also]}
     for run in first + second:
         results[run.method].append(accuracy(run))
     text = table(results, Path(data_dir).resolve().name)
@@ -107,8 +116,9 @@ def _words(name, text):
         raise InputError(f"--{name} is {text!r}, which cannot be cut into words: {error}.") from None
 
 
-def plan(output, data_dir, lists, num_classes, gpus, seeds, stage0, stage1, common, adabn):
-    """The commands of all seeds: those of stage 0, and those that go on from their checkpoints. Flags are words."""
+def plan(output, data_dir, lists, num_classes, gpus, seeds, stage0, stage1, common, adabn, also=None):
+    """The commands of all seeds: those of stage 0, and those that go on from their checkpoints. Flags are words;
+    `also` gives those of further transfer losses by their names."""
     first, second = [], []
     gpu = gpus.split(",")[0] if gpus else None
     for seed in range(seeds):
@@ -128,7 +138,8 @@ def plan(output, data_dir, lists, num_classes, gpus, seeds, stage0, stage1, comm
         command = ["adabn.py", "--model", cnn.prefix, "--epoch", epochs, "--val", Path(data_dir) / "val.lst",
                    *(["--gpu", gpu] if gpu else []), *adabn]
         second += [Trial("adabn", seed, tuple(map(str, command)), prefix, Path(f"{prefix}.log"), lists),
-                   train("dan", ["--use-dan", *start])[0], train("jan", start)[0]]
+                   train("dan", ["--use-dan", *start])[0], train("jan", start)[0],
+                   *(train(name, ["--transfer", name, *start, *own])[0] for name, own in (also or {}).items())]
     return first, second
 
 
@@ -146,7 +157,7 @@ def execute(run, bar):
     """Run a command unless it was finished before with these lists; what it says goes to its log."""
     made_of = {"command": shlex.join(run.command), "lists": run.lists}
     record = Path(f"{run.prefix}.made-of.json")
-    said = f"seed {run.seed}, {METHODS[run.method][0]}"
+    said = f"seed {run.seed}, {title(run.method)}"
     if run.done.exists() and _read(record) == made_of:
         bar.write(f"{said}: done before, {accuracy(run):.2f} %", file=sys.stderr)
         bar.update()
@@ -165,6 +176,11 @@ def execute(run, bar):
         temporary.write_text(json.dumps(made_of))
     bar.write(f"{said}: {accuracy(run):.2f} % in {time.monotonic() - started:.0f} s", file=sys.stderr)
     bar.update()
+
+
+def title(method):
+    """What a row of the table is called."""
+    return METHODS[method][0] if method in METHODS else TITLES.get(method, method)
 
 
 def _read(record):
@@ -202,7 +218,8 @@ def table(results, name):
     for method, values in results.items():
         gains = [value - base for value, base in zip(values, results["cnn"])]
         gain = "" if method == "cnn" else f"{_mean_sd(gains, '+.1f')} "
-        lines.append(f"| {METHODS[method][0]} | {_mean_sd(values, '.1f')} % | {gain}| {METHODS[method][1]} % |")
+        published = f" {METHODS[method][1]} %" if method in METHODS else ""
+        lines.append(f"| {title(method)} | {_mean_sd(values, '.1f')} % | {gain}|{published} |")
     return "\n".join(lines) + "\n"
 
 
@@ -240,8 +257,10 @@ def draw(path, runs, data_dir):
         axes[0].set_title(f"{('source', 'target')[row]} images", loc="left", fontsize=10)
     plots = dict(zip(("validation_accuracy", "loss", "transfer_loss"), curves.subplots(1, 3)))
     titles = {"validation_accuracy": "accuracy on val.lst [%]", "loss": "softmax loss on labelled images [nat]",
-              "transfer_loss": "transfer loss (MMD or JMMD)"}
-    for method, colour in (("cnn", "C7"), ("dan", "C0"), ("jan", "C3")):
+              "transfer_loss": "transfer loss, each in its own units"}
+    further = dict.fromkeys(run.method for run in runs if run.method not in METHODS)
+    colours = {"cnn": "C7", "dan": "C0", "jan": "C3", **dict(zip(further, ["C1", "C4", "C5", "C6", "C8", "C9"] * 9))}
+    for method, colour in colours.items():
         epochs = [read_summary(f"{run.prefix}-run/summary.csv") for run in runs if run.method == method]
         offset = 0 if method == "cnn" else last_epoch(next(run for run in runs if run.method == "cnn").command)
         for column, axis in plots.items():
@@ -253,7 +272,7 @@ def draw(path, runs, data_dir):
             for line in lines:
                 axis.plot(x, line, color=colour, linewidth=0.7, alpha=0.6)
             axis.plot(x, [statistics.mean(values) for values in zip(*lines)], color=colour, linewidth=2,
-                      label=METHODS[method][0])
+                      label=title(method))
     adabn = [accuracy(run) for run in runs if run.method == "adabn"]
     plots["validation_accuracy"].axhline(statistics.mean(adabn), color="C2", linestyle="--", label=METHODS["adabn"][0])
     plots["transfer_loss"].axhline(0, color="black", linewidth=0.7)

@@ -11,32 +11,31 @@ _MAJORS = range(5, 9)
 
 
 def find_devices(gpus=None, cpus=None):
-    """The MXNet contexts that flags name.
+    """The MXNet contexts to compute on.
 
     Parameters
     ----------
-    gpus : str or None
-        Numbers of GPUs, such as ``0,2,5``.
+    gpus : sequence of int, or None
+        Numbers of GPUs, such as ``[0, 2, 5]``.
     cpus : int or None
         Number of CPU devices; they share the cores, and behave like several GPUs. Default: one.
 
     Returns: list of Context.
 
-    Raises: InputError for a GPU that does not exist or that this build of MXNet cannot drive.
+    Raises: InputError for a GPU that does not exist or that this build of MXNet cannot drive, and for both.
 
     >>> find_devices(cpus=2)
     [cpu(0), cpu(1)]
     """
     if gpus is None:
+        if cpus is not None and cpus < 1:
+            raise InputError.of("cpus", cpus, "a number from 1 up")
         return [mx.cpu(i) for i in range(cpus or 1)]
     if cpus is not None:
-        raise InputError("--gpus and --cpus were both given; a run takes one of them.")
-    try:
-        numbers = [int(number) for number in gpus.split(",")]
-    except ValueError:
-        raise InputError(f"--gpus is {gpus!r}; expected numbers separated by commas, such as 0,2,5.") from None
-    if len(set(numbers)) < len(numbers) or min(numbers) < 0:
-        raise InputError(f"--gpus is {gpus!r}; expected different numbers from 0 up.")
+        raise InputError("`gpus` and `cpus` were both given; a run takes one of them.", "cpus", cpus, "None")
+    numbers = list(gpus)
+    if isinstance(gpus, str) or not numbers or len(set(numbers)) < len(numbers) or min(numbers) < 0:
+        raise InputError.of("gpus", gpus, "different numbers from 0 up")
     _check_gpus(numbers)
     return [mx.gpu(number) for number in numbers]
 
@@ -53,8 +52,8 @@ def to_devices(array, devices, even_split=True):
 
 def _check_gpus(numbers):
     if not mx.runtime.Features().is_enabled("CUDA"):
-        raise InputError("--gpus was given, and this MXNet is the CPU build. Install the GPU build with "
-                         "`make gpu`, or leave the flag out to train on the CPU.")
+        raise InputError("`gpus` was given, and this MXNet is the CPU build. Install the GPU build with "
+                         "`make gpu`, or leave it out to compute on the CPU.", "gpus", numbers, "None")
     try:
         count = mx.context.num_gpus()
     except mx.MXNetError:
@@ -62,13 +61,14 @@ def _check_gpus(numbers):
     for number in numbers:
         if number >= count:
             there = f"0 to {count - 1}" if count else "none"
-            raise InputError(f"--gpus names GPU {number}; MXNet sees {there}. `nvidia-smi` lists the GPUs of "
-                             "this machine and whether their driver is running.")
+            raise InputError(f"`gpus` names GPU {number}; MXNet sees {there}. `nvidia-smi` lists the GPUs of "
+                             "this machine and whether their driver is running.", "gpus", numbers, there)
         major, minor = compute_capability(number)
         if major not in _MAJORS:
             raise InputError(
-                f"--gpus names GPU {number}, of compute capability {major}.{minor}; mxnet-cu112 1.9.1 has machine "
-                "code for 5.0 to 8.9 (Maxwell to Ada) and can run on no other. Leave the flag out to train on the CPU.")
+                f"`gpus` names GPU {number}, of compute capability {major}.{minor}; mxnet-cu112 1.9.1 has machine "
+                "code for 5.0 to 8.9 (Maxwell to Ada) and can run on no other. Leave it out to compute on the CPU.",
+                "gpus", numbers, "GPUs of compute capability 5.0 to 8.9")
 
 
 def memory_needed(net, batch_shape):
@@ -102,9 +102,10 @@ def check_memory(devices, needed):
         free, total = mx.context.gpu_memory_info(device.device_id)
         if free < needed:
             raise InputError(
-                f"--gpus names GPU {device.device_id}, of whose {total / 2**30:.1f} GiB {free / 2**30:.1f} are free; "
-                f"this network with these images takes {needed / 2**30:.1f} at the least. Give a smaller --batch-size "
-                "or more GPUs, or end what else runs there: `nvidia-smi` tells.")
+                f"`gpus` names GPU {device.device_id}, of whose {total / 2**30:.1f} GiB {free / 2**30:.1f} are free; "
+                f"this network with these images takes {needed / 2**30:.1f} at the least. Give a smaller `batch_size` "
+                "or more GPUs, or end what else runs there: `nvidia-smi` tells.", "gpus", device.device_id,
+                f"a GPU with {needed / 2**30:.1f} GiB free")
 
 
 def compute_capability(number):

@@ -18,7 +18,7 @@ from transfer_gluon.base.framework import mx
 from transfer_gluon.distributed.stores import ALONE, open_store
 from transfer_gluon.symbols import resnet
 from transfer_gluon.tools.launch import members, run
-from transfer_gluon.training.loop import create_optimizer
+from transfer_gluon.training.optimizers import create_optimizer
 from transfer_gluon.training.schedule import StepSchedule
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -11,7 +11,7 @@ import numpy as np
 from transfer_gluon.base.framework import mx
 from transfer_gluon.symbols import TransferNet, TransferObjective, features_block, resnet
 from transfer_gluon.symbols.frozen import frozen_below, trainable_prefixes
-from transfer_gluon.training.loop import prepare
+from transfer_gluon.training.learner import prepare
 
 SHAPE, BATCH, REPETITIONS = (3, 224, 224), 16, 7
 

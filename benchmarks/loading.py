@@ -15,14 +15,14 @@ REPETITIONS = 7
 CHILD = """
 import re, sys, time
 from transfer_gluon.base.framework import mx
-from transfer_gluon.inference import adabn
+from transfer_gluon.inference import classifier
 from transfer_gluon.checkpoints.checkpoint import load_checkpoint
 def peak():
     return int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) / 1024
 mx.nd.zeros((1,)).wait_to_read()
 before, started = peak(), time.perf_counter()
 if sys.argv[2] == "ours":
-    kept = adabn.classifier(load_checkpoint(sys.argv[1], 0), mx.cpu())
+    kept = classifier(load_checkpoint(sys.argv[1], 0), mx.cpu())
 else:
     kept = mx.nd.load(sys.argv[1] + "-0000.params")
 mx.nd.waitall()
@@ -50,7 +50,7 @@ def _write(prefix):
     from transfer_gluon.base.framework import mx
     from transfer_gluon.checkpoints.checkpoint import save_checkpoint
     from transfer_gluon.symbols import TransferNet, features_block, resnet
-    from transfer_gluon.training.loop import prepare
+    from transfer_gluon.training.learner import prepare
     net = TransferNet(features_block(resnet(152, (3, 224, 224))), 263)
     prepare(net, [mx.cpu()])
     net(mx.nd.zeros((1, 3, 224, 224)))

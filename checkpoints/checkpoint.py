@@ -44,12 +44,19 @@ class Checkpoint:
         """Of its classifier ``fc``; None where it has none."""
         return self.arg_params["fc_bias"].size if self.arg_params and "fc_bias" in self.arg_params else None
 
-    def normalized(self, mean, std):
+    def normalized(self, rgb_mean, rgb_std):
         """The same behind a layer that normalises the images. Raises: see `symbols.normalized`."""
-        return replace(self, symbol=normalized(self.symbol, mean, std, self.name))
+        return replace(self, symbol=normalized(self.symbol, rgb_mean, rgb_std, self.name))
 
     def features(self, layer, image_shape=None):
         """The network up to `layer`, as a HybridBlock.
+
+        Parameters
+        ----------
+        layer : str or sequence of str
+            Of several, the block gives a list of their outputs, in this order.
+        image_shape : (int, int, int) or None
+            Channels, height, width of the images, in pixels, to check sizes against.
 
         Raises: InputError when there is no such layer, and as `features_block` does.
         """
@@ -58,17 +65,21 @@ class Checkpoint:
     def classifier(self, layer, num_classes, image_shape=None):
         """The network up to `layer` with the checkpoint's ``fc`` behind it: a `TransferNet` to go on with.
 
+        Of several layers the last feeds ``fc``, and the network's features are a list of all.
+
         Raises: InputError when ``fc`` is missing or has another number of classes, and as `features` does.
         """
         names = "fc_weight", "fc_bias"
         for name in names:
-            if name not in self.arg_params:
-                raise InputError(f"{self.name}: has no {name}; stage 1 goes on from a checkpoint that stage 0 wrote. "
-                                 "Run `fine_tune.py --train-stage 0` first and name its --model-prefix here.")
+            if name not in (self.arg_params or {}):
+                raise InputError(f"{self.name}: has no {name}, so that it has no classifier to go on with. Put a new "
+                                 "one on it and train that first, as stage 0 does.")
         found = self.arg_params["fc_weight"].shape[0]
         if found != num_classes:
-            raise InputError(f"{self.name}: fc has {found} classes, and --num-classes is {num_classes}.")
-        whole = mx.sym.FullyConnected(cut(self.symbol, layer), num_hidden=num_classes, name="fc")
+            raise InputError(f"{self.name}: fc has {found} classes, and `num_classes` is {num_classes}.",
+                             "num_classes", num_classes, found)
+        last = layer if isinstance(layer, str) else list(layer)[-1:]
+        whole = mx.sym.FullyConnected(cut(self.symbol, last), num_hidden=num_classes, name="fc")
         check_fit(whole, self.arg_params, self.aux_params, self.name, image_shape)
         return TransferNet(self.features(layer), num_classes, image_shape=image_shape,
                            params=loaded_parameters({name: self.arg_params[name] for name in names}))
@@ -93,7 +104,7 @@ def load_checkpoint(prefix, epoch):
     if not os.path.lexists(parameters):
         there = saved_epochs(prefix)
         known = f"there are the epochs {', '.join(map(str, there))}" if there else "there is no epoch at all"
-        raise InputError(f"{parameters}: no such checkpoint; of the prefix {prefix} {known}.")
+        raise InputError(f"{parameters}: no such checkpoint; of the prefix {prefix} {known}.", "epoch", epoch, known)
     if not os.path.lexists(graph):
         raise InputError(f"{graph}: no such file; it holds the network of {parameters}.")
     return Checkpoint(str(parameters), read_symbol(graph), *read_parameters(parameters))

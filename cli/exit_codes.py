@@ -16,6 +16,7 @@ from pathlib import Path
 import click
 
 from transfer_gluon.base.errors import InputError, Stopped, with_flags
+from transfer_gluon.base.log import log
 
 CONTEXT = dict(show_default=True, help_option_names=["-h", "--help"])
 
@@ -26,18 +27,26 @@ _typed = contextvars.ContextVar("typed", default=None)
 
 
 class Command(click.Command):
-    """A command whose errors speak of its flags and arguments: it puts them in the place of parameters' names in
-    messages."""
+    """A command that speaks of its flags and arguments: it puts them in the place of parameters' names in errors and
+    log lines."""
 
     def invoke(self, context):
         _typed.set(context.command_path)
+        words = {parameter.name: max(parameter.opts, key=len) if isinstance(parameter, click.Option) else
+                 parameter.human_readable_name for parameter in self.params}
+
+        def in_flags(record):
+            record.msg, record.args = with_flags(record.getMessage(), words), ()
+            return True
+
+        log.addFilter(in_flags)
         try:
             return super().invoke(context)
         except (InputError, Stopped) as error:
-            words = {parameter.name: max(parameter.opts, key=len) if isinstance(parameter, click.Option) else
-                     parameter.human_readable_name for parameter in self.params}
             error.args = with_flags(str(error), words),
             raise
+        finally:
+            log.removeFilter(in_flags)
 
 
 class Group(click.Group):

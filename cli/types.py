@@ -1,19 +1,25 @@
 """Types of flags, and flags that would do nothing: what click lets pass is what the libraries take."""
+import re
+
 import click
 
 from transfer_gluon.base.errors import InputError
 
 
+def given(name):
+    """Whether the flag of a parameter stands on the command line."""
+    return click.get_current_context().get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+
+
 def refuse_idle(idle):
-    """Refuse flags that were given on the command line, and do nothing there.
+    """Refuse flags that were given on the command line, and do nothing there, even if they give the default.
 
     `idle`: from the names of parameters to why. Raises: InputError.
     """
-    context = click.get_current_context()
     for name, why in idle.items():
-        if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
+        if given(name):
             raise InputError(f"`{name}` was given {why}, where it does nothing; leave it out.", name,
-                             context.params[name], "nothing")
+                             click.get_current_context().params[name], "nothing")
 
 
 class Number(click.FloatRange):
@@ -68,6 +74,27 @@ class Numbers(click.ParamType):
         return values
 
 
+class Names(click.ParamType):
+    """Names separated by commas, as a tuple of str.
+
+    >>> Names().convert("bn1, stage4_unit3_bn3", None, None)
+    ('bn1', 'stage4_unit3_bn3')
+    """
+
+    name = "names"
+
+    def get_metavar(self, param, ctx=None):
+        return "NAME,NAME,…"
+
+    def convert(self, value, param, ctx):
+        if isinstance(value, tuple):
+            return value
+        names = tuple(name.strip() for name in value.split(","))
+        if not all(names):
+            self.fail(f"{value!r}; expected names separated by commas.", param, ctx)
+        return names
+
+
 class _ImageShape(Numbers):
     def convert(self, value, param, ctx):
         values = super().convert(value, param, ctx)
@@ -98,3 +125,38 @@ class FilePath(click.Path):
 
 PATH, FILE, FOLDER = FilePath(), FilePath(dir_okay=False), FilePath(file_okay=False)
 NUM_THREADS = click.IntRange(1, 1000)
+
+
+class WholeNumbers(click.ParamType):
+    """As many whole numbers as one likes, separated by commas, as a tuple.
+
+    Parameters
+    ----------
+    what : str
+        What they number, for messages, such as ``epochs``.
+    example : str
+
+    >>> WholeNumbers("epochs", "10,16").convert("6,8,10", None, None)
+    (6, 8, 10)
+    """
+
+    name = "whole numbers"
+
+    def __init__(self, what, example):
+        self._what, self._example = what, example
+
+    def get_metavar(self, param, ctx=None):
+        return "N,…"
+
+    def convert(self, value, param, ctx):
+        if isinstance(value, tuple):
+            return value
+        parts = [part.strip() for part in value.split(",")]
+        if not all(re.fullmatch("[0-9]{1,9}", part) for part in parts):
+            self.fail(f"{value!r}; expected {self._what} separated by commas, such as {self._example}.", param, ctx)
+        return tuple(map(int, parts))
+
+
+NAMES = Names()
+EPOCHS = WholeNumbers("epochs", "10,16")
+GPUS = WholeNumbers("numbers of GPUs", "0,2,5")

@@ -11,11 +11,12 @@ from transfer_gluon.base.devices import mean_over_devices
 from transfer_gluon.base.errors import InputError
 from transfer_gluon.base.framework import mx
 from transfer_gluon.base.watchdog import progress, waiting
+from transfer_gluon.distributed import STORES
 from transfer_gluon.distributed.heartbeat import SCHEDULER, end_with, patience
 
 # Keys from here up hold figures; those below are Gluon's, which numbers its parameters from 0.
 FIGURES = 2**30
-STORES = "device", "local", "dist_sync", "dist_device_sync", "dist_async"
+
 
 
 @dataclass(frozen=True)
@@ -61,16 +62,17 @@ class Store:
             optimizer.begin_num_update = optimizer.num_update = optimizer.begin_num_update * self.num_workers
         return _Trainer(parameters, optimizer, kvstore=self.store, update_on_kvstore=self.asynchronous)
 
-    def agree(self, net, trainer):
-        """Make the network the same on all devices of all workers: the parameters of asynchronous servers, and the mean
-        of the moving statistics of batch normalisation, of which every device of every worker has its own."""
+    def agree(self, parameters, trainer):
+        """Make `parameters` (dict of str to Parameter) the same on all devices of all workers: those of asynchronous
+        servers, and the mean of the moving statistics of batch normalisation, of which every device of every worker has
+        its own."""
         if self.num_workers > 1:
             self.barrier()
         if self.asynchronous:
             for index, parameter in enumerate(trainer._params):
                 self.store.pull(index, parameter.list_data())
             self.barrier()
-        moving = [parameter for name, parameter in net.collect_params().items()
+        moving = [parameter for name, parameter in parameters.items()
                   if name.endswith(("moving_mean", "moving_var", "running_mean", "running_var"))]
         if self.num_workers == 1:
             for parameter in moving:

@@ -5,7 +5,6 @@ The graph is translated by ``mxnet.onnx``, of 2022. Said here is what that lacks
 layer that does not mention it, ``normalize``, and average pooling to a given size.
 """
 import ast
-import json
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,6 +13,7 @@ from transfer_gluon.base.errors import InputError
 from transfer_gluon.base.files import replacing
 from transfer_gluon.base.framework import mx
 from transfer_gluon.symbols import features_block
+from transfer_gluon.symbols.graph import Graph
 
 _OPSET = 13         # the newest that mxnet.onnx knows; every later runtime reads it
 _IR_VERSION = 8
@@ -25,7 +25,7 @@ def export(checkpoint, path, image_shape):
 
     Parameters
     ----------
-    checkpoint : training.checkpoint.Checkpoint
+    checkpoint : Checkpoint
     path : str or Path
     image_shape : (int, int, int)
         Channels, height, width, in pixels: fixed in the file.
@@ -90,19 +90,17 @@ def _probabilities(checkpoint):
     symbol = checkpoint.symbol
     if "softmax_output" in symbol.list_outputs():
         symbol = symbol["softmax_output"]
-    graph = json.loads(symbol.tojson())
-    operators = [graph["nodes"][head[0]]["op"] for head in graph["heads"]]
+    graph = Graph.of(symbol)
+    operators = [graph.nodes[number]["op"] for number, *_ in graph.heads]
     if operators not in (["SoftmaxOutput"], ["softmax"]):
         raise InputError(f"{checkpoint.name}: ends in {', '.join(operators)}; expected a classifier that ends in "
-                         "softmax, such as fine_tune.py writes.")
-    return mx.sym.softmax(symbol.get_children()[0], name="softmax")
+                         "softmax, as trained networks are saved.")
+    return mx.sym.softmax(*graph.outputs([graph.logits()]), name="softmax")
 
 
 def _parameters(checkpoint, symbol):
     """The values that the symbol takes. A gamma that MXNet holds at 1 is 1, whatever the file says."""
-    nodes = json.loads(symbol.tojson())["nodes"]
-    held = {nodes[node["inputs"][1][0]]["name"] for node in nodes
-            if node["op"] == "BatchNorm" and node["attrs"].get("fix_gamma", "True") in ("True", "1")}
+    held = {norm.gamma for norm in Graph.of(symbol).batch_norms() if norm.fix_gamma}
     values = {**checkpoint.arg_params, **checkpoint.aux_params}
     return {name: mx.nd.ones_like(values[name]) if name in held else values[name]
             for name in symbol.list_inputs() if name != "data"}

@@ -2,7 +2,9 @@
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={
-    "adabn": ["adapt"],
+    "adabn": ["adapt", "adapt_to_images"],
+    "classifier": ["classifier"],
     "evaluate": ["evaluate"],
-    "predictions": ["predict", "write_predictions"],
+    "outputs": ["outputs"],
+    "predictions": ["predict", "predict_images", "write_predictions"],
 })

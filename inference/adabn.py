@@ -2,28 +2,19 @@
 
 Li et al. 2016, *Revisiting Batch Normalization For Practical Domain Adaptation*.
 """
-import json
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from transfer_gluon.base.devices import to_devices
 from transfer_gluon.base.errors import InputError
 from transfer_gluon.base.framework import mx
 from transfer_gluon.checkpoints.checkpoint import Checkpoint
-from transfer_gluon.inference.evaluate import check_finite
-from transfer_gluon.symbols import features_block
-from transfer_gluon.symbols.backbone import check_fit
-
-_SOFTMAX = ("SoftmaxOutput", "Softmax", "softmax", "SoftmaxActivation")
-
-
-@dataclass(frozen=True)
-class _BatchNorm:
-    name: str
-    input: mx.sym.Symbol
-    moving_mean: str
-    moving_var: str
+from transfer_gluon.inference.classifier import classifier, inference_block, num_classes
+from transfer_gluon.inference.evaluate import evaluate
+from transfer_gluon.inference.outputs import outputs
+from transfer_gluon.iters import OrderedIter
+from transfer_gluon.iters.transforms import square_centre_crop
+from transfer_gluon.symbols.graph import Graph
 
 
 class RunningMoments:
@@ -55,12 +46,7 @@ class RunningMoments:
         return self._squares / self.count
 
 
-def batch_norm_layers(symbol):
-    """The names of the batch normalisation layers of a network, from the input to the output."""
-    return [layer.name for layer in _batch_norms(symbol)]
-
-
-def adapt(checkpoint, batches, device, layers=None, statistics="image"):
+def adapt(checkpoint, batches, devices, layers=None, statistics="image"):
     r"""Give batch normalisation layers the statistics of a domain.
 
     With h the input of a layer, at image i, channel c and pixel q, and :math:`\bar h_{ic}` its mean over
@@ -79,102 +65,119 @@ def adapt(checkpoint, batches, device, layers=None, statistics="image"):
     checkpoint : Checkpoint
     batches : DataIter
         Images of the target domain, one epoch.
-    device : Context
-    layers : sequence of str, or None
+    devices : list of Context
+    layers : sequence of str, "all", or None
         None: the network's last two, as the original has it (``stage4_unit3_bn3`` and ``bn1`` of the
         published ResNets).
     statistics : "image" or "pixel"
 
     Returns: (adapted Checkpoint, classes (n,) predicted before adaptation).
 
-    Raises: InputError for a layer that does not exist; DivergedError when a class score is NaN or infinite.
+    Raises: InputError for a layer that does not exist, or another word; DivergedError when a class score is NaN or
+    infinite.
     """
-    norms = {norm.name: norm for norm in _batch_norms(checkpoint.symbol)}
-    layers = list(norms)[-2:] if layers is None else list(layers)
-    unknown = [name for name in layers if name not in norms]
-    if unknown or not layers:
-        raise InputError(f"--layers: {checkpoint.name} has no batch normalisation layer "
-                         f"{', '.join(unknown) or 'at all'}; it has {' '.join(norms) or 'none'}.")
-    outputs = [logits(checkpoint.symbol)]
-    for name in layers:
-        pixels = mx.sym.reshape(norms[name].input, shape=(0, 0, -1))
-        mean = mx.sym.mean(pixels, axis=2)
-        within = mx.sym.mean(mx.sym.square(mx.sym.broadcast_sub(pixels, mx.sym.expand_dims(mean, axis=2))), axis=2)
-        outputs += [mean, within]
-    net = _network(mx.sym.Group(outputs), checkpoint, device)
+    if statistics not in ("image", "pixel"):
+        raise InputError.of("statistics", statistics, "'image' or 'pixel'")
+    graph = Graph.of(checkpoint.symbol)
+    norms = _chosen({norm.name: norm for norm in graph.batch_norms()}, layers, checkpoint.name)
+    scores, *entering = graph.outputs([graph.logits(), *(norm.input for norm in norms)])
+    measured = [value for h in entering for value in _mean_and_variance(h)]
+    net = inference_block(mx.sym.Group([*measured, scores]), checkpoint, devices)
 
-    means, withins = [RunningMoments() for _ in layers], [RunningMoments() for _ in layers]
+    moments = [RunningMoments() for _ in measured]
     predictions = []
-    batches.reset()
-    for batch in batches:
-        scores, *values = net(*to_devices(batch.data[0], [device]))
-        for moments, value in zip(means, values[0::2]):
-            moments.add(value.asnumpy())
-        for moments, value in zip(withins, values[1::2]):
-            moments.add(value.asnumpy())
-        scores = scores.asnumpy()
-        check_finite(scores, checkpoint.name)
-        predictions.append(scores.argmax(axis=1))
+    for batch in outputs(lambda images: _last_apart(net(images)), batches, devices, checkpoint.name):
+        for running, rows in zip(moments, batch.features):
+            running.add(rows)
+        predictions.append(batch.logits.argmax(axis=1))
+    if not predictions:
+        raise InputError("there is no image to adapt to.", "batches", batches, "at least one image")
 
     adapted = dict(checkpoint.aux_params)
-    for name, mean, within in zip(layers, means, withins):
+    for norm, mean, within in zip(norms, moments[0::2], moments[1::2]):
         variance = mean.variance + (within.mean if statistics == "pixel" else 0)
-        adapted[norms[name].moving_mean] = mx.nd.array(mean.mean)
-        adapted[norms[name].moving_var] = mx.nd.array(variance)
+        adapted[norm.moving_mean] = mx.nd.array(mean.mean)
+        adapted[norm.moving_var] = mx.nd.array(variance)
     return replace(checkpoint, aux_params=adapted), np.concatenate(predictions)
 
 
-def classifier(checkpoint: Checkpoint, device, image_shape=None):
-    """A checkpoint as a block from images to class scores, on a device. Raises: see `features_block`."""
-    return _network(logits(checkpoint.symbol), checkpoint, device, image_shape)
+def _chosen(norms, layers, name):
+    if layers is None or layers == "all":
+        layers = list(norms) if layers else list(norms)[-2:]
+    layers = [layers] if isinstance(layers, str) else list(layers)
+    unknown = [layer for layer in layers if layer not in norms]
+    if unknown or not layers:
+        raise InputError(f"`layers`: {name} has no batch normalisation layer {', '.join(unknown) or 'at all'}; it has "
+                         f"{' '.join(norms) or 'none'}.", "layers", layers, "names of batch normalisation layers")
+    return [norms[layer] for layer in layers]
 
 
-def num_classes(symbol, image_shape, source="the network"):
-    """How many classes a network, called `source`, tells apart.
+def _mean_and_variance(h):
+    """Of every image and channel, over the pixels: (b, c) each."""
+    pixels = mx.sym.reshape(h, shape=(0, 0, -1))
+    mean = mx.sym.mean(pixels, axis=2)
+    return mean, mx.sym.mean(mx.sym.square(mx.sym.broadcast_sub(pixels, mx.sym.expand_dims(mean, axis=2))), axis=2)
 
-    Raises: InputError for one that gives no row of class scores an image, or cannot take images of this size.
+
+def _last_apart(values):
+    *features, logits = values
+    return features, logits
+
+
+@dataclass(frozen=True)
+class Adaptation:
+    """A network, adapted to images.
+
+    Attributes
+    ----------
+    checkpoint : Checkpoint
+    before, after : float
+        Accuracy of the labelled images, from 0 to 1, before and after adaptation; NaN without any.
+    num_labelled : int
+        How many images have a label.
     """
-    scores = logits(symbol)
-    check_fit(scores, None, None, source, image_shape)
-    shape = scores.infer_shape_partial(data=(1, *image_shape))[1][0]
-    if not shape or len(shape) != 2 or shape[0] != 1:
-        raise InputError(f"{source}: gives {shape} for an image of {image_shape}; expected a classifier, whose output "
-                         "is (1, number of classes).")
-    return shape[1]
+
+    checkpoint: Checkpoint
+    before: float
+    after: float
+    num_labelled: int
 
 
-def logits(symbol):
-    """The class scores of a network: the input of its softmax, or its first output where it has none."""
-    nodes = _nodes(symbol)
-    for node in nodes:
-        if node["op"] in _SOFTMAX:
-            return _input(symbol, nodes, node)
-    return symbol[0]
+def adapt_to_images(checkpoint, images, devices, layers=None, statistics="image", image_shape=None, batch_size=32,
+                    threads=4):
+    """Adapt a network to the images of a list, and judge it by those that have a label, before and after.
 
+    Images are prepared as the original did for this: see `square_centre_crop`.
 
-def _network(symbol, checkpoint, device, image_shape=None):
-    net = features_block(symbol, checkpoint.arg_params, checkpoint.aux_params, checkpoint.name, image_shape)
-    net.collect_params().setattr("grad_req", "null")        # or gradients would take as much memory as the values
-    net.initialize(ctx=device)
-    net.hybridize(static_alloc=True)
-    return net
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+    images : ImageList
+        All give the statistics.
+    devices, layers, statistics
+        See `adapt`.
+    image_shape : (int, int, int) or None
+        Channels, height, width of the network's input, in pixels; None: what the checkpoint says.
+    batch_size : int
+        Images computed at a time.
+    threads : int
+        That decode images.
 
+    Returns: `Adaptation`.
 
-def _batch_norms(symbol):
-    nodes = _nodes(symbol)
-    return [_BatchNorm(node["name"], _input(symbol, nodes, node),
-                       *(nodes[node["inputs"][i][0]]["name"] for i in (3, 4)))
-            for node in nodes if node["op"] == "BatchNorm"]
-
-
-def _nodes(symbol):
-    return json.loads(symbol.tojson())["nodes"]
-
-
-def _input(symbol, nodes, node):
-    """The first input of a node, as a symbol."""
-    number, output = node["inputs"][0][:2]
-    name = nodes[number]["name"]
-    internals = symbol.get_internals()
-    there = set(internals.list_outputs())
-    return internals[next(key for key in (name, f"{name}_output", f"{name}_output{output}") if key in there)]
+    Raises: InputError for labels beyond the classes of the network, images that cannot be read, and as `adapt`.
+    """
+    shape = image_shape or checkpoint.image_shape
+    classes = num_classes(checkpoint.symbol, shape, checkpoint.name)
+    known = images.labelled
+    beyond = set(images.labels[known & (images.labels >= classes)].tolist())
+    if beyond:
+        raise InputError(f"{images.path}: has the labels {', '.join(map(str, sorted(beyond)[:10]))}, and "
+                         f"{checkpoint.name} has {classes} classes; say by `null_label` which label means 'unknown'.",
+                         "null_label", images.null_label, f"labels below {classes}, or this one")
+    batches = OrderedIter(images, batch_size, square_centre_crop(*shape[1:]), threads)
+    adapted, classes_before = adapt(checkpoint, batches, devices, layers, statistics)
+    before = (classes_before == images.labels)[known].mean() if known.any() else float("nan")
+    after, _ = evaluate(classifier(adapted, devices), batches, devices, null_label=images.null_label,
+                        source=checkpoint.name)
+    return Adaptation(adapted, float(before), after, int(known.sum()))

@@ -1,13 +1,11 @@
 """How many images a network classifies correctly."""
 import numpy as np
 
-from transfer_gluon.base.devices import to_devices
-from transfer_gluon.base.errors import DivergedError
 from transfer_gluon.base.framework import mx
-from transfer_gluon.distributed.stores import ALONE
+from transfer_gluon.inference.outputs import outputs
 
 
-def evaluate(scores, batches, devices, top_k=1, null_label=9999, store=ALONE, source="the network"):
+def evaluate(net, batches, devices, top_k=1, null_label=9999, store=None, source="the network"):
     """Accuracy over the labelled images of an epoch.
 
     .. math:: \\text{accuracy}_k = |\\{i : y_i \\text{ among the } k \\text{ largest logits of } i\\}| / |\\{i\\}|,
@@ -15,45 +13,43 @@ def evaluate(scores, batches, devices, top_k=1, null_label=9999, store=ALONE, so
 
     Parameters
     ----------
-    scores : callable
-        From images (b, channels, height, width) to class scores (b, c).
+    net : callable
+        From images (b, channels, height, width) to class scores (b, c), or to (features, class scores).
     batches : DataIter
         Read from its next `reset`; images beyond `pad` do not count.
     devices : list of Context
     top_k : int
     null_label : int
         Images with this label count neither as right nor as wrong, even where it is also the number of a class.
-    store : Store
-        Of a distributed run: every worker reads a part of the images, and all get the accuracy over all of them.
+    store : Store or None
+        Its ``sum`` adds the figures of all workers of a distributed run, each of which reads a part of the images: all
+        get the accuracy over all of them. None: of this process alone.
     source : str
         What computes the scores, for messages.
 
     Returns: (top-1 accuracy, top-k accuracy), each from 0 to 1, or NaN without labelled images.
 
     Raises: DivergedError when a class score is NaN or infinite.
+
+    >>> from transfer_gluon.iters import SyntheticIter
+    >>> evaluate(lambda images: images.mean(axis=(2, 3)), SyntheticIter(4, (3, 2, 2), 3), [mx.cpu()], top_k=3)[1]
+    1.0
     """
-    batches.reset()
-    right = right_k = total = 0
-    for batch in batches:
-        valid = batch.data[0].shape[0] - (batch.pad or 0)
-        parts = [to_devices(array[0][:valid], devices[:valid], even_split=False)
-                 for array in (batch.data, batch.label)]
-        answers = [(values, mx.nd.topk(values, k=top_k, axis=-1), labels)
-                   for values, labels in zip(map(scores, parts[0]), parts[1])]
-        for values, ranked, labels in answers:
-            check_finite(values.asnumpy(), source)
-            labels = labels.asnumpy()[:, None]
-            hits = (ranked.asnumpy() == labels) & (labels != null_label)
-            right += int(hits[:, 0].sum())
-            right_k += int(hits.any(axis=1).sum())
-            total += int((labels != null_label).sum())
-    right, right_k, total = store.sum([right, right_k, total]).tolist()
+    counts = np.zeros(3)
+    for batch in outputs(net, batches, devices, source):
+        counts += count_hits(batch.logits, batch.labels, top_k, null_label)
+    right, right_k, total = (counts if store is None else store.sum(counts)).tolist()
     return (right / total, right_k / total) if total else (float("nan"), float("nan"))
 
 
-def check_finite(values, source):
-    """Raises: DivergedError where class scores or probabilities (b, c), those of `source`, are not all finite."""
-    bad = (~np.isfinite(values)).any(axis=1).sum()
-    if bad:
-        raise DivergedError(f"{source}: class scores of {bad} of {len(values)} images are NaN or infinite, so that "
-                            "their classes cannot be told. Take an earlier epoch, or train with a smaller --lr.")
+def count_hits(logits, labels, top_k, null_label):
+    """How many of some images have their label at the largest of their logits (b, c), how many among the `top_k`
+    largest, and how many have one at all.
+
+    >>> count_hits(np.array([[3, 2, 1], [3, 2, 1], [3, 2, 1]]), np.array([0, 1, 9999]), 2, 9999)
+    (1, 2, 2)
+    """
+    ranked = mx.nd.topk(mx.nd.array(logits), k=top_k, axis=-1).asnumpy()
+    labels = labels[:, None]
+    hits = (ranked == labels) & (labels != null_label)
+    return int(hits[:, 0].sum()), int(hits.any(axis=1).sum()), int((labels != null_label).sum())

@@ -5,24 +5,28 @@ import sys
 import numpy as np
 from tqdm import tqdm
 
-from transfer_gluon.base.devices import to_devices
+from transfer_gluon.base.errors import InputError
 from transfer_gluon.base.files import replacing
 from transfer_gluon.base.framework import mx
-from transfer_gluon.inference.evaluate import check_finite
+from transfer_gluon.base.log import log
+from transfer_gluon.inference.classifier import classifier, num_classes
+from transfer_gluon.inference.outputs import outputs
+from transfer_gluon.iters import OrderedIter
+from transfer_gluon.iters.transforms import centre_crop
 
 
-def predict(scores, batches, device, top_k, source="the network"):
+def predict(net, batches, devices, top_k, source="the network"):
     r"""The most probable classes of images.
 
-    .. math:: p = \operatorname{softmax}(\text{scores})
+    .. math:: p = \operatorname{softmax}(\text{class scores})
 
     Parameters
     ----------
-    scores : callable
-        From images (b, channels, height, width) to class scores (b, c).
+    net : callable
+        From images (b, channels, height, width) to class scores (b, c), or to (features, class scores).
     batches : DataIter
         `OrderedIter`: the `index` of a batch holds the places of its images in the list.
-    device : Context
+    devices : list of Context
     top_k : int
         At most c.
     source : str
@@ -36,15 +40,49 @@ def predict(scores, batches, device, top_k, source="the network"):
     classes = np.full((batches.num_images, top_k), -1)
     probabilities = np.full((batches.num_images, top_k), np.nan, np.float32)
     with tqdm(total=batches.num_images, unit=" images", disable=None, file=sys.stderr) as bar:
-        for batch in batches:
-            values = scores(*to_devices(batch.data[0], [device]))
-            p = mx.nd.softmax(values).asnumpy()
-            check_finite(values.asnumpy(), source)
+        for batch in outputs(net, batches, devices, source):
+            p = mx.nd.softmax(mx.nd.array(batch.logits)).asnumpy()
             ranked = np.argsort(-p, axis=1, kind="stable")[:, :top_k]
-            classes[list(batch.index)] = ranked
-            probabilities[list(batch.index)] = np.take_along_axis(p, ranked, axis=1)
+            classes[batch.index] = ranked
+            probabilities[batch.index] = np.take_along_axis(p, ranked, axis=1)
             bar.update(len(p))
     return classes, probabilities
+
+
+def predict_images(checkpoint, images, devices, top_k=None, image_shape=None, batch_size=32, threads=4, bad=None):
+    """The most probable classes of the images of a list, prepared as for validation, straight from their files.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+    images : ImageList
+        Its labels do not matter.
+    devices : list of Context
+    top_k : int or None
+        None: five, or all classes where there are fewer.
+    image_shape : (int, int, int) or None
+        Channels, height, width of the network's input, in pixels; None: what the checkpoint says.
+    batch_size : int
+        Images computed at a time.
+    threads : int
+        That decode images.
+    bad : list or None
+        What is wrong with images that cannot be read is added to it; None: the first one raises.
+
+    Returns: as `predict`.
+
+    Raises: InputError for more classes than there are, for a network that cannot take such images, and as `predict`.
+    """
+    shape = image_shape or checkpoint.image_shape
+    net = classifier(checkpoint, devices, shape)
+    classes = num_classes(checkpoint.symbol, shape, checkpoint.name)
+    top_k = min(5, classes) if top_k is None else top_k
+    if not 1 <= top_k <= classes:
+        raise InputError(f"`top_k` is {top_k}, and {checkpoint.name} has {classes} classes; choose at most that many.",
+                         "top_k", top_k, f"a number from 1 to {classes}")
+    log.info("%d images of %d × %d pixels, %d classes", len(images), *shape[1:], classes)
+    batches = OrderedIter(images, batch_size, centre_crop(*shape[1:]), threads, bad=bad)
+    return predict(net, batches, devices, top_k, checkpoint.name)
 
 
 def write_predictions(path, files, classes, probabilities, names=None):

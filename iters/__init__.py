@@ -4,9 +4,11 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={
     "augmentation": ["Augmentation"],
     "dual": ["DualIter"],
+    "epochs": ["EpochIter"],
     "ordered": ["OrderedIter"],
     "image_list": ["ImageList", "read_list", "write_list"],
     "record_iter": ["RecordIter"],
     "shuffled": ["ShuffledIter"],
     "synthetic": ["SyntheticIter"],
+    "transforms": ["centre_crop", "square_centre_crop"],
 })

@@ -2,6 +2,7 @@
 from dataclasses import dataclass
 
 from transfer_gluon.base.errors import InputError
+from transfer_gluon.base.parameters import Parameters, parameter
 
 MODES = "original", "bytes"
 
@@ -17,8 +18,10 @@ def validation_size(crop):
 
 
 @dataclass(frozen=True)
-class Augmentation:
-    """Random changes of a training image, whose pixels stay raw RGB. The defaults are the original's.
+class Augmentation(Parameters):
+    """Augmentation of training images.
+
+    Random changes, whose pixels stay raw RGB. The defaults are the original's.
 
     With `random_crop`, the shorter side is resized to 1.6 × the crop and a part of random area and aspect
     is resized to the crop. Without it, the image is prepared as for validation: shorter side 1.125 × the
@@ -26,10 +29,11 @@ class Augmentation:
 
     Attributes
     ----------
-    mode : "original" or "bytes"
+    mode : "original", "bytes" or None
         ``original``: images are float32, and what jitter and noise make of their colours may lie below 0 and
         above 255; the last batch of an epoch is filled up. ``bytes``: colours are rounded and kept within 0 to
         255, a quarter of the memory; images that do not fill a batch are left out. All random numbers are the same.
+        None: ``original`` with `ShuffledIter`; `RecordIter` reads bytes.
     random_crop, random_mirror : bool
     min_random_area : float
         Smallest part of the image's area that a random crop takes; the largest is all of it.
@@ -51,29 +55,40 @@ class Augmentation:
     fill_value : int
         Grey value, 0 to 255, of what rotation, shearing, scaling and padding uncover.
 
-    Raises: InputError for another mode.
+    Raises: InputError that names the attribute, for one beyond its range.
     """
 
-    random_crop: bool = True
-    random_mirror: bool = True
-    min_random_area: float = 0.08
-    jitter: float = 0.4
-    pca_noise: float = 0.1
-    max_random_h: int = 0
-    max_random_s: int = 0
-    max_random_l: int = 0
-    max_random_aspect_ratio: float = 0.0
-    max_random_rotate_angle: int = 0
-    max_random_shear_ratio: float = 0.0
-    max_random_scale: float = 1.0
-    min_random_scale: float = 1.0
-    pad_size: int = 0
-    fill_value: int = 255
-    mode: str = "original"
+    random_crop: bool = parameter(True, "1: random resized crops. 0: centre crops, as in validation.", kind="on_off")
+    random_mirror: bool = parameter(True, "1: mirror every other image, by chance.", kind="on_off")
+    min_random_area: float = parameter(0.08, "Smallest part of the image's area in a random crop.", above=0, most=1)
+    jitter: float = parameter(0.4, "Largest relative change of brightness, contrast and saturation.",
+                              least=0, most=100, flag="color-jitter")
+    pca_noise: float = parameter(0.1, "Standard deviation of the noise along the principal colour axes.",
+                                 least=0, most=1000)
+    max_random_h: int = parameter(0, "Largest change of hue, of 180.", least=0, most=180)
+    max_random_s: int = parameter(0, "Largest change of saturation, of 255.", least=0, most=255)
+    max_random_l: int = parameter(0, "Largest change of lightness, of 255.", least=0, most=255)
+    max_random_aspect_ratio: float = parameter(
+        0.0, "Largest relative change of the aspect ratio, beyond that of random crops.", least=0, below=1)
+    max_random_rotate_angle: int = parameter(0, "Largest rotation, in degrees.", least=0, most=180)
+    max_random_shear_ratio: float = parameter(0.0, "Largest shear.", least=0, most=1)
+    max_random_scale: float = parameter(1.0, "Largest scale.", above=0, most=100)
+    min_random_scale: float = parameter(1.0, "Smallest scale.", above=0, most=100)
+    pad_size: int = parameter(0, "Border added around training images, in pixels.", least=0, most=10_000)
+    fill_value: int = parameter(
+        255, "Grey value of borders and of what rotation, shearing and scaling uncover.", least=0, most=255)
+    mode: str = parameter(
+        None, "original: colours change as floats that are not clipped, and the last batch of an epoch is filled up "
+        "with its first images. bytes: colours are rounded and kept within 0 to 255, and images that do not fill a "
+        "batch are left out.", choices=MODES, flag="augmentation",
+        default_words="original; bytes through MXNet's reader")
 
     def __post_init__(self):
-        if self.mode not in MODES:
-            raise InputError(f"the mode of an augmentation is {self.mode!r}; expected {' or '.join(MODES)}.")
+        super().__post_init__()
+        if self.min_random_scale > self.max_random_scale:
+            raise InputError(f"`min_random_scale` is {self.min_random_scale} and `max_random_scale` is "
+                             f"{self.max_random_scale}; the smallest must not exceed the largest.",
+                             "min_random_scale", self.min_random_scale, f"at most {self.max_random_scale}")
 
     @property
     def aspects(self):

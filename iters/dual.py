@@ -1,8 +1,10 @@
 """Batches of two domains, laid out device by device."""
+from transfer_gluon.base.errors import InputError
 from transfer_gluon.base.framework import mx
+from transfer_gluon.iters.epochs import EpochIter
 
 
-class DualIter(mx.io.DataIter):
+class DualIter(EpochIter):
     """Source and target batches as one, for domain adaptation.
 
     With D devices and n images a domain and device, a batch holds source part 0, target part 0, source
@@ -11,11 +13,11 @@ class DualIter(mx.io.DataIter):
 
     Parameters
     ----------
-    source, target : DataIter
+    source, target : EpochIter
         Batches of the same size and shape; `ShuffledIter`, `RecordIter` or `SyntheticIter`.
     num_devices : int
 
-    Raises: ValueError when batches differ in size, or give a device an odd number of images a domain: transfer losses
+    Raises: InputError when batches differ in size, or give a device an odd number of images a domain: transfer losses
     compare pairs.
 
     >>> from transfer_gluon.iters.synthetic import SyntheticIter
@@ -26,43 +28,22 @@ class DualIter(mx.io.DataIter):
 
     def __init__(self, source, target, num_devices=1):
         if source.batch_size != target.batch_size or num_devices < 1 or source.batch_size % (2 * num_devices):
-            raise ValueError(
+            raise InputError(
                 f"batches of {source.batch_size} source and {target.batch_size} target images on {num_devices} "
-                "devices; expected two equal numbers, an even number of images a domain and device.")
-        super().__init__(source.batch_size + target.batch_size)
+                "devices; expected two equal numbers, an even number of images a domain and device.", "batch_size",
+                source.batch_size, f"a multiple of {2 * num_devices}")
         self.source, self.target = source, target
         self._num_devices = num_devices
-        self.num_images = min(source.num_images, target.num_images)
-        self.batches_per_epoch = min(source.batches_per_epoch, target.batches_per_epoch)
-        self.provide_data = [self._both(desc) for desc in source.provide_data]
-        self.provide_label = [self._both(desc) for desc in source.provide_label]
-        self._batches = 0
+        data, label = source.provide_data[0], source.provide_label[0]
+        super().__init__(2 * source.batch_size, data.shape[1:], min(source.num_images, target.num_images),
+                         min(source.batches_per_epoch, target.batches_per_epoch), data.dtype, label.shape[1:])
 
-    def _both(self, desc):
-        return mx.io.DataDesc(desc.name, (self.batch_size, *desc.shape[1:]), desc.dtype)
+    def begin(self, epoch, batch):
+        for domain in self.source, self.target:
+            domain.set_epoch(epoch)
+            domain.skip(batch)
 
-    def set_epoch(self, epoch):
-        """Be at the beginning of epoch `epoch`, counted from 0, in both domains."""
-        self._batches = 0
-        self.source.set_epoch(epoch)
-        self.target.set_epoch(epoch)
-
-    def skip(self, count):
-        """Be `count` batches further on in this epoch, in both domains."""
-        self._batches = min(self._batches + count, self.batches_per_epoch)
-        self.source.skip(count)
-        self.target.skip(count)
-
-    def reset(self):
-        """Go on to the next epoch in both domains."""
-        self._batches = 0
-        self.source.reset()
-        self.target.reset()
-
-    def next(self):
-        if self._batches == self.batches_per_epoch:
-            raise StopIteration
-        self._batches += 1
+    def read(self, epoch, batch):
         source, target = self.source.next(), self.target.next()
         return mx.io.DataBatch(data=self._interleave(source.data, target.data),
                                label=self._interleave(source.label, target.label), pad=0)

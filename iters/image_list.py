@@ -121,7 +121,7 @@ def _parse(line, num_classes, null_label):
                          "index, label, path")
     index, label = _whole_number(fields[0], "index", MOST_INDEX), _whole_number(fields[1], "label", MOST_LABEL)
     if num_classes is not None and label >= num_classes and label != null_label:
-        raise InputError(f"label {label}; expected 0 to {num_classes - 1} (--num-classes {num_classes}), "
+        raise InputError(f"label {label}; expected 0 to {num_classes - 1} (`num_classes` {num_classes}), "
                          f"or the null label {null_label}")
     file = fields[2].strip()
     if not file:
@@ -149,7 +149,8 @@ def _whole_number(text, name, most):
 def check_null_label(null_label):
     """Raise InputError for a null label that no list can hold."""
     if not 0 <= null_label <= MOST_LABEL:
-        raise InputError(f"the null label is {null_label}; expected a whole number from 0 to {MOST_LABEL}.")
+        raise InputError(f"the null label is {null_label}; expected a whole number from 0 to {MOST_LABEL}.",
+                         "null_label", null_label, f"a whole number from 0 to {MOST_LABEL}")
 
 
 def check_names(where, files):

@@ -1,15 +1,16 @@
 """Batches of a list in its order, from a record or straight from image files."""
 import numpy as np
 
-from transfer_gluon.base.framework import mx
+from transfer_gluon.iters.epochs import EpochIter
 from transfer_gluon.iters.image_source import open_source
 from transfer_gluon.iters.loading import load
 
 
-class OrderedIter(mx.io.DataIter):
+class OrderedIter(EpochIter):
     """Batches of the images of a list, in its order: raw RGB, bytes or floats as `prepare` gives.
 
-    The last batch may be smaller. The `index` of a batch holds the places of its images in the list.
+    Epochs are all alike, and `reset` leads back to the beginning of the list. The last batch may be smaller. The
+    `index` of a batch holds the places of its images in the list.
 
     Parameters
     ----------
@@ -26,38 +27,33 @@ class OrderedIter(mx.io.DataIter):
         image at most.
     bad : list or None
         Images that are missing or cannot be decoded are left out of their batch, and what is wrong with them is
-        added to this list. None: the first one raises.
+        added to this list, which the beginning of an epoch empties. None: the first one raises.
 
     Raises: InputError that names an image which is missing or cannot be decoded.
     """
 
     def __init__(self, images, batch_size, prepare, threads=4, packed=False, num_parts=1, part_index=0, bad=None):
-        super().__init__(batch_size)
         self._bad = bad
         self.images = images
         part = range(*(len(images) * (part_index + end) // num_parts for end in (0, 1)))
-        self.num_images = len(part)
         self._places = [part[start:start + batch_size] for start in range(0, len(part), batch_size)]
-        self.batches_per_epoch = len(self._places)
-        self._sample = prepare(np.zeros((2, 2, 3), np.uint8))
-        self._threads = threads
+        sample = prepare(np.zeros((2, 2, 3), np.uint8))
+        self._size, self._dtype, self._threads = sample.shape[:2], sample.dtype, threads
         source = open_source(images, packed)
         self._image = lambda place: source.pixels(place, prepare)
-        self.reset()
+        super().__init__(batch_size, (3, *self._size), len(part), len(self._places), self._dtype)
 
-    def reset(self):
-        """Begin again."""
-        self._batches = load(self._places, self._image, self._sample.shape[:2], self._threads, self._sample.dtype)
+    def begin(self, epoch, batch):
+        if self._bad is not None and batch == 0:
+            self._bad.clear()
+        self._batches = load(self._places[batch:], self._image, self._size, self._threads, self._dtype)
 
-    def next(self):
-        for places, pixels, errors in self._batches:
-            if errors and self._bad is None:
-                raise errors[min(errors)]
-            index = [place for place in places if place not in errors]
-            if errors:
-                self._bad += [errors[place] for place in sorted(errors)]
-                pixels = pixels[[place - places.start for place in index]]
-            if index:
-                return mx.io.DataBatch(data=[mx.nd.from_numpy(pixels)], label=[mx.nd.array(self.images.labels[index])],
-                                       pad=0, index=index)
-        raise StopIteration
+    def read(self, epoch, batch):
+        places, pixels, errors = next(self._batches)
+        if errors and self._bad is None:
+            raise errors[min(errors)]
+        index = [place for place in places if place not in errors]
+        if errors:
+            self._bad += [errors[place] for place in sorted(errors)]
+            pixels = pixels[[place - places.start for place in index]]
+        return self.batch_of(pixels, self.images.labels[index], index) if index else None

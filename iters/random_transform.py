@@ -105,7 +105,7 @@ class RandomTransform:
     def _recoloured(self, image, rng):
         """With jitter of brightness, contrast and saturation, and noise along the principal colour axes."""
         jitter, noise = self._given.jitter, self._given.pca_noise
-        floats = self._given.mode == "original"
+        floats = self._given.mode != "bytes"
         if not jitter and not noise:
             return image.astype(np.float32) if floats else image
         factors = [1 + rng.uniform(-jitter, jitter) for _ in range(3)]

@@ -1,5 +1,4 @@
 """Training batches from a ``.rec`` file by MXNet's own `ImageRecordIter`."""
-import itertools
 import tempfile
 import zlib
 from pathlib import Path
@@ -7,6 +6,7 @@ from pathlib import Path
 from transfer_gluon.base.errors import InputError
 from transfer_gluon.base.framework import mx
 from transfer_gluon.iters.augmentation import training_size, validation_size
+from transfer_gluon.iters.epochs import EpochIter
 from transfer_gluon.iters.image_list import list_text
 from transfer_gluon.iters.recordio import read_index
 from transfer_gluon.iters.shuffled import check_batch_size
@@ -14,7 +14,7 @@ from transfer_gluon.iters.shuffled import check_batch_size
 _CUBIC = 2
 
 
-class RecordIter(mx.io.DataIter):
+class RecordIter(EpochIter):
     """As `ShuffledIter`, by MXNet's `ImageRecordIter`: the same kinds of changes by other random numbers, slower.
 
     Every epoch opens a reader of its own, seeded by (`seed`, name of the list, epoch), so that what an epoch
@@ -29,12 +29,9 @@ class RecordIter(mx.io.DataIter):
     """
 
     def __init__(self, images, batch_size, image_shape, augmentation, threads=4, seed=0):
-        super().__init__(batch_size)
         self.images = images
-        self.num_images = len(images)
-        check_batch_size(images, self.num_images, batch_size)
+        check_batch_size(images, len(images), batch_size)
         check_indices(images)
-        self.batches_per_epoch = self.num_images // batch_size
         self._seed = (seed, images.path.name)
         self._labels = list_text(images.labels, ["-"] * len(images), images.indices)
         self._arguments = dict(
@@ -42,14 +39,10 @@ class RecordIter(mx.io.DataIter):
             path_imgidx=str(images.record.with_suffix(".idx")), data_shape=image_shape, dtype="uint8",
             batch_size=batch_size, preprocess_threads=threads, shuffle=True, round_batch=False, verbose=False,
             device_id=-1)
-        self.provide_data = [mx.io.DataDesc("data", (batch_size, *image_shape), "uint8")]
-        self.provide_label = [mx.io.DataDesc("softmax_label", (batch_size,))]
-        self.set_epoch(0)
+        super().__init__(batch_size, image_shape, len(images), dtype="uint8")
 
-    def set_epoch(self, epoch):
-        """Be at the beginning of epoch `epoch`, counted from 0."""
-        self._epoch = epoch
-        self._batches = 0
+    def begin(self, epoch, batch):
+        """Batches before this one are read and dropped: MXNet's reader cannot jump."""
         seed = zlib.crc32(repr((self._seed, epoch)).encode()) % (2**31 - 2**16)
         # MXNet is given the labels as they were checked: it would read a list with a byte order mark as other indices.
         # In a folder of their own, because MXNet looks at every file beside them, and fails if one of those vanishes.
@@ -62,27 +55,20 @@ class RecordIter(mx.io.DataIter):
             except mx.MXNetError as error:
                 raise InputError(f"{self.images.record}: cannot be read: {_reason(error)}. "
                                  "Delete it to have it packed again.") from None
+        for dropped in range(batch):
+            self._next(dropped)
 
-    def skip(self, count):
-        """Be `count` batches further on in this epoch. They are read and dropped: MXNet's reader cannot jump."""
-        for _ in itertools.islice(self, count):
-            pass
-
-    def reset(self):
-        """Go on to the next epoch."""
-        self.set_epoch(self._epoch + 1)
-
-    def next(self):
-        if self._batches == self.batches_per_epoch:
-            raise StopIteration
-        self._batches += 1
-        try:
-            batch = self._reader.next()
-        except mx.MXNetError as error:
-            raise InputError(f"{self.images.record}: a record of batch {self._batches} cannot be decoded: "
-                             f"{_reason(error)}. Delete the file to have it packed anew.") from None
+    def read(self, epoch, batch):
+        batch = self._next(batch)
         # Copied, because MXNet writes a batch that it reads later into the same memory.
         return mx.io.DataBatch(data=[batch.data[0].copy()], label=[batch.label[0].copy()], pad=0)
+
+    def _next(self, number):
+        try:
+            return self._reader.next()
+        except mx.MXNetError as error:
+            raise InputError(f"{self.images.record}: a record of batch {number + 1} cannot be decoded: "
+                             f"{_reason(error)}. Delete the file to have it packed anew.") from None
 
 
 def record_iter_arguments(augmentation, crop):

@@ -6,13 +6,13 @@ import zlib
 import numpy as np
 
 from transfer_gluon.base.errors import InputError
-from transfer_gluon.base.framework import mx
+from transfer_gluon.iters.epochs import EpochIter
 from transfer_gluon.iters.image_source import open_source
 from transfer_gluon.iters.loading import load
 from transfer_gluon.iters.random_transform import RandomTransform
 
 
-class ShuffledIter(mx.io.DataIter):
+class ShuffledIter(EpochIter):
     """Shuffled, augmented batches of one domain: raw RGB, floats or bytes as the `augmentation` says.
 
     The order depends on (`seed`, name of the list, epoch), what happens to an image on these and its index: not on
@@ -40,53 +40,23 @@ class ShuffledIter(mx.io.DataIter):
 
     def __init__(self, images, batch_size, image_shape, augmentation, threads=4, seed=0, packed=False, num_parts=1,
                  part_index=0):
-        super().__init__(batch_size)
         self.images = images
-        self.num_images = len(images) // num_parts
-        check_batch_size(images, self.num_images, batch_size)
-        filled_up = augmentation.mode == "original"
+        each = len(images) // num_parts
+        check_batch_size(images, each, batch_size)
+        filled_up = augmentation.mode != "bytes"
         whole = num_parts * batch_size
-        self.batches_per_epoch = -(-len(images) // whole) if filled_up else len(images) // whole
         self._dtype = np.float32 if filled_up else np.uint8
-        self.provide_data = [mx.io.DataDesc("data", (batch_size, *image_shape), self._dtype)]
-        self.provide_label = [mx.io.DataDesc("softmax_label", (batch_size,))]
         self._num_parts, self._part_index = num_parts, part_index
         self._seed = seed, zlib.crc32(images.path.name.encode())
         self._transform = RandomTransform(augmentation, *image_shape[1:])
         self._size = image_shape[1:]
         self._threads = threads
         self._source = open_source(images, packed)
-        self.set_epoch(0)
+        super().__init__(batch_size, image_shape, each, -(-len(images) // whole) if filled_up else len(images) // whole,
+                         self._dtype)
 
-    def set_epoch(self, epoch):
-        """Be at the beginning of epoch `epoch`, counted from 0."""
-        self._epoch = epoch
-        order = np.random.default_rng((*self._seed, epoch)).permutation(len(self.images))
-        shape = self.batches_per_epoch, self._num_parts, self.batch_size
-        # Cut off, or begun again: images that come once more in an epoch have places behind those of the list.
-        order = np.resize(order, shape) + len(order) * (np.arange(math.prod(shape)).reshape(shape) // len(order))
-        self._order = order[:, self._part_index]
-        self._begin(0)
-
-    def skip(self, count):
-        """Be `count` batches further on in this epoch, at once."""
-        self._begin(self._batch + count)
-
-    def reset(self):
-        """Go on to the next epoch."""
-        self.set_epoch(self._epoch + 1)
-
-    def next(self):
-        places, pixels, errors = next(self._batches)
-        if errors:
-            raise errors[min(errors)]
-        self._batch += 1
-        labels = self.images.labels[places % len(self.images)]
-        return mx.io.DataBatch(data=[mx.nd.from_numpy(pixels)], label=[mx.nd.array(labels)], pad=0)
-
-    def _begin(self, batch):
-        self._batch = batch
-        key, source, transform, indices = (*self._seed, self._epoch), self._source, self._transform, self.images.indices
+    def begin(self, epoch, batch):
+        key, source, transform, indices = (*self._seed, epoch), self._source, self._transform, self.images.indices
 
         def image(place):
             again, place = divmod(place, len(indices))
@@ -94,7 +64,23 @@ class ShuffledIter(mx.io.DataIter):
             rng = random.Random(repr(seed))         # Python's are faster than NumPy's one by one
             return source.pixels(place, lambda pixels: transform(pixels, rng))
 
-        self._batches = load(self._order[batch:], image, self._size, self._threads, self._dtype)
+        self._batches = load(self._order(epoch)[batch:], image, self._size, self._threads, self._dtype)
+
+    def _order(self, epoch):
+        """Places in the list, a row a batch; images that come once more in an epoch have places behind those of the
+        list."""
+        order = np.random.default_rng((*self._seed, epoch)).permutation(len(self.images))
+        shape = self.batches_per_epoch, self._num_parts, self.batch_size
+        # Cut off, or begun again.
+        order = np.resize(order, shape) + len(order) * (np.arange(math.prod(shape)).reshape(shape) // len(order))
+        return order[:, self._part_index]
+
+    def read(self, epoch, batch):
+        places, pixels, errors = next(self._batches)
+        if errors:
+            raise errors[min(errors)]
+        places = places % len(self.images)
+        return self.batch_of(pixels, self.images.labels[places], places.tolist())
 
 
 def check_batch_size(images, each, batch_size):
@@ -102,4 +88,4 @@ def check_batch_size(images, each, batch_size):
     if each < batch_size:
         raise InputError(
             f"{images.path}: {each} images{' for each worker' * (each < len(images))}; a batch takes {batch_size} of "
-            "them. Give more images or a smaller --batch-size.")
+            "them. Give more images or a smaller `batch_size`.", "batch_size", batch_size, f"at most {each}")

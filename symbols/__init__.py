@@ -2,11 +2,16 @@
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={
-    "backbone": ["cut", "features_block", "image_shape_of", "image_variable"],
+    "backbone": ["features_block", "image_shape_of", "image_variable"],
+    "coral": ["CORALLoss"],
+    "dann": ["DANNLoss", "reverse_gradient"],
+    "graph": ["cut", "layers", "logits"],
     "kernels": ["GaussianKernel"],
+    "loss": ["TransferLoss", "halves"],
     "mmd": ["JMMDLoss", "MMDLoss"],
     "normalize": ["normalization", "normalized"],
     "objective": ["TransferObjective"],
+    "registry": ["TRANSFER_LOSSES", "transfer_loss"],
     "resnet": ["resnet"],
     "transfer_net": ["TransferNet"],
     "zoo": ["zoo_symbol"],

@@ -1,6 +1,5 @@
-"""A symbol, cut at a named layer, as the Gluon block of a network's features."""
+"""A symbol as the Gluon block of a network's features, with checked values."""
 import contextlib
-import difflib
 import math
 import re
 
@@ -15,31 +14,6 @@ _INITIALIZERS = {"_gamma": "ones", "_beta": "zeros", "_bias": "zeros", "_moving_
 
 # An attribute with underscores is kept in files and means nothing to MXNet, which would insist on ``__shape__``.
 _IMAGE_SHAPE = "__image_shape__"
-
-
-def layers(symbol):
-    """The names of the layers of `symbol`, from the input to the output, in the order of computation."""
-    variables = set(symbol.list_inputs())
-    outputs = [name for name in symbol.get_internals().list_outputs() if name not in variables]
-    return [name[:-len("_output")] for name in outputs if name.endswith("_output")]
-
-
-def cut(symbol, layer):
-    """The part of `symbol` that ends with the output of `layer`.
-
-    Raises: InputError with the layers that there are, when there is none of this name.
-
-    >>> cut(mx.sym.Flatten(mx.sym.relu(mx.sym.var("data"), name="relu1")), "relu1").list_outputs()
-    ['relu1_output']
-    """
-    names = layers(symbol)
-    if layer not in names:
-        close = difflib.get_close_matches(layer, names)
-        hint = f" Did you mean {' or '.join(close)}?" if close else ""
-        raise InputError(
-            f"--layer-before-fullc is {layer}, and the checkpoint has no such layer.{hint} "
-            f"Its {len(names)} layers, the last first:{first_ten(names[::-1])}\n  all: {' '.join(names)}")
-    return symbol.get_internals()[layer + "_output"]
 
 
 def image_variable(image_shape=None):
@@ -72,7 +46,8 @@ def features_block(symbol, arg_params=None, aux_params=None, source="the checkpo
     Parameters
     ----------
     symbol : Symbol
-        Ends with the features, shape (b, d) or what flattens to it.
+        Ends with the features, shape (b, d) or what flattens to it. A group of several layers makes a block that
+        gives a list of them.
     arg_params, aux_params : dict of str to NDArray, or None
         Values, as `mx.model.load_checkpoint` returns them; more than needed is no error. On the CPU they
         are not copied: training the block changes these arrays. None: the block has no values yet.
@@ -136,14 +111,15 @@ def check_fit(symbol, arg_params, aux_params, source, image_shape=None):
     """
     at, wanted = "", {}
     if image_shape:
-        at = f" for images of {' × '.join(map(str, image_shape))} (--image-shape)"
+        at = f" for images of {' × '.join(map(str, image_shape))} (`image_shape`)"
         try:
             with contextlib.redirect_stdout(None):      # where MXNet would tell the arguments once more
                 shapes, _, aux_shapes = symbol.infer_shape_partial(data=(1, *image_shape))
         except mx.MXNetError as error:
             before, _, after = str(error).strip().splitlines()[-1].partition("Check failed: ")
             raise InputError(f"{source}: does not work{at}: {(after or before).rstrip('.')}. "
-                             "Give another size.") from None
+                             "Give another size.", "image_shape", image_shape,
+                             "a size that the network takes") from None
         shapes = zip([*symbol.list_arguments(), *symbol.list_auxiliary_states()], [*shapes, *aux_shapes])
         wanted = {name: shape for name, shape in shapes if shape and 0 not in shape}
     if arg_params is None:

@@ -5,26 +5,27 @@ whole goes backward through its frozen layers for nothing else. Here the network
 the frozen part are moved by its forward pass. So did cuDNN in 2017, with which the original's published results were
 made; on a CPU the original left them still, since no backward pass reaches them.
 """
-import json
 import os
 import re
+from dataclasses import replace
 
 from transfer_gluon.base.errors import InputError
 from transfer_gluon.base.framework import mx
+from transfer_gluon.symbols.graph import Graph
 
-# What the original trains with --freeze, in its residual networks.
+# What the original trained of its residual networks when it froze the others.
 _ORIGINAL = ("bn1", "fc", "stage3", "stage4")
 _UNUSED, _INPUT = "_unused", "frozen_output"
 
 
-def trainable_prefixes(net, given=None):
-    """Prefixes of the names of the parameters that ``--freeze`` leaves to train.
+def trainable_prefixes(net, trainable=None):
+    """Prefixes of the names of the parameters that train where a network is frozen in part.
 
     Parameters
     ----------
     net : HybridBlock
-    given : str or None
-        Prefixes separated by commas, such as ``stage4,fc``. None: those of the original, in its ResNets.
+    trainable : sequence of str, or None
+        Prefixes, such as ``["stage4", "fc"]``. None: those of the original, in its ResNets.
 
     Returns: list of str.
 
@@ -33,17 +34,18 @@ def trainable_prefixes(net, given=None):
     """
     names = [name for name, parameter in net.collect_params().items() if parameter.grad_req != "null"]
     groups = " ".join(name_groups(names))
-    if given is None:
+    if trainable is None:
         if not all(any(name.startswith(prefix + "_") for name in names) for prefix in ("bn1", "stage3_unit1")):
-            raise InputError(f"--freeze trains {', '.join(_ORIGINAL)} of the published ResNets, and this network has "
-                             f"other names: say with --trainable which train. It has {groups}.")
+            raise InputError(f"`freeze` trains {', '.join(_ORIGINAL)} of the published ResNets, and this network has "
+                             f"other names: say with `trainable` which train. It has {groups}.",
+                             "trainable", None, "prefixes of names of parameters")
         return list(_ORIGINAL)
-    prefixes = [prefix.strip() for prefix in given.split(",")]
-    unknown = [prefix for prefix in prefixes if not prefix or not any(name.startswith(prefix) for name in names)]
-    if unknown:
-        raise InputError(f"--trainable: no parameter begins with {', '.join(map(repr, unknown))}. "
-                         f"The network has {groups}.")
-    return prefixes
+    trainable = [trainable] if isinstance(trainable, str) else list(trainable)
+    unknown = [prefix for prefix in trainable if not prefix or not any(name.startswith(prefix) for name in names)]
+    if unknown or not trainable:
+        raise InputError(f"`trainable`: no parameter begins with {', '.join(map(repr, unknown)) or 'nothing at all'}. "
+                         f"The network has {groups}.", "trainable", trainable, "prefixes of names of parameters")
+    return trainable
 
 
 def name_groups(names):
@@ -65,7 +67,7 @@ def frozen_below(net, learning, statistics="move"):
     Parameters
     ----------
     net : HybridBlock
-        From images to (features, logits).
+        From images to (features, logits), where features may be a list of layers.
     learning : container of str
         Names of the parameters that train.
     statistics : "move" or "still"
@@ -75,60 +77,48 @@ def frozen_below(net, learning, statistics="move"):
     Raises: InputError for another word.
     """
     if statistics not in ("move", "still"):
-        raise InputError(f"frozen_statistics is {statistics!r}; expected 'move' or 'still'.")
-    graph = json.loads(mx.sym.Group(list(net(mx.sym.var("data")))).tojson())
-    nodes = graph["nodes"]
-    trains = []
-    for node in nodes:
-        trains.append(node["name"] in learning or any(trains[number] for number, *_ in node["inputs"]))
-    frontier = [(number, output) for number, output in _taken(graph, trains) if nodes[number]["op"] != "null"]
-    if not frontier or any(nodes[number]["name"] == "data" for number, _ in _taken(graph, trains)):
+        raise InputError.of("frozen_statistics", statistics, "'move' or 'still'")
+    outputs = net(mx.sym.var("data"))
+    graph = Graph.of(mx.sym.Group(_leaves(outputs)))
+    above = graph.depending_on(learning)
+    taken = graph.taken_by(above)
+    frontier = [(number, output) for number, output in taken if graph.nodes[number]["op"] != "null"]
+    if not frontier or any(graph.nodes[number]["name"] == "data" for number, _ in taken):
         return net
-    return FrozenBelow(net, *_below(graph, trains, frontier, statistics == "move"), _above(graph, frontier),
-                       _joined(graph, trains, frontier))
+    return FrozenBelow(net, *_below(graph, above, frontier, statistics == "move"), _above(graph, frontier),
+                       _joined(graph, above, frontier), outputs)
 
 
-def _taken(graph, trains):
-    """The outputs of frozen nodes that layers which train take, or that are results, each once."""
-    entries = [entry for node, top in zip(graph["nodes"], trains) if top for entry in node["inputs"]]
-    return list(dict.fromkeys((number, output) for number, output, *_ in [*entries, *graph["heads"]]
-                              if not trains[number]))
-
-
-def _below(graph, trains, frontier, moves):
+def _below(graph, above, frontier, moves):
     """The frozen part: its outputs, then, if it `moves`, the new mean and variance of every batch normalisation in it;
     and the names of these statistics."""
-    nodes = [dict(node, attrs=dict(node.get("attrs", {}))) for node in graph["nodes"]]
-    heads, layers = [[*entry, 0] for entry in frontier], []
-    for place, node in enumerate(nodes):
-        measures = node["op"] == "BatchNorm" and node["attrs"].get("use_global_stats") not in ("True", "1")
-        if not measures or trains[place]:
-            continue
-        node["attrs"]["output_mean_var"] = "True"
-        heads += [[place, 1, 0], [place, 2, 0]]
-        statistics = [nodes[number] for number, *_ in node["inputs"][3:5]]
-        layers.append(([variable["name"] for variable in statistics],
-                       float(node["attrs"].get("momentum", 0.9)), float(node["attrs"].get("eps", 1e-3))))
-        for variable in statistics:     # whatever the layer does to its own, the true ones are moved below
-            variable["name"] += _UNUSED
+    norms = [norm for norm in graph.batch_norms() if not above[norm.place] and not norm.use_global_stats]
+    nodes = [dict(node, attrs=dict(node.get("attrs", {}))) for node in graph.nodes]
+    own = {name for norm in norms for name in (norm.moving_mean, norm.moving_var)}
+    for norm in norms:
+        nodes[norm.place]["attrs"]["output_mean_var"] = "True"
+    for node in nodes:
+        if node["name"] in own:     # whatever the layer does to its own statistics, the true ones are moved below
+            node["name"] += _UNUSED
     if not moves:
-        heads, layers = heads[:len(frontier)], []
-    outputs = list(_symbol(graph, nodes, heads))
+        norms = []
+    outputs = replace(graph, nodes=nodes).outputs(
+        [*frontier, *((norm.place, output) for norm in norms for output in (1, 2))])
     moved, names = [], []
-    for i, ((mean, var), momentum, eps) in enumerate(layers):
+    for i, norm in enumerate(norms):
         batch_mean, inverse_deviation = outputs[len(frontier) + 2 * i:][:2]
-        batch_var = 1 / mx.sym.square(inverse_deviation) - eps
-        moved += [momentum * mx.sym.var(mean) + (1 - momentum) * batch_mean,
-                  momentum * mx.sym.var(var) + (1 - momentum) * batch_var]
-        names += [mean, var]
+        batch_var = 1 / mx.sym.square(inverse_deviation) - norm.eps
+        moved += [norm.momentum * mx.sym.var(norm.moving_mean) + (1 - norm.momentum) * batch_mean,
+                  norm.momentum * mx.sym.var(norm.moving_var) + (1 - norm.momentum) * batch_var]
+        names += [norm.moving_mean, norm.moving_var]
     return mx.sym.Group(outputs[:len(frontier)] + moved), names
 
 
-def _joined(graph, trains, frontier):
+def _joined(graph, above, frontier):
     """For each output of the frozen part, whether it is joined with another (added, say) in the part that trains."""
     joined = set()
-    for node, top in zip(graph["nodes"], trains):
-        inputs = [(number, output) for number, output, *_ in node["inputs"] if graph["nodes"][number]["op"] != "null"]
+    for node, top in zip(graph.nodes, above):
+        inputs = [(number, output) for number, output, *_ in node["inputs"] if graph.nodes[number]["op"] != "null"]
         if top and len(inputs) > 1:
             joined.update(inputs)
     return [entry in joined for entry in frontier]
@@ -136,35 +126,31 @@ def _joined(graph, trains, frontier):
 
 def _above(graph, frontier):
     """The part that trains, with variables in the place of what the frozen part gives."""
-    inputs = {entry: place for place, entry in enumerate(frontier)}
-
-    def moved(entry):
-        number, output = entry[:2]
-        return [inputs[number, output], 0, 0] if (number, output) in inputs else [number + len(inputs), output, 0]
-
-    variables = [{"op": "null", "name": f"{_INPUT}{place}", "inputs": []} for place in range(len(frontier))]
-    nodes = variables + [dict(node, inputs=[moved(entry) for entry in node["inputs"]]) for node in graph["nodes"]]
     # A result that is an input of this part is copied: a block must compute what it gives.
-    results = [mx.sym.identity(result) if result.name.startswith(_INPUT) else result
-               for result in _symbol(graph, nodes, [moved(entry) for entry in graph["heads"]])]
-    return mx.sym.Group(results)
+    return mx.sym.Group([mx.sym.identity(result) if result.name.startswith(_INPUT) else result
+                         for result in graph.above(frontier, _INPUT)])
 
 
-def _symbol(graph, nodes, heads):
-    variables = [place for place, node in enumerate(nodes) if node["op"] == "null"]
-    return mx.sym.load_json(json.dumps({"nodes": nodes, "arg_nodes": variables, "heads": heads,
-                                        "attrs": graph["attrs"]}))      # the version that wrote it
+def _leaves(outputs):
+    """What a network gives, nested in lists and tuples, as one flat list."""
+    return [leaf for part in outputs for leaf in _leaves(part)] if isinstance(outputs, (list, tuple)) else [outputs]
+
+
+def _nested(leaves, like):
+    """The next ones of an iterator of leaves, nested as `like`."""
+    return [_nested(leaves, part) for part in like] if isinstance(like, (list, tuple)) else next(leaves)
 
 
 class FrozenBelow:
     """A network in two parts: gradients are recorded in the upper one only.
 
-    Called with images inside ``mx.autograd.record()``, it returns what the network returns, and moves the
-    `statistics` of its frozen layers as training does.
+    Called with images inside ``mx.autograd.record()``, it returns what the network returns, nested in lists like
+    `outputs`, and moves the `statistics` of its frozen layers as training does.
     """
 
-    def __init__(self, net, below, statistics, above, joined):
+    def __init__(self, net, below, statistics, above, joined, outputs):
         parameters = net.collect_params()
+        self._outputs = outputs
         self._statistics = [parameters[name] for name in statistics]
         self._joined = joined
         self._below = mx.gluon.SymbolBlock(below, _input("data"), params=parameters)
@@ -189,7 +175,8 @@ class FrozenBelow:
                 # Where one of two summands has no gradient, MXNet with static memory computes that of the other
                 # wrongly: it gives the shared memory away as soon as the gradient nobody needs is there.
                 array.attach_grad()
-        return self._above(*between)
+        results = self._above(*between)
+        return _nested(iter(_leaves(results)), self._outputs)
 
 
 def _input(name):

@@ -2,6 +2,7 @@
 import math
 import numbers
 
+from transfer_gluon.base.errors import InputError
 from transfer_gluon.base.framework import mx
 
 
@@ -40,7 +41,7 @@ class GaussianKernel(mx.gluon.HybridBlock):
     bandwidth : float or None, default None
         g. None: `mean_squared_distance` of the batch.
 
-    Raises: ValueError for kernels whose widths are not all finite and above 0, in float32 as on the devices.
+    Raises: InputError for kernels whose widths are not all finite and above 0, in float32 as on the devices.
 
     Inputs:
         - **x**: (b, d), the batch that the bandwidth is taken from.
@@ -57,14 +58,14 @@ class GaussianKernel(mx.gluon.HybridBlock):
     def __init__(self, num_kernels=4, kernel_mul=2.0, bandwidth=None, **kwargs):
         super().__init__(**kwargs)
         if not isinstance(num_kernels, numbers.Integral) or num_kernels < 1:
-            raise ValueError(f"num_kernels is {num_kernels}; expected a whole number from 1 up.")
+            raise InputError.of("num_kernels", num_kernels, "a whole number from 1 up")
         if not 0 < kernel_mul < math.inf:
-            raise ValueError(f"kernel_mul is {kernel_mul}; expected a finite number above 0.")
+            raise InputError.of("kernel_mul", kernel_mul, "a finite number above 0")
         if bandwidth is not None and not 0 < bandwidth < math.inf:
-            raise ValueError(f"bandwidth is {bandwidth}; expected a finite number above 0, or None.")
+            raise InputError.of("bandwidth", bandwidth, "a finite number above 0, or None")
         widest = num_kernels / 2 * abs(math.log10(kernel_mul)) + abs(math.log10(bandwidth or 1))
         if widest > _MOST_DIGITS:
-            raise ValueError(f"num_kernels {num_kernels}, kernel_mul {kernel_mul} and bandwidth {bandwidth} give "
+            raise InputError(f"`num_kernels` {num_kernels}, `kernel_mul` {kernel_mul} and `bandwidth` {bandwidth} give "
                              f"widths beyond 1e±{_MOST_DIGITS}; float32 holds no more, expected less extreme ones.")
         self._scales = [float(kernel_mul) ** (i - num_kernels / 2) for i in range(num_kernels)]
         self._bandwidth = bandwidth

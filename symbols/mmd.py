@@ -1,108 +1,138 @@
-"""Maximum mean discrepancy between two domains, marginal and joint, in linear time."""
-from transfer_gluon.base.framework import mx
-from transfer_gluon.symbols.expectations import expectation
+"""Maximum mean discrepancy between two domains, marginal and joint."""
+from functools import reduce
+
+from transfer_gluon.base.errors import InputError
 from transfer_gluon.symbols.kernels import GaussianKernel
-
-_EXPECTED = "expected (b, d) with b a multiple of 4: pairs of source images, then as many pairs of target images."
-_QUADRUPLES = expectation("quadruples", f"the batch that a loss got has another shape; {_EXPECTED}")
+from transfer_gluon.symbols.loss import TransferLoss, count, halves
 
 
-class _PairedDiscrepancy(mx.gluon.HybridBlock):
-    r"""The linear-time unbiased estimate that MMD and JMMD share (Gretton et al. 2012, *A Kernel
-    Two-Sample Test*, section 6, the linear-time statistic; Long et al. 2015, section 3).
+class _Linear:
+    """Over quadruples: the kernel of 2b pairs."""
 
-    The b rows of a batch are n = b/2 source images, then n target images. Quadruple j of m = n/2 takes
-    source images 2j, 2j+1 and target images 2j, 2j+1:
+    @staticmethod
+    def squared_distances(F, x):
+        """(b, d) → (4, m): |s1-s2|², |t1-t2|², |s1-t2|², |t1-s2|² of every quadruple."""
+        pairs = F.reshape(F.reshape(x, shape=(-4, 2, -1, -2)), shape=(0, -4, -1, 2, -2))
+        first, second = F.split(pairs, num_outputs=2, axis=2, squeeze_axis=True)    # domain, quadruple, d
+        swapped = F.reverse(second, axis=0)
+        return F.sum(F.square(F.concat(first - second, first - swapped, dim=0)), axis=2)
 
-    .. math:: \frac{1}{m} \sum_j k(s_1, s_2) + k(t_1, t_2) - k(s_1, t_2) - k(t_1, s_2)
-
-    where k is the product of one kernel a layer.
-
-    Attributes
-    ----------
-    batch_multiple : int
-        What b is a multiple of.
-    """
-
-    batch_multiple = 4
-
-    def __init__(self, kernels, **kwargs):
-        super().__init__(**kwargs)
-        with self.name_scope():
-            self._kernels = kernels
-            for kernel in kernels:
-                self.register_child(kernel)
-
-    def forward(self, x, *layers):
-        for layer in (x, *layers):
-            if isinstance(layer, mx.nd.NDArray) and (layer.ndim != 2 or not layer.shape[0]
-                                                     or layer.shape[0] % self.batch_multiple):
-                raise ValueError(f"{type(self).__name__} got a batch of shape {layer.shape}; {_EXPECTED}")
-        if len(layers) + 1 != len(self._kernels):
-            raise ValueError(f"{type(self).__name__} got {len(layers) + 1} layers; expected {len(self._kernels)}.")
-        rows = [layer.shape[0] for layer in (x, *layers) if isinstance(layer, mx.nd.NDArray)]
-        if len(set(rows)) > 1:
-            raise ValueError(f"{type(self).__name__} got layers of {' and '.join(map(str, rows))} rows; expected as "
-                             "many of each, one an image.")
-        return super().forward(x, *layers)
-
-    def hybrid_forward(self, F, x, *layers):
-        values = None
-        for place, (kernel, layer) in enumerate(zip(self._kernels, (x, *layers))):
-            value = kernel(layer, self._squared_distances(F, layer, f"{_QUADRUPLES}{place}"))
-            values = value if values is None else F.elemwise_mul(values, value, name=f"{_QUADRUPLES}_product{place}")
+    @staticmethod
+    def discrepancy(F, values):
         same, crossed = F.split(F.mean(values, axis=1), num_outputs=2, axis=0)
         return F.sum(same).reshape((1,)) - F.sum(crossed).reshape((1,))
 
+
+class _Quadratic:
+    """Over all pairs: b² of them."""
+
     @staticmethod
-    def _squared_distances(F, x, check):
-        """(b, d) → (4, m): |s1-s2|², |t1-t2|², |s1-t2|², |t1-s2|² of every quadruple."""
-        # MXNet writes beyond the result of a reshape whose sizes do not fit, unless it splits (-4) one axis: only then
-        # does it compare them. The first reshape and the transposition are there for the shapes that they refuse.
-        pairs = F.reshape(F.reshape(x, shape=(-4, -1, 4, -2), name=f"{check}_rows"), shape=(-3, -2))
-        pairs = F.reshape(F.reshape(pairs, shape=(-4, 2, -1, -2)), shape=(0, -4, -1, 2, -2))
-        first, second = F.split(pairs, num_outputs=2, axis=2, squeeze_axis=True)    # domain, quadruple, d
-        swapped = F.reverse(second, axis=0)
-        squares = F.square(F.concat(first - second, first - swapped, dim=0))
-        return F.transpose(F.sum(squares, axis=2, name=f"{check}_sum"), axes=(0, 1), name=f"{check}_matrix")
+    def squared_distances(F, x):
+        """(b, d) → (b, b): |xi - xj|², of products of rows rather than of b²·d differences."""
+        x = F.broadcast_sub(x, F.mean(x, axis=0, keepdims=True))
+        squares = F.sum(F.square(x), axis=1, keepdims=True)
+        sums = F.broadcast_add(squares, F.transpose(squares))
+        return F.relu(sums - 2 * F.dot(x, x, transpose_b=True))     # rounded, it may come out below 0
+
+    @staticmethod
+    def discrepancy(F, values):
+        places = F.contrib.arange_like(values, axis=0)
+        others = F.broadcast_not_equal(F.expand_dims(places, axis=0), F.expand_dims(places, axis=1))
+        n = count(F, values, axis=0) / 2
+        same, crossed = same_and_crossed(F, values * others)
+        return same / (n * (n - 1)) - crossed / (n * n)
 
 
-class MMDLoss(_PairedDiscrepancy):
+def same_and_crossed(F, pairs):
+    """Of what is known of all pairs (b, b): the sum over pairs of one domain, and over those of two, each (1,)."""
+    source, target = halves(F, F.transpose(pairs))
+    (s_s, s_t), (t_s, t_t) = ([F.sum(half).reshape((1,)) for half in halves(F, F.transpose(part))]
+                              for part in (source, target))
+    return s_s + t_t, s_t + t_s
+
+
+_ESTIMATES = {"linear": _Linear, "quadratic": _Quadratic}
+
+
+class _Discrepancy(TransferLoss):
+    """What MMD and JMMD share: kernels and estimates."""
+
+    batch_multiple = 4
+
+    def __init__(self, kernels=None, estimate="linear", **kwargs):
+        super().__init__(**kwargs)
+        if estimate not in _ESTIMATES:
+            raise InputError.of("estimate", estimate, "linear or quadratic")
+        if kernels is not None and not (isinstance(kernels, (list, tuple)) and kernels and all(map(callable, kernels))):
+            raise InputError.of("kernels", kernels, "a sequence of kernels, one a layer, or None")
+        self._estimate = _ESTIMATES[estimate]
+        self._one_each = kernels is not None
+        with self.name_scope():
+            self._kernels = list(kernels or [GaussianKernel()])
+        for place, kernel in enumerate(self._kernels):
+            self.register_child(kernel, f"kernel{place}")
+
+    def _values(self, F, layers):
+        """The kernels' values, layer by layer."""
+        if self._one_each and len(layers) != len(self._kernels):
+            raise ValueError(f"{type(self).__name__} got {len(layers)} layers; expected {len(self._kernels)}, as many "
+                             "as kernels.")
+        kernels = self._kernels if self._one_each else self._kernels * len(layers)
+        return [kernel(x, self._estimate.squared_distances(F, x)) for kernel, x in zip(kernels, layers)]
+
+
+class MMDLoss(_Discrepancy):
     r"""Maximum mean discrepancy of the features of two domains, as in deep adaptation networks (DAN).
+
+    The b rows of a batch are n = b/2 source images s, then n target images t. Quadruple j of m = n/2 takes
+    source images 2j, 2j+1 and target images 2j, 2j+1. The linear estimate is
 
     .. math:: \frac{1}{m} \sum_j k(s_1, s_2) + k(t_1, t_2) - k(s_1, t_2) - k(t_1, s_2)
 
-    k is a `GaussianKernel` whose bandwidth is the batch's own mean squared distance. Long et al. 2015,
-    *Learning Transferable Features with Deep Adaptation Networks*, section 3. The estimate is
-    unbiased: it scatters around 0, negative values included, where the domains do not differ.
+    and costs b·d operations; the quadratic one, of less variance, costs b²·d:
+
+    .. math:: \frac{1}{n (n - 1)} \sum_{i \ne j} \left[ k(s_i, s_j) + k(t_i, t_j) \right]
+              - \frac{2}{n^2} \sum_{i, j} k(s_i, t_j)
+
+    k is a kernel, of several layers the sum of one a layer. Long et al. 2015, *Learning Transferable Features with Deep
+    Adaptation Networks*, section 3; estimates of Gretton et al. 2012, *A Kernel Two-Sample Test*, section 6 (linear)
+    and lemma 6. Both are unbiased: they scatter around 0, negative values included, where the domains do not differ.
 
     Parameters
     ----------
-    num_kernels : int, default 4
-    kernel_mul : float, default 2.0
-        Ratio of neighbouring kernel widths.
+    kernels : sequence of HybridBlock, or None
+        One a layer, each called as `GaussianKernel` is. None: a `GaussianKernel` whose bandwidth is the layer's own
+        mean squared distance, for every layer.
+    estimate : "linear" or "quadratic", default "linear"
 
     Inputs:
-        - **features**: (b, d), source half first; b a multiple of 4, else ValueError, hybridized too.
+        - **features**: (b, d) or a list of such layers, source half first; b a multiple of 4, else ValueError,
+          hybridized too.
+        - **logits**: not looked at; may be left out.
 
     Outputs:
         - **loss**: (1,).
 
     >>> features = mx.nd.concat(mx.nd.zeros((4, 3)), mx.nd.ones((4, 3)), dim=0)
-    >>> print(f"{MMDLoss()(features).asscalar():.4f}")
-    6.7565
+    >>> print(f"{MMDLoss()(features).asscalar():.4f} {MMDLoss(estimate='quadratic')(features).asscalar():.4f}")
+    6.7565 6.7565
     """
 
-    def __init__(self, num_kernels=4, kernel_mul=2.0, **kwargs):
-        super().__init__([GaussianKernel(num_kernels, kernel_mul)], **kwargs)
+    needs_logits = False
+
+    def hybrid_forward(self, F, layers):
+        return self._estimate.discrepancy(F, sum(self._values(F, layers)))
 
 
-class JMMDLoss(_PairedDiscrepancy):
+class JMMDLoss(_Discrepancy):
     r"""Joint maximum mean discrepancy of features and predictions, as in joint adaptation networks (JAN).
+
+    The estimates are those of `MMDLoss`, of the product k·l instead of k, linear here:
 
     .. math:: \frac{1}{m} \sum_j k l(s_1, s_2) + k l(t_1, t_2) - k l(s_1, t_2) - k l(t_1, s_2)
 
-    k acts on the features like that of `MMDLoss`, l on the class probabilities p:
+    k acts on the features, of several layers as the product of one kernel a layer, and l on the class probabilities
+    p = softmax(logits):
 
     .. math:: l(p, q) = \exp\left(-\frac{|p - q|^2}{1.3 \cdot 2^{-1/2}}\right)
 
@@ -111,25 +141,34 @@ class JMMDLoss(_PairedDiscrepancy):
 
     Parameters
     ----------
-    num_kernels : int, default 4
-    kernel_mul : float, default 2.0
-        Ratio of neighbouring kernel widths, both layers.
-    num_label_kernels : int, default 1
-    label_bandwidth : float, default 1.3
+    kernels : sequence of HybridBlock, or None
+        As those of `MMDLoss`.
+    label_kernel : HybridBlock or None
+        l. None: ``GaussianKernel(1, bandwidth=1.3)``.
+    estimate : "linear" or "quadratic", default "linear"
 
     Inputs:
-        - **features**: (b, d), source half first; b a multiple of 4, else ValueError, hybridized too.
-        - **probabilities**: (b, c), rows sum to 1.
+        - **features**: (b, d) or a list of such layers, source half first; b a multiple of 4, else ValueError,
+          hybridized too.
+        - **logits**: (b, c).
 
     Outputs:
         - **loss**: (1,).
 
     >>> features = mx.nd.concat(mx.nd.zeros((4, 3)), mx.nd.ones((4, 3)), dim=0)
-    >>> print(f"{JMMDLoss()(features, mx.nd.ones((8, 2)) / 2).asscalar():.4f}")
+    >>> print(f"{JMMDLoss()(features, mx.nd.zeros((8, 2))).asscalar():.4f}")
     6.7565
     """
 
-    def __init__(self, num_kernels=4, kernel_mul=2.0, num_label_kernels=1, label_bandwidth=1.3, **kwargs):
-        kernels = [GaussianKernel(num_kernels, kernel_mul),
-                   GaussianKernel(num_label_kernels, kernel_mul, bandwidth=label_bandwidth)]
-        super().__init__(kernels, **kwargs)
+    usual_weight = 2.0
+
+    def __init__(self, kernels=None, label_kernel=None, estimate="linear", **kwargs):
+        super().__init__(kernels, estimate, **kwargs)
+        with self.name_scope():
+            self.label_kernel = label_kernel or GaussianKernel(1, bandwidth=1.3)
+
+    def hybrid_forward(self, F, layers, logits):
+        p = F.softmax(logits)
+        label_values = self.label_kernel(p, self._estimate.squared_distances(F, p))
+        values = reduce(F.elemwise_mul, [*self._values(F, layers), label_values])
+        return self._estimate.discrepancy(F, values)

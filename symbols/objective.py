@@ -1,85 +1,119 @@
 """What one device minimises: softmax over labelled images, plus the transfer loss."""
+from transfer_gluon.base.errors import InputError
 from transfer_gluon.base.framework import mx
 from transfer_gluon.symbols.expectations import expectation
 
-_ROWS = expectation("row_an_image", "the labels that an objective got are not (b,) for logits (b, c); expected a row "
-                    "of features, a row of logits and a label an image.")
+_NUMBERS = expectation("class_number_an_image", "the labels that an objective got are not (b,) for logits (b, c); "
+                       "expected a row of features, a row of logits and a class number an image.")
+_PROBABILITIES = expectation("probabilities_an_image", "the labels that an objective got are not (b, c) for logits "
+                             "(b, c); expected a row of features, of logits and of probabilities an image.")
+_ROWS = expectation("logits_an_image", "features and logits that an objective got have different numbers of rows; "
+                    "expected as many of each, one an image.")
 
 
 class TransferObjective(mx.gluon.HybridBlock):
     r"""Summed cross-entropy of the labelled images plus a weighted transfer loss.
 
-    .. math:: L = \sum_{i:\,y_i \ne \text{null}} -\log p_i[y_i] \;+\; w \cdot T(x, p),
+    .. math:: L = \sum_{i:\,y_i \ne \text{null}} -\log p_i[y_i] \;+\; w \cdot T(x, \text{logits}),
               \qquad p = \operatorname{softmax}(\text{logits})
 
-    The sum runs over labelled images only; images with the null label add nothing to it. The optimizer
-    divides the gradient by the whole batch B, so that the transfer loss of each of D devices weighs
-    w / B against a sum over its labelled images: the more devices share a batch, the more it weighs.
+    The sum runs over labelled images only; images with the null label add nothing to it. Where labels are rows of
+    probabilities q, an image's cross-entropy is :math:`-\sum_c q_c \log p_c`, and a row of zeros is an unlabelled
+    image. The optimizer divides the gradient by the whole batch B, so that the transfer loss of each of D devices
+    weighs w / B against a sum over its labelled images: the more devices share a batch, the more it weighs. Where half
+    of the images are labelled, T weighs 2·w·D/B against the mean cross-entropy.
 
     Parameters
     ----------
     transfer : HybridBlock or None, default None
-        `MMDLoss` is called with the features, `JMMDLoss` with features and class probabilities: whichever
-        number of inputs it takes is told by `joint`. None: softmax alone.
-    weight : float, default 1.0
-        w, in units of the transfer loss. The original has 1 for MMD and 2 for JMMD.
-    joint : bool, default False
-        Whether `transfer` takes the class probabilities too.
+        Called with (features, logits); a `TransferLoss`. None: softmax alone.
+    weight : float or None, default None
+        w, in units of the transfer loss. None: the `usual_weight` of `transfer`.
     null_label : int, default 9999
-        The label that means 'unknown'.
+        The class number that means 'unknown'.
+    sparse_label : bool, default True
+        Whether labels are class numbers. False: rows of probabilities.
 
     Attributes
     ----------
+    weight : float
+        w.
     batch_multiple : int
-        What b is a multiple of: 4 with `MMDLoss` or `JMMDLoss`, 1 without.
+        What b is a multiple of: that of `transfer`, 1 without.
+    statistics : tuple of str
+        The names of the statistics, in their order.
 
     Inputs:
-        - **features**: (b, d); **logits**: (b, c); **labels**: (b,).
+        - **features**: (b, d), or a list of such layers; **logits**: (b, c); **labels**: (b,), or (b, c) where
+          `sparse_label` is False.
 
-    Raises: ValueError for a weight that is negative or that float32 does not hold, and for inputs of other shapes.
+    Raises: InputError for a weight that is negative or that float32 does not hold, ValueError for inputs of other
+    shapes.
 
     Outputs:
         - **objective**: (1,), what to differentiate.
-        - **statistics**: (4,), without gradient: summed cross-entropy, transfer loss, correctly
-          classified labelled images, labelled images.
+        - **statistics**: (4 + k,), without gradient: ``softmax_loss``, the summed cross-entropy; ``transfer_loss``, T;
+          ``correct``, how many labelled images are classified correctly, as the most probable class of their row;
+          ``labelled``, how many there are; then the k `statistics` of `transfer`.
 
     >>> objective, statistics = TransferObjective()(mx.nd.ones((2, 3)), mx.nd.zeros((2, 4)), mx.nd.array([1, 9999]))
     >>> print(f"{objective.asscalar():.4f} from {statistics[3].asscalar():.0f} labelled image")
     1.3863 from 1 labelled image
     """
 
-    def __init__(self, transfer=None, weight=1.0, joint=False, null_label=9999, **kwargs):
+    def __init__(self, transfer=None, weight=None, *, null_label=9999, sparse_label=True, **kwargs):
         super().__init__(**kwargs)
-        if not 0 <= weight < 1e38:
-            raise ValueError(f"weight is {weight}; expected a number from 0 up that float32 holds, below 1e38.")
+        self.weight = getattr(transfer, "usual_weight", 1.0) if weight is None else weight
+        if not 0 <= self.weight < 1e38:
+            raise InputError.of("weight", weight, "a number from 0 up that float32 holds, below 1e38")
         self.batch_multiple = getattr(transfer, "batch_multiple", 1)
-        self._weight = weight
-        self._joint = joint
+        self._of_transfer = tuple(getattr(transfer, "statistics", ()))
+        self.statistics = ("softmax_loss", "transfer_loss", "correct", "labelled", *self._of_transfer)
         self._null_label = null_label
+        self._sparse_label = sparse_label
         with self.name_scope():
             self.transfer = transfer
 
     def forward(self, features, logits, labels):
-        shapes = [array.shape for array in (features, logits, labels) if isinstance(array, mx.nd.NDArray)]
+        layers = features if isinstance(features, (list, tuple)) else [features]
+        if isinstance(logits, mx.nd.NDArray):
+            self._check([array.shape for array in (*layers, logits, labels)])
+        objective, statistics = super().forward(features, logits, labels)
+        if isinstance(logits, mx.nd.NDArray) and statistics.shape != (len(self.statistics),):
+            raise ValueError(f"{type(self.transfer).__name__} returned {statistics.shape[0] - 4} further statistics; "
+                             f"expected {len(self._of_transfer)}: {', '.join(self._of_transfer)}.")
+        return objective, statistics
+
+    def _check(self, shapes):
         axes, rows = [len(shape) for shape in shapes], {shape[0] for shape in shapes}
-        if shapes and (axes != [2, 2, 1] or len(rows) > 1):
+        labels = 1 if self._sparse_label else 2
+        if axes != [2] * (len(shapes) - 1) + [labels] or len(rows) > 1 or labels == 2 and shapes[-1] != shapes[-2]:
             raise ValueError(f"features, logits and labels have the shapes {', '.join(map(str, shapes))}; expected "
-                             "(b, d), (b, c) and (b,).")
-        if shapes and shapes[0][0] % self.batch_multiple:
+                             f"(b, d), (b, c) and {'(b,)' if self._sparse_label else '(b, c)'}.")
+        if shapes[0][0] % self.batch_multiple:
             raise ValueError(f"a device got a batch of {shapes[0][0]} images; expected a multiple of "
-                             f"{self.batch_multiple}: pairs of source images, then as many pairs of target images.")
-        return super().forward(features, logits, labels)
+                             f"{self.batch_multiple}: source images, then as many target images.")
 
     def hybrid_forward(self, F, features, logits, labels):
-        labelled = labels != self._null_label
+        layers = features if isinstance(features, (list, tuple)) else [features]
+        logits = F.reshape_like(logits, layers[-1], lhs_begin=0, lhs_end=1, rhs_begin=0, rhs_end=1, name=_ROWS)
         log_p = F.log_softmax(logits, axis=-1)
-        cross_entropy = F.where(labelled, -F.pick(log_p, labels, mode="clip", name=_ROWS), F.zeros_like(labels))
+        if self._sparse_label:
+            labelled, classes = labels != self._null_label, labels
+            cross_entropy = F.where(labelled, -F.pick(log_p, labels, mode="clip", name=_NUMBERS), F.zeros_like(labels))
+        else:
+            labelled, classes = F.max(labels, axis=-1) > 0, F.argmax(labels, axis=-1)
+            cross_entropy = -F.sum(F.elemwise_mul(labels, log_p, name=_PROBABILITIES), axis=-1)
         softmax_loss = F.sum(cross_entropy).reshape((1,))
+        further = []
         if self.transfer is None:
             # Zero, taken from the features because Gluon warns of an input that no result depends on.
-            transfer_loss = F.sum(F.zeros_like(F.slice_axis(features, axis=1, begin=0, end=1))).reshape((1,))
+            zeros = (F.sum(F.zeros_like(F.slice_axis(x, axis=1, begin=0, end=1))) for x in layers)
+            transfer_loss = sum(zeros).reshape((1,))
+        elif self._of_transfer:
+            transfer_loss, *further = self.transfer(features, logits)
         else:
-            transfer_loss = self.transfer(*((features, F.exp(log_p)) if self._joint else (features,)))
-        correct = F.sum((F.argmax(logits, axis=-1) == labels) * labelled).reshape((1,))
-        statistics = F.concat(softmax_loss, transfer_loss, correct, F.sum(labelled).reshape((1,)), dim=0)
-        return softmax_loss + self._weight * transfer_loss, F.BlockGrad(statistics)
+            transfer_loss = self.transfer(features, logits)
+        correct = F.sum((F.argmax(logits, axis=-1) == classes) * labelled).reshape((1,))
+        statistics = F.concat(softmax_loss, transfer_loss, correct, F.sum(labelled).reshape((1,)), *further, dim=0)
+        return softmax_loss + self.weight * transfer_loss, F.BlockGrad(statistics)

@@ -42,8 +42,8 @@ def resnet(num_layers, image_shape):
     [(1, 64)]
     """
     if image_shape[0] != 3:
-        raise InputError(f"--image-shape is {','.join(map(str, image_shape))}; expected 3 channels, as in 3,320,320: "
-                         "images are read as red, green and blue.")
+        raise InputError(f"`image_shape` is {','.join(map(str, image_shape))}; expected 3 channels, as in 3,320,320: "
+                         "images are read as red, green and blue.", "image_shape", image_shape, "3 channels")
     small = image_shape[1] <= 32
     units, widths, bottleneck = _small_layout(num_layers) if small else _imagenet_layout(num_layers)
     x = _batch_norm(mx.sym.Variable("data"), "bn_data", fix_gamma=True)
@@ -68,14 +68,15 @@ def _small_layout(num_layers):
     if 8 <= num_layers < 164 and (num_layers - 2) % 6 == 0:
         return [(num_layers - 2) // 6] * 3, (16, 16, 32, 64), False
     raise InputError(
-        f"--num-layers is {num_layers}; images at most 32 pixels high take 8, 14, 20, … (6n + 2) below 164 "
-        "and 164, 173, … (9n + 2) from there on.")
+        f"`num_layers` is {num_layers}; images at most 32 pixels high take 8, 14, 20, … (6n + 2) below 164 "
+        "and 164, 173, … (9n + 2) from there on.", "num_layers", num_layers, "6n + 2 below 164, 9n + 2 from there on")
 
 
 def _imagenet_layout(num_layers):
     if num_layers not in _IMAGENET_DEPTHS:
         depths = ", ".join(map(str, _IMAGENET_DEPTHS))
-        raise InputError(f"--num-layers is {num_layers}; images more than 32 pixels high take one of {depths}.")
+        raise InputError(f"`num_layers` is {num_layers}; images more than 32 pixels high take one of {depths}.",
+                         "num_layers", num_layers, f"one of {depths}")
     units, bottleneck = _IMAGENET_DEPTHS[num_layers]
     return units, (64, 256, 512, 1024, 2048) if bottleneck else (64, 64, 128, 256, 512), bottleneck
 

@@ -10,7 +10,7 @@ class TransferNet(mx.gluon.HybridBlock):
     Parameters
     ----------
     features : HybridBlock
-        From images to features (b, d).
+        From images to features (b, d), or to a list of layers, the last of which feeds ``fc``.
     num_classes : int
         Rows of ``fc_weight`` (num_classes, d) and ``fc_bias`` (num_classes,).
     params : ParameterDict or None
@@ -22,7 +22,7 @@ class TransferNet(mx.gluon.HybridBlock):
         - **images**: (b, channels, height, width), raw RGB 0–255 unless the network wants otherwise.
 
     Outputs:
-        - **features**: (b, d); **logits**: (b, num_classes).
+        - **features**: (b, d), or a list of such layers, each of which is flattened; **logits**: (b, num_classes).
 
     >>> net = TransferNet(mx.gluon.nn.Flatten(), num_classes=5)
     >>> net.initialize()
@@ -41,5 +41,8 @@ class TransferNet(mx.gluon.HybridBlock):
         self.fc_bias = self.params.get("fc_bias", shape=(num_classes,), init="zeros")
 
     def hybrid_forward(self, F, images, fc_weight, fc_bias):
-        features = self.features(images)
-        return features, F.FullyConnected(features, fc_weight, fc_bias, num_hidden=self.num_classes, name="fc")
+        features = last = self.features(images)
+        if isinstance(features, (list, tuple)):
+            features = [F.flatten(layer) for layer in features]
+            last = features[-1]
+        return features, F.FullyConnected(last, fc_weight, fc_bias, num_hidden=self.num_classes, name="fc")

@@ -3,12 +3,12 @@
 Names, layouts and input normalisation: https://cv.gluon.ai/model_zoo/classification.html
 """
 import difflib
-import json
 import re
 from dataclasses import dataclass
 
 from transfer_gluon.base.errors import InputError
 from transfer_gluon.base.framework import mx
+from transfer_gluon.symbols.graph import Graph
 from transfer_gluon.symbols.normalize import normalized
 
 # Of the zoo's 332 names, those of image classifiers; the others detect, segment or look at videos. Nets with group
@@ -47,7 +47,7 @@ def zoo_names():
     return [name for name in sorted(get_model_list()) if _CLASSIFIERS.match(name) and not _NO_CLASSIFIERS.search(name)]
 
 
-def zoo_symbol(name, classes=None):
+def zoo_symbol(network, classes=None):
     """The symbol of a network's features, or with `classes` that of the whole network up to its class scores.
 
     Raises: InputError with close names when the zoo has no image classifier of this name.
@@ -55,10 +55,10 @@ def zoo_symbol(name, classes=None):
     >>> zoo_symbol("resnet18_v1").infer_shape(data=(1, 3, 64, 64))[1]
     [(1, 512)]
     """
-    return zoo_network(name).features if classes is None else zoo_network(name, classes).classifier
+    return zoo_network(network).features if classes is None else zoo_network(network, classes).classifier
 
 
-def zoo_network(name, classes=1000):
+def zoo_network(network, classes=1000):
     """A `ZooNetwork` with random weights.
 
     Names of parameters are gluoncv's without the prefix of the whole network (``conv0_weight``,
@@ -68,15 +68,16 @@ def zoo_network(name, classes=1000):
     """
     from transfer_gluon.base.gluoncv_zoo import get_model
     names = zoo_names()
-    if name not in names:
-        close = difflib.get_close_matches(name, names, n=5)
-        raise InputError(f"--network is {name}, and the model zoo has no image classifier of this name. " + (
-            f"Did you mean {' or '.join(close)}?" if close else f"It has {' '.join(names)}; resnet is our own."))
+    if network not in names:
+        close = difflib.get_close_matches(network, names, n=5)
+        raise InputError(f"`network` is {network}, and the model zoo has no image classifier of this name. " + (
+            f"Did you mean {' or '.join(close)}?" if close else f"It has {' '.join(names)}; resnet is our own."),
+            "network", network, "the name of an image classifier of the model zoo")
     with mx.name.NameManager():
-        block = get_model(name, pretrained=False, classes=classes)
+        block = get_model(network, pretrained=False, classes=classes)
         traced = block(mx.sym.var("data"))
     symbol = traced[0] if isinstance(traced, (list, tuple)) else traced      # without auxiliary classifiers
-    mean, std = _CIFAR if name.startswith("cifar_") else _IMAGENET
+    mean, std = _CIFAR if network.startswith("cifar_") else _IMAGENET
     features, scores = _through_flatten0(_without_prefix(symbol, block.prefix))
     mean, std = ([round(255 * value, 4) for value in values] for values in (mean, std))
     parameters = {structure: parameter.name.removeprefix(block.prefix)
@@ -88,12 +89,12 @@ def zoo_network(name, classes=1000):
 
 def _without_prefix(symbol, prefix):
     """The symbol with `prefix` taken off all names, and without the shapes and initializers that Gluon notes down."""
-    graph = json.loads(symbol.tojson())
-    for node in graph["nodes"]:
+    graph = Graph.of(symbol)
+    for node in graph.nodes:
         node["name"] = node["name"].removeprefix(prefix)
         if node["op"] == "null":
             node.pop("attrs", None)
-    return mx.sym.load_json(json.dumps(graph))
+    return graph.symbol()
 
 
 def _through_flatten0(symbol):
@@ -102,12 +103,11 @@ def _through_flatten0(symbol):
     The classifier is the last fully connected layer, or the last convolution (MobileNet, SqueezeNet) where
     that comes later; the features are what enters it, flattened.
     """
-    graph = json.loads(symbol.tojson())
-    nodes = graph["nodes"]
+    graph = Graph.of(symbol)
+    nodes = graph.nodes
     place = max(i for i, node in enumerate(nodes) if node["op"] in ("FullyConnected", "Convolution"))
-    classifier, internals = nodes[place], symbol.get_internals()
-    inputs = [internals[_output(nodes, number, output)] for number, output, *_ in classifier["inputs"]]
-    before, parameters = inputs[0], inputs[1:]
+    classifier = nodes[place]
+    whole, before, *parameters = graph.outputs([graph.heads[0], *classifier["inputs"]])
     if classifier["op"] == "FullyConnected":
         features = mx.sym.Flatten(before, name="flatten0")
         return features, mx.sym.FullyConnected(features, *parameters, name=classifier["name"], **classifier["attrs"])
@@ -119,9 +119,5 @@ def _through_flatten0(symbol):
     # SqueezeNet classifies every pixel and averages then: its features are the averages of what enters. They are a
     # second output, so that its checkpoints have a flatten0 too.
     features = mx.sym.Flatten(mx.sym.Pooling(before, global_pool=True, kernel=(1, 1), pool_type="avg"), name="flatten0")
-    return features, mx.sym.Group([symbol, mx.sym.BlockGrad(features)])
+    return features, mx.sym.Group([whole, mx.sym.BlockGrad(features)])
 
-
-def _output(nodes, number, output):
-    name = nodes[number]["name"]
-    return name if nodes[number]["op"] == "null" else f"{name}_output"

@@ -15,47 +15,59 @@ def label_kernel(p, q):
     return np.exp(-np.sum((p - q) ** 2) / (1.3 * 2 ** -0.5))
 
 
-def discrepancy(x, p=None):
-    """MMD of features x (b, d), or JMMD of features and probabilities p (b, c)."""
-    n, g = len(x) // 2, bandwidth(x)
+def weighted_pairs(n, estimate):
+    """Pairs of rows that an estimate takes the kernel of, and their weights."""
+    if estimate == "linear":
+        for s1, s2 in zip(range(0, n, 2), range(1, n, 2)):
+            t1, t2 = n + s1, n + s2
+            yield from ((s1, s2, 2 / n), (t1, t2, 2 / n), (s1, t2, -2 / n), (t1, s2, -2 / n))
+        return
+    for i in range(n):
+        for k in range(n):
+            yield i, n + k, -2 / n**2
+            if i != k:
+                yield from ((i, k, 1 / (n * (n - 1))), (n + i, n + k, 1 / (n * (n - 1))))
 
-    def k(i, j):
-        return feature_kernel(x[i], x[j], g) * (1 if p is None else label_kernel(p[i], p[j]))
 
-    total = 0.0
-    for j in range(n // 2):
-        s1, s2, t1, t2 = 2 * j, 2 * j + 1, n + 2 * j, n + 2 * j + 1
-        total += k(s1, s2) + k(t1, t2) - k(s1, t2) - k(t1, s2)
-    return total / (n // 2)
+def discrepancy(x, p=None, estimate="linear"):
+    """MMD of features x (b, d), or JMMD of features, a layer or a list of them, and probabilities p (b, c)."""
+    layers = x if isinstance(x, list) else [x]
+    widths = [bandwidth(layer) for layer in layers]
+
+    def kernel(i, k):
+        features = np.prod([feature_kernel(layer[i], layer[k], g) for layer, g in zip(layers, widths)])
+        return features * (1 if p is None else label_kernel(p[i], p[k]))
+
+    return sum(weight * kernel(i, k) for i, k, weight in weighted_pairs(len(layers[0]) // 2, estimate))
 
 
-def discrepancy_gradients(x, p=None):
+def discrepancy_gradients(x, p=None, estimate="linear"):
     """d/dx, and d/dp where p is given, of `discrepancy`, by the chain rule."""
-    b, n = len(x), len(x) // 2
-    m, g = n // 2, bandwidth(x)
-    dx, dp, dg = np.zeros_like(x), None if p is None else np.zeros_like(p), 0.0
-    for j in range(m):
-        s1, s2, t1, t2 = 2 * j, 2 * j + 1, n + 2 * j, n + 2 * j + 1
-        for i, k, sign in ((s1, s2, 1), (t1, t2, 1), (s1, t2, -1), (t1, s2, -1)):
-            square = np.sum((x[i] - x[k]) ** 2)
-            label = 1.0 if p is None else label_kernel(p[i], p[k])
-            value = 0.0
+    layers = x if isinstance(x, list) else [x]
+    b, widths = len(layers[0]), [bandwidth(layer) for layer in layers]
+    dx, dg = [np.zeros_like(layer) for layer in layers], [0.0 for _ in layers]
+    dp = None if p is None else np.zeros_like(p)
+    for i, k, weight in weighted_pairs(b // 2, estimate):
+        label = 1.0 if p is None else label_kernel(p[i], p[k])
+        values = [feature_kernel(layer[i], layer[k], g) for layer, g in zip(layers, widths)]
+        for place, (layer, g) in enumerate(zip(layers, widths)):
+            others = np.prod(values[:place] + values[place + 1:])
+            square = np.sum((layer[i] - layer[k]) ** 2)
             for e in range(4):
                 width = g * 2.0 ** (e - 2)
-                part = np.exp(-square / width)
-                value += part
-                slope = sign / m * label * part / width
-                dx[i] -= slope * 2 * (x[i] - x[k])
-                dx[k] += slope * 2 * (x[i] - x[k])
-                dg += slope * square / g
-            if p is not None:
-                slope = sign / m * value * label * 2 / (1.3 * 2 ** -0.5)
-                dp[i] -= slope * (p[i] - p[k])
-                dp[k] += slope * (p[i] - p[k])
-    for i in range(b):
-        for k in range(b):
-            dx[i] += dg * 4 * (x[i] - x[k]) / (b * b - b)
-    return dx, dp
+                slope = weight * label * others * np.exp(-square / width) / width
+                dx[place][i] -= slope * 2 * (layer[i] - layer[k])
+                dx[place][k] += slope * 2 * (layer[i] - layer[k])
+                dg[place] += slope * square / g
+        if p is not None:
+            slope = weight * np.prod(values) * label * 2 / (1.3 * 2 ** -0.5)
+            dp[i] -= slope * (p[i] - p[k])
+            dp[k] += slope * (p[i] - p[k])
+    for layer, gradient, slope in zip(layers, dx, dg):
+        for i in range(b):
+            for k in range(b):
+                gradient[i] += slope * 4 * (layer[i] - layer[k]) / (b * b - b)
+    return (dx if isinstance(x, list) else dx[0]), dp
 
 
 def softmax(z):
@@ -63,14 +75,50 @@ def softmax(z):
     return e / e.sum(axis=1, keepdims=True)
 
 
-def objective_gradients(x, z, labels, weight, joint, null_label=9999):
-    """Value, d/dx and d/dz of summed cross-entropy of labelled rows + weight · (J)MMD."""
-    p = softmax(z)
+def softmax_gradient(p, dp):
+    """d/dz of what has the gradient dp with respect to p = softmax(z)."""
+    return p * (dp - (dp * p).sum(axis=1, keepdims=True))
+
+
+def one_hot(labels, classes, null_label=9999):
+    """Rows of probabilities of class numbers; zeros for the null label."""
+    rows = np.zeros((len(labels), classes))
     known = labels != null_label
-    value = -np.log(p[known, labels[known]]).sum() + weight * discrepancy(x, p if joint else None)
-    dz = np.where(known[:, None], p, 0)
-    dz[known, labels[known]] -= 1
+    rows[known, labels[known]] = 1
+    return rows
+
+
+def objective_gradients(x, z, labels, weight, joint, null_label=9999):
+    """Value, d/dx and d/dz of summed cross-entropy of labelled rows + weight · (J)MMD; labels are class numbers or rows
+    of probabilities."""
+    p = softmax(z)
+    q = labels if labels.ndim == 2 else one_hot(labels, z.shape[1], null_label)
+    value = -(q * np.log(p)).sum() + weight * discrepancy(x, p if joint else None)
+    dz = q.sum(axis=1, keepdims=True) * p - q
     dx, dp = discrepancy_gradients(x, p if joint else None)
     if joint:
-        dz += weight * p * (dp - (dp * p).sum(axis=1, keepdims=True))
+        dz += weight * softmax_gradient(p, dp)
     return value, weight * dx, dz
+
+
+def coral(x):
+    """Value and d/dx of Deep CORAL (Sun & Saenko 2016, equations 1 to 4), from covariances (d, d)."""
+    n, d = len(x) // 2, x.shape[1]
+    centred = [half - half.mean(axis=0) for half in (x[:n], x[n:])]
+    difference = centred[0].T @ centred[0] / (n - 1) - centred[1].T @ centred[1] / (n - 1)
+    gradient = [sign * half @ difference / (d**2 * (n - 1)) for sign, half in zip((1, -1), centred)]
+    return np.sum(difference**2) / (4 * d**2), np.concatenate(gradient)
+
+
+def dann(x, u_weight, u_bias, v_weight, v_bias):
+    """Value, accuracy, d/dx before any reversal and d/dparameters of a domain classifier's binary cross-entropy."""
+    b = len(x)
+    sign = np.repeat([1.0, -1.0], b // 2)       # of the logit that speaks for the other domain
+    before = x @ u_weight.T + u_bias
+    hidden = np.maximum(before, 0)
+    a = (hidden @ v_weight.T + v_bias)[:, 0]
+    value = np.mean(np.logaddexp(0, sign * a))
+    da = (sign / (1 + np.exp(-sign * a)) / b)[:, None]
+    dbefore = (da @ v_weight) * (before > 0)
+    return (value, np.mean(sign * a < 0), dbefore @ u_weight,
+            [dbefore.T @ x, dbefore.sum(axis=0), da.T @ hidden, da.sum(axis=0)])

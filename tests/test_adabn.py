@@ -11,9 +11,11 @@ from transfer_gluon.base.errors import DivergedError, InputError
 from transfer_gluon.base.framework import mx
 from transfer_gluon.checkpoints.checkpoint import load_checkpoint
 from transfer_gluon.inference import adabn
+from transfer_gluon.inference.classifier import classifier, num_classes
 from transfer_gluon.iters import OrderedIter, read_list, write_list
 from transfer_gluon.iters.transforms import square_centre_crop
 from transfer_gluon.symbols import features_block
+from transfer_gluon.symbols.graph import batch_norm_layers
 
 
 @pytest.fixture
@@ -33,7 +35,7 @@ def test_statistics_are_those_of_the_target(stage0, target, statistics):
     checkpoint = load_checkpoint(stage0, 1)
     names = {"bn1": "stage3_unit1_plus_output", "stage3_unit1_bn2": "stage3_unit1_conv1_output", "bn_data": "data"}
     target.next()       # wherever it is, it is read from its beginning
-    adapted, predictions = adabn.adapt(checkpoint, target, mx.cpu(), list(names), statistics)
+    adapted, predictions = adabn.adapt(checkpoint, target, [mx.cpu()], list(names), statistics)
     target.reset()
     images = mx.nd.concat(*(batch.data[0].astype("float32") for batch in target), dim=0)
     for layer, source in names.items():
@@ -52,27 +54,27 @@ def test_statistics_are_those_of_the_target(stage0, target, statistics):
 
 def test_default_layers_are_the_last_two(stage0, target):
     checkpoint = load_checkpoint(stage0, 1)
-    adapted, _ = adabn.adapt(checkpoint, target, mx.cpu())
+    adapted, _ = adabn.adapt(checkpoint, target, [mx.cpu()])
     changed = {name for name, value in adapted.aux_params.items()
                if (value != checkpoint.aux_params[name]).asnumpy().any()}
     assert changed == {f"{layer}_moving_{kind}" for layer in ("stage3_unit1_bn2", "bn1") for kind in ("mean", "var")}
     from transfer_gluon.symbols import resnet
-    assert adabn.batch_norm_layers(resnet(152, (3, 320, 320)))[-2:] == ["stage4_unit3_bn3", "bn1"]
+    assert batch_norm_layers(resnet(152, (3, 320, 320)))[-2:] == ["stage4_unit3_bn3", "bn1"]
 
 
 def test_unknown_layers_are_refused_with_those_that_there_are(stage0, target):
     with pytest.raises(InputError, match="no batch normalisation layer bn9; it has bn_data stage1_unit1_bn1"):
-        adabn.adapt(load_checkpoint(stage0, 1), target, mx.cpu(), ["bn1", "bn9"])
+        adabn.adapt(load_checkpoint(stage0, 1), target, [mx.cpu()], ["bn1", "bn9"])
 
 
 def test_a_checkpoint_that_computes_no_numbers_is_not_adapted(stage0, target):
     checkpoint = load_checkpoint(stage0, 1)
     checkpoint.arg_params["fc_weight"][:] = 3e38    # finite, but what is computed with it is not
     with pytest.raises(DivergedError, match="s0-0001.params: class scores of 6 of 6 images are NaN or infinite"):
-        adabn.adapt(checkpoint, target, mx.cpu())
+        adabn.adapt(checkpoint, target, [mx.cpu()])
     checkpoint.arg_params["fc_weight"][0, 0] = np.nan
     with pytest.raises(InputError, match="(?s)s0-0001.params: 1 of .* hold NaN or infinite values.*fc_weight"):
-        adabn.adapt(checkpoint, target, mx.cpu())
+        adabn.adapt(checkpoint, target, [mx.cpu()])
 
 
 def test_running_moments_of_blocks_are_those_of_all_rows():
@@ -90,7 +92,7 @@ def test_command_prints_accuracies_and_writes_the_adapted_checkpoint(stage0, dat
                    "--save-prefix", tmp_path / "a" / "m")
     found = re.search(r"accuracy of 16 images: ([\d.]+)% before AdaBN, ([\d.]+)% after", done.stdout)
     adapted = load_checkpoint(tmp_path / "a" / "m", 1)
-    net = adabn.classifier(adapted, mx.cpu())
+    net = classifier(adapted, mx.cpu())
     images = read_list(data / "val.lst")
     batch = OrderedIter(images, 16, square_centre_crop(16, 16)).next()
     right = (net(batch.data[0].astype("float32")).asnumpy().argmax(axis=1) == images.labels).mean()
@@ -110,15 +112,15 @@ def test_the_command_counts_labelled_images_before_and_after(stage0, data, tmp_p
 
     write_list(lst, [77] * 16, files)
     checkpoint = load_checkpoint(stage0, 1)
-    names = adabn.batch_norm_layers(checkpoint.symbol) if layers == "all" else [layers]
-    adapted, before = adabn.adapt(checkpoint, batches(), mx.cpu(), names, statistics)
+    names = batch_norm_layers(checkpoint.symbol) if layers == "all" else [layers]
+    adapted, before = adabn.adapt(checkpoint, batches(), [mx.cpu()], names, statistics)
     labels = np.where(np.arange(16) < 10, before, 77)
     labels[7:10] = (labels[7:10] + 1) % 3
     write_list(lst, labels, files)
     main(["--model", str(stage0), "--epoch", "1", "--val", str(lst), "--null-label", "77", "--layers", layers,
           "--statistics", statistics, "--save-prefix", str(prefix), "--image-shape", "3,24,20", "--batch-size", "5"],
          standalone_mode=False)
-    scores = adabn.classifier(adapted, mx.cpu())(batches().next().data[0]).asnumpy()
+    scores = classifier(adapted, mx.cpu())(batches().next().data[0]).asnumpy()
     after = (scores.argmax(axis=1) == labels)[:10].mean()
     assert capsys.readouterr().out == f"accuracy of 10 images: 70.00% before AdaBN, {after:.2%} after\n"
     saved = load_checkpoint(prefix, 1)
@@ -141,6 +143,40 @@ def test_bad_input_is_refused(stage0, data, command, flags, problem):
     given = {"--model": stage0, "--epoch": 1, "--val": data / "val.lst", "--image-shape": "3,16,16",
              **dict([flags])}
     assert problem in command("adabn.py", *(part for pair in given.items() for part in pair), expect=2).stderr
+
+
+@pytest.mark.parametrize("value, problem", [
+    ("x", "'--gpu': 'x'; expected numbers of GPUs separated by commas"),
+    ("0", "--gpu was given, and this MXNet is the CPU"),
+    ("", "'--gpu': ''"), ("1,1", r"--gpu is \(1, 1\); expected different numbers"),
+    ("-1", "'--gpu': '-1'; expected numbers")])
+@pytest.mark.parametrize("script", ["adabn.py", "predict.py"])
+def test_the_flag_gpu_is_answered_by_its_name(script, value, problem, command):
+    said = command(script, "--model", "m", "--epoch", 1, "--gpu", value, expect=2).stderr
+    assert re.search(problem, said) and "--gpus" not in said and "`" not in said.replace("`make gpu`", "")
+
+
+@pytest.mark.parametrize("layers", ["", "bn1,", "bn1,,bn2", ","])
+def test_names_of_layers_are_none_of_them_empty(layers, command):
+    said = command("adabn.py", "--model", "m", "--epoch", 1, "--layers", layers, expect=2).stderr
+    assert "'--layers'" in said and "expected names separated by commas" in said
+
+
+def test_several_devices_adapt_as_one(stage0, data):
+    checkpoint, images = load_checkpoint(stage0, 1), read_list(data / "val.lst")
+    alone, three = (adabn.adapt_to_images(checkpoint, images, [mx.cpu(i) for i in range(count)], "all", "pixel",
+                                          batch_size=5) for count in (1, 3))
+    assert (three.before, three.num_labelled) == (alone.before, 16)
+    for name, value in alone.checkpoint.aux_params.items():
+        np.testing.assert_allclose(three.checkpoint.aux_params[name].asnumpy(), value.asnumpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_other_words_are_refused_by_the_name_of_their_parameter(stage0, target):
+    checkpoint = load_checkpoint(stage0, 1)
+    for layers, statistics, parameter in ([], "image", "layers"), ("bn9", "image", "layers"), (None, "x", "statistics"):
+        with pytest.raises(InputError, match=f"`{parameter}`") as caught:
+            adabn.adapt(checkpoint, target, [mx.cpu()], layers, statistics)
+        assert caught.value.parameter == parameter
 
 
 def test_a_missing_image_is_named(stage0, data, command):
@@ -179,6 +215,6 @@ def test_a_network_that_is_no_classifier_is_refused():
     data = mx.sym.var("data")
     for symbol in (mx.sym.relu(data), mx.sym.sum(data, axis=(0, 1, 2, 3)), mx.sym.sum(data, axis=(0, 1))):
         with pytest.raises(InputError, match="the network: gives .* expected a classifier"):
-            adabn.num_classes(symbol, (3, 4, 4))
+            num_classes(symbol, (3, 4, 4))
     with pytest.raises(InputError, match="the network: does not work for images of 3 × 4 × 4"):
-        adabn.num_classes(mx.sym.Convolution(data, kernel=(9, 9), num_filter=2), (3, 4, 4))
+        num_classes(mx.sym.Convolution(data, kernel=(9, 9), num_filter=2), (3, 4, 4))

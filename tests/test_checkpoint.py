@@ -14,9 +14,8 @@ from transfer_gluon.base.errors import InputError
 from transfer_gluon.base.framework import mx
 from transfer_gluon.checkpoints.checkpoint import load_checkpoint, save_checkpoint, saved_epochs, write_checkpoint
 from transfer_gluon.checkpoints.files import read_parameters
-from transfer_gluon.symbols import TransferNet, cut, features_block, image_shape_of, resnet
-from transfer_gluon.symbols.backbone import layers
-from transfer_gluon.training.loop import prepare
+from transfer_gluon.symbols import TransferNet, cut, features_block, image_shape_of, layers, logits, resnet
+from transfer_gluon.training.learner import prepare
 
 STOCK = """
 import sys
@@ -110,6 +109,72 @@ def test_missing_layer_is_refused_with_those_that_there_are():
     with pytest.raises(InputError, match="Did you mean flatten0") as caught:
         cut(resnet(8, (3, 16, 16)), "flaten0")
     assert all(name in str(caught.value) for name in layers(resnet(8, (3, 16, 16))))
+
+
+def test_several_layers_are_cut_out_at_once_in_the_order_that_is_asked_for(saved):
+    checkpoint, images = load_checkpoint(saved, 2), mx.nd.random.uniform(0, 255, (2, 3, 16, 16))
+    names = ["relu1", "stage2_unit1_plus", "flatten0"]
+    block = checkpoint.features(names, (3, 16, 16))
+    block.initialize()
+    for hybrid in (False, True):
+        block.hybridize(hybrid)
+        found = block(images)
+        assert isinstance(found, list) and len(found) == 3
+        for name, values in zip(names, found):
+            alone = checkpoint.features(name)
+            alone.initialize()
+            np.testing.assert_array_equal(values.asnumpy(), alone(images).asnumpy())
+    assert cut(checkpoint.symbol, ("flatten0",)).list_outputs() == ["flatten0_output"]
+    with pytest.raises(InputError, match="`layer` is flat9, and the checkpoint has no such layer") as caught:
+        checkpoint.features(["relu1", "flat9"])
+    assert caught.value.parameter == "layer"
+    with pytest.raises(InputError, match="expected the name of a layer"):
+        checkpoint.features([])
+
+
+def test_the_last_of_several_layers_feeds_the_classifier(saved, monkeypatch):
+    """Whatever the network does with the others."""
+    made = []
+
+    def net(features, *given, **named):
+        made.append(features)
+        return TransferNet(features, *given, **named)
+
+    monkeypatch.setattr("transfer_gluon.checkpoints.checkpoint.TransferNet", net)
+    checkpoint = load_checkpoint(saved, 2)
+    checkpoint.classifier(["relu1", "flatten0"], 3, (3, 16, 16))
+    made[0].initialize()
+    assert [values.shape for values in made[0](mx.nd.ones((2, 3, 16, 16)))] == [(2, 64, 4, 4), (2, 64)]
+    with pytest.raises(InputError, match=r"fc_weight  wanted \(3, 1024\), found \(3, 64\)"):
+        checkpoint.classifier(["flatten0", "relu1"], 3, (3, 16, 16))
+
+
+def test_a_checkpoint_without_classifier_says_how_to_get_one(saved):
+    checkpoint = load_checkpoint(saved, 2)
+    with pytest.raises(InputError, match="m-0002.params: fc has 3 classes, and `num_classes` is 4") as caught:
+        checkpoint.classifier("flatten0", 4)
+    assert (caught.value.parameter, caught.value.value, caught.value.expected) == ("num_classes", 4, 3)
+    del checkpoint.arg_params["fc_bias"]
+    with pytest.raises(InputError, match="has no fc_bias, so that it has no classifier to go on with"):
+        checkpoint.classifier("flatten0", 3)
+    with pytest.raises(InputError, match="has no fc_weight"):
+        replace(checkpoint, arg_params=None, aux_params=None).classifier("flatten0", 3)
+
+
+@pytest.mark.parametrize("softmax", ["SoftmaxOutput", "softmax", "SoftmaxActivation", None])
+def test_class_scores_are_what_enters_the_softmax(softmax):
+    scores = mx.sym.FullyConnected(resnet(8, (3, 16, 16)), num_hidden=3, name="fc")
+    symbol = getattr(mx.sym, softmax)(scores, name="softmax") if softmax else scores
+    assert logits(mx.sym.Group([symbol, mx.sym.sum(scores)])).list_outputs() == ["fc_output"]
+    split = mx.sym.split(scores, num_outputs=3, axis=1, name="parts")
+    assert logits(mx.sym.softmax(split[1])).list_outputs() == ["parts_output1"]
+
+
+def test_attention_inside_a_network_is_not_taken_for_its_classes():
+    attended = mx.sym.softmax(resnet(8, (3, 16, 16)), name="attention")
+    scores = mx.sym.FullyConnected(attended, num_hidden=3, name="fc")
+    for symbol in (scores, mx.sym.softmax(scores)):
+        assert logits(symbol).list_outputs() == ["fc_output"]
 
 
 @pytest.fixture

@@ -29,7 +29,8 @@ from transfer_gluon.symbols import JMMDLoss, TransferNet, TransferObjective, fea
 from transfer_gluon.tools.launch import _free_ports as free_ports
 from transfer_gluon.tools.launch import main as launcher
 from transfer_gluon.tools.launch import members, run
-from transfer_gluon.training.loop import fit, prepare
+from transfer_gluon.training.learner import prepare
+from transfer_gluon.training.loop import fit
 from transfer_gluon.training.schedule import StepSchedule
 from transfer_gluon.training.summary import read_summary
 
@@ -143,7 +144,7 @@ def train(store, num_devices, folder):
     batches = DualIter(*(Several(x[:, mine], y[:, mine]) for x, y in zip(images, labels)), num_devices)
     mx.random.seed(0)
     net = TransferNet(features_block(resnet(8, (3, 16, 16))), 3)
-    results = fit(net, TransferObjective(JMMDLoss(), 2.0, joint=True), batches,
+    results = fit(net, TransferObjective(JMMDLoss(), 2.0), batches,
                   [mx.cpu(i) for i in range(num_devices)], StepSchedule(0.01, 0.5, [3]), 1, wd=0.01, kvstore=store)
     assert results[0].updates == 5
     if store.rank == 0:

@@ -27,7 +27,7 @@ from transfer_gluon.exchange.download import Unavailable, base_address, check, d
 from transfer_gluon.exchange.gallery import GALLERY, get_model
 from transfer_gluon.exchange.zoo_files import get_zoo_model, pretrained_names
 from transfer_gluon.symbols import features_block, normalization
-from transfer_gluon.symbols.backbone import layers
+from transfer_gluon.symbols.graph import layers
 from transfer_gluon.tools.get_model import main
 
 CONTENT = np.random.default_rng(0).bytes(300_000)

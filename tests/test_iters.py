@@ -17,6 +17,7 @@ from transfer_gluon.base.framework import mx
 from transfer_gluon.iters import (
     Augmentation,
     DualIter,
+    EpochIter,
     OrderedIter,
     RecordIter,
     ShuffledIter,
@@ -83,7 +84,7 @@ def images(tmp_path):
     ("1e3\t0\tx.jpg", "line 2: index '1e3' is not a number"),
     ("7\t1.5\tx.jpg", "line 2: label 1.5 is not a whole number"),
     ("7\tnan\tx.jpg", "line 2: label 'nan' is not a number"),
-    ("7\t3\tx.jpg", r"line 2: label 3; expected 0 to 2 \(--num-classes 3\), or the null label 9999"),
+    ("7\t3\tx.jpg", r"line 2: label 3; expected 0 to 2 \(`num_classes` 3\), or the null label 9999"),
     ("1\t0\tx.jpg", "line 2: index 1 stands in line 1 already"),
     ("7\t0\t ", "line 2: no path"),
 ])
@@ -289,7 +290,7 @@ def test_a_run_stopped_around_the_filled_up_batch_goes_on_bit_for_bit(tmp_path):
         mx.random.seed(1)
         net = run.checkpoint.classifier("flatten0", 3) if run.checkpoint else \
             TransferNet(features_block(resnet(8, SHAPE)), 3)
-        fit(net, TransferObjective(JMMDLoss(), 2, joint=True),
+        fit(net, TransferObjective(JMMDLoss(), 2),
             DualIter(*(read_as("original", images) for images in (source, target))), [mx.cpu()], StepSchedule(0.01), 2,
             run=run, stop=Stop(batches))
         return prefix
@@ -383,6 +384,107 @@ def test_readers_that_are_left_half_way_leave_no_threads(images):
             assert left and not any(thread.is_alive() for thread in left)
     finally:
         gc.enable()
+
+
+def every_iterator(images):
+    """One of each kind, by name, of the same images."""
+    return {"ordered": in_order(images), "ordered, a part": in_order(images, num_parts=2, part_index=1),
+            "shuffled": read_as("original", images), "bytes": read_as("bytes", images),
+            "mxnet": reader(images, kind=RecordIter), "synthetic": SyntheticIter(4, SHAPE, 3, 20),
+            "dual": DualIter(read_as("original", images), read_as("original", images), 2)}
+
+
+KINDS = ["ordered", "ordered, a part", "shuffled", "bytes", "mxnet", "synthetic", "dual"]
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_every_iterator_means_the_same_by_its_epochs(images, name):
+    batches = every_iterator(images)[name]
+    assert isinstance(batches, EpochIter)
+
+    def rest():
+        return [(batch.data[0].asnumpy(), batch.label[0].asnumpy()) for batch in batches]
+
+    def same(found, wanted):
+        assert len(found) == len(wanted)
+        for pair in zip(found, wanted):
+            for array, other in zip(*pair):
+                np.testing.assert_array_equal(array, other)
+
+    epochs = []
+    for epoch in range(3):      # at the beginning, it is at the beginning of epoch 0
+        assert (batches.epoch, batches.batch) == (epoch, 0)
+        epochs.append(rest())
+        assert len(epochs[-1]) == batches.batches_per_epoch and not rest()
+        batches.reset()
+    alike = name.startswith(("ordered", "synthetic"))
+    assert alike == all((one[1] == other[1]).all() for one, other in zip(*epochs[:2]))
+    for (data, label), desc in ((epochs[0][0], batches.provide_data[0]),):
+        assert data.shape == desc.shape and data.dtype == desc.dtype
+        assert label.shape == batches.provide_label[0].shape
+    assert max(len(data) for data, _ in epochs[0]) == batches.batch_size
+    batches.set_epoch(0)
+    batches.next()
+    batches.reset()             # an epoch that was dropped half-way
+    same(rest(), epochs[1])
+    batches.set_epoch(2)
+    batches.skip(1)
+    batches.skip(0)
+    batches.skip(1)
+    same(rest(), epochs[2][2:])
+    batches.skip(1)
+    assert not rest()
+    batches.set_epoch(1)
+    batches.skip(99)
+    assert not rest() and batches.batch == batches.batches_per_epoch
+    batches.reset()
+    same(rest(), epochs[2])
+
+
+def test_a_batch_of_which_nothing_can_be_used_is_passed_over(images):
+    class Odd(EpochIter):
+        """Every other batch."""
+
+        def __init__(self):
+            super().__init__(2, (1, 1, 1), 10)
+
+        def read(self, epoch, batch):
+            return self.batch_of(np.full((2, 1, 1, 1), batch), [batch] * 2) if batch % 2 else None
+
+    batches = Odd()
+    assert [int(batch.label[0][0].asscalar()) for batch in batches] == [1, 3]
+    batches.reset()
+    batches.skip(2)
+    assert [batch.data[0].asnumpy().ravel().tolist() for batch in batches] == [[3, 3]]
+    for file in images.files[4:8]:
+        Path(file).unlink()
+    bad = []
+    batches = in_order(images, packed=False, bad=bad)
+    assert [batch.index for batch in batches] == [[0, 1, 2, 3], [8, 9, 10, 11], [12, 13, 14, 15], [16, 17]]
+    assert len(bad) == 4
+    batches.reset()
+    assert bad == []
+    batches.skip(2)
+    assert batches.next().index == [8, 9, 10, 11] and bad == []
+
+
+def test_an_iterator_of_ones_own_trains_and_validates():
+    """As its docstring has it, on images that float64 would hold."""
+    class Rows(EpochIter):
+        def __init__(self, images, labels):
+            self._images, self._labels = images, labels
+            super().__init__(4, images.shape[1:], len(images))
+
+        def read(self, epoch, batch):
+            places = np.random.default_rng(epoch).permutation(len(self._images)).reshape(-1, 4)[batch]
+            return self.batch_of(self._images[places], self._labels[places], places)
+
+    images = np.zeros((12, 3, 2, 2)) + np.eye(3)[np.arange(12) % 3].reshape(12, 3, 1, 1)    # of one colour each
+    rows, net = Rows(images, np.arange(12) % 3), TransferNet(mx.gluon.nn.Flatten(), 3)
+    *_, result = fit(net, TransferObjective(), rows, [mx.cpu()], StepSchedule(0.1), 10, validation=rows)
+    assert result.validation_accuracy == 1 and rows.epoch == 10
+    rows.reset()
+    assert rows.next().data[0].dtype == np.float32
 
 
 @pytest.mark.parametrize("packed", [True, False])

@@ -24,6 +24,17 @@ def relative_error(found, wanted):
     return np.abs(found - wanted).max() / np.abs(wanted).max()
 
 
+def value_and_gradients(loss, arrays, *further):
+    """The loss of a list of layers, or of the only one, and the gradients with respect to each."""
+    arrays, further = [mx.nd.array(array) for array in arrays], [mx.nd.array(array) for array in further]
+    for array in (*arrays, *further):
+        array.attach_grad()
+    with mx.autograd.record():
+        value = loss(arrays if len(arrays) > 1 else arrays[0], *further)
+    value.backward()
+    return value.asscalar(), [array.grad.asnumpy() for array in (*arrays, *further)]
+
+
 @pytest.mark.parametrize("hybridize", [False, True])
 @pytest.mark.parametrize("semi_supervised", [False, True])
 @pytest.mark.parametrize("joint", [False, True])
@@ -35,7 +46,7 @@ def test_objective_and_gradients_equal_the_float64_reference(b, joint, semi_supe
     weight = 2.0 if joint else 1.0
     value, dx, dz = reference.objective_gradients(x, z, labels, weight, joint)
 
-    objective = TransferObjective(JMMDLoss() if joint else MMDLoss(), weight, joint)
+    objective = TransferObjective(JMMDLoss() if joint else MMDLoss(), weight)
     if hybridize:
         objective.hybridize()
     features, logits = mx.nd.array(x), mx.nd.array(z)
@@ -73,7 +84,7 @@ def test_losses_alone_equal_the_reference(b):
     p = reference.softmax(z)
     assert MMDLoss()(mx.nd.array(x)).shape == (1,)
     assert MMDLoss()(mx.nd.array(x)).asscalar() == pytest.approx(reference.discrepancy(x), rel=1e-5)
-    assert JMMDLoss()(mx.nd.array(x), mx.nd.array(p)).asscalar() == pytest.approx(reference.discrepancy(x, p), rel=1e-5)
+    assert JMMDLoss()(mx.nd.array(x), mx.nd.array(z)).asscalar() == pytest.approx(reference.discrepancy(x, p), rel=1e-5)
 
 
 def test_features_far_from_the_origin_keep_their_digits():
@@ -106,14 +117,18 @@ def test_wrong_batch_is_refused_with_what_was_expected(shape):
         MMDLoss()(mx.nd.zeros(shape) if 0 not in shape else mx.nd.array(np.zeros(shape)))
 
 
-def test_another_number_of_layers_is_refused_not_left_out():
+def test_another_number_of_layers_than_kernels_is_refused_not_left_out():
     x, z = map(mx.nd.array, batch(8))
-    for loss, layers in (MMDLoss(), [x, z]), (JMMDLoss(), [x]), (JMMDLoss(), [x, z, z]):
-        with pytest.raises(ValueError, match=f"got {len(layers)} layers; expected"):
-            loss(*layers)
-    for loss, joint in (MMDLoss(), True), (JMMDLoss(), False):
-        with pytest.raises(ValueError, match="layers; expected"):
-            TransferObjective(loss, 1.0, joint)(x, z, mx.nd.array([0, 1, 2, 3, 9999, 9999, 9999, 9999]))
+    one, two = [GaussianKernel()], [GaussianKernel(), GaussianKernel()]
+    for kernels, layers in (one, [x, z]), (two, [x]), (two, x), (two, [x, z, z]):
+        got = len(layers) if isinstance(layers, list) else 1
+        for loss in MMDLoss(kernels), JMMDLoss(kernels):
+            with pytest.raises(ValueError, match=f"got {got} layers; expected {len(kernels)}"):
+                loss(layers, z)
+    with pytest.raises(ValueError, match="no logits; expected a layer or more, and logits"):
+        JMMDLoss()(x)
+    with pytest.raises(ValueError, match="0 layers"):
+        MMDLoss()([])
 
 
 def test_wrong_batches_are_refused_and_leave_the_heap_whole():
@@ -126,7 +141,7 @@ def test_wrong_batches_are_refused_and_leave_the_heap_whole():
 
 def test_a_weight_that_is_no_weight_is_refused():
     for weight in (float("nan"), float("inf"), -1.0, 1e308):
-        with pytest.raises(ValueError, match="weight is .*from 0 up"):
+        with pytest.raises(ValueError, match="`weight` is .*from 0 up"):
             TransferObjective(MMDLoss(), weight)
 
 
@@ -140,7 +155,7 @@ def test_the_weight_is_that_of_the_transfer_loss_alone():
         assert total.asscalar() == pytest.approx(softmax + weight * transfer)
         values.append((softmax, transfer))
     assert values[0] == values[1] == values[2] and abs(values[0][1]) > 0.1
-    joint = TransferObjective(JMMDLoss(), 1.0, joint=True)(x, z, labels)[1].asnumpy()[1]
+    joint = TransferObjective(JMMDLoss(), 1.0)(x, z, labels)[1].asnumpy()[1]
     assert abs(joint - values[0][1]) > 1e-3
 
 
@@ -162,10 +177,89 @@ def test_other_kernels_follow_the_formula():
                       + reference.feature_kernel(x[4 + 2 * j], x[5 + 2 * j], g, 5, 1.5)
                       - reference.feature_kernel(x[2 * j], x[5 + 2 * j], g, 5, 1.5)
                       - reference.feature_kernel(x[4 + 2 * j], x[2 * j + 1], g, 5, 1.5) for j in range(2)])
-    assert MMDLoss(num_kernels=5, kernel_mul=1.5)(mx.nd.array(x)).asscalar() == pytest.approx(wanted, rel=1e-5)
+    assert MMDLoss([GaussianKernel(5, 1.5)])(mx.nd.array(x)).asscalar() == pytest.approx(wanted, rel=1e-5)
 
 
 def test_images_without_label_are_not_counted_as_correct_even_where_the_null_label_is_a_class():
     logits = mx.nd.one_hot(mx.nd.array([2, 2, 1, 0]), 3)
     _, statistics = TransferObjective(null_label=2)(mx.nd.zeros((4, 5)), logits, mx.nd.array([2, 2, 1, 1]))
     assert statistics.asnumpy()[2:].tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("hybridize", [False, True])
+@pytest.mark.parametrize("estimate", ["linear", "quadratic"])
+@pytest.mark.parametrize("b", [8, 12, 32])
+def test_estimates_of_several_layers_equal_the_float64_reference(b, estimate, hybridize):
+    """MMD adds up over layers, JMMD multiplies."""
+    (x, z), (y, _) = batch(b, seed=b), batch(b, d=5, seed=b + 1)
+    p = reference.softmax(z)
+    mmd, jmmd = MMDLoss(estimate=estimate), JMMDLoss(estimate=estimate)
+    if hybridize:
+        mmd.hybridize()
+        jmmd.hybridize()
+    found, gradients = value_and_gradients(mmd, [x, y])
+    assert found == pytest.approx(sum(reference.discrepancy(layer, estimate=estimate) for layer in (x, y)), rel=1e-5)
+    for layer, gradient in zip((x, y), gradients):
+        assert relative_error(gradient, reference.discrepancy_gradients(layer, estimate=estimate)[0]) < 1e-5
+    found, gradients = value_and_gradients(jmmd, [x, y], z)
+    (dx, dy), dp = reference.discrepancy_gradients([x, y], p, estimate)
+    assert found == pytest.approx(reference.discrepancy([x, y], p, estimate), rel=1e-5)
+    for gradient, wanted in zip(gradients, (dx, dy, reference.softmax_gradient(p, dp))):
+        assert relative_error(gradient, wanted) < 1e-5
+
+
+@pytest.mark.parametrize("estimate", ["linear", "quadratic"])
+def test_reference_gradients_of_several_layers_agree_with_finite_differences(estimate):
+    (x, z), (y, _) = batch(8, d=3, c=4, seed=5), batch(8, d=2, seed=6)
+    p = reference.softmax(z)
+    (dx, dy), dp = reference.discrepancy_gradients([x, y], p, estimate)
+    for which, gradient in enumerate((dx, dy, dp)):
+        for place in np.ndindex(gradient.shape):
+            step = [np.zeros_like(array) for array in (x, y, p)]
+            step[which][place] = 1e-5
+            up, down = (reference.discrepancy([x + sign * step[0], y + sign * step[1]], p + sign * step[2], estimate)
+                        for sign in (1, -1))
+            assert (up - down) / 2e-5 == pytest.approx(gradient[place], rel=1e-5, abs=1e-8)
+
+
+def test_the_quadratic_estimate_is_unbiased_and_scatters_less():
+    rng = np.random.default_rng(0)
+    values = np.array([[MMDLoss(estimate=estimate)(x).asscalar() for estimate in ("linear", "quadratic")]
+                       for x in (mx.nd.array(rng.normal(size=(32, 4))) for _ in range(200))])
+    assert abs(values[:, 1].mean()) < 4 * values[:, 1].std() / np.sqrt(len(values))
+    assert values[:, 1].std() < values[:, 0].std() / 2
+
+
+def test_the_quadratic_estimate_keeps_its_digits_far_from_the_origin_and_is_finite_for_equal_rows():
+    x, _ = batch(16)
+    far = (x + 100).astype(np.float32)
+    exact = reference.discrepancy(far.astype(np.float64), estimate="quadratic")
+    assert MMDLoss(estimate="quadratic")(mx.nd.array(far)).asscalar() == pytest.approx(exact, rel=1e-4)
+    value, (gradient,) = value_and_gradients(MMDLoss(estimate="quadratic"), [np.full((8, 5), 0.1)])
+    assert value == pytest.approx(0, abs=1e-6) and np.isfinite(gradient).all()
+
+
+def test_kernels_may_come_from_outside():
+    class Linear(mx.gluon.HybridBlock):
+        """u·v up to what every estimate leaves out, with a parameter."""
+
+        def __init__(self):
+            super().__init__()
+            self.scale = self.params.get("scale", shape=(1,), init="ones")
+
+        def hybrid_forward(self, F, x, squared_distance, scale):
+            return F.broadcast_mul(squared_distance, -scale / 2)
+
+    x, z = batch(8)
+    n = 4
+    means = x[:n].mean(axis=0) - x[n:].mean(axis=0)
+    spread = sum(half.var(axis=0, ddof=1).sum() for half in (x[:n], x[n:])) / n
+    loss = MMDLoss([Linear()], estimate="quadratic")
+    loss.initialize()
+    assert list(loss._collect_params_with_prefix()) == ["kernel0.scale"]
+    assert loss(mx.nd.array(x)).asscalar() == pytest.approx(means @ means - spread, rel=1e-5)     # unbiased |μs - μt|²
+    wide = JMMDLoss(label_kernel=GaussianKernel(1, bandwidth=1e9))(mx.nd.array(x), mx.nd.array(z)).asscalar()
+    assert wide == pytest.approx(MMDLoss()(mx.nd.array(x)).asscalar(), rel=1e-5)
+    for arguments in (dict(kernels=GaussianKernel()), dict(kernels=[]), dict(kernels=4), dict(estimate="cubic")):
+        with pytest.raises(ValueError, match=f"`{next(iter(arguments))}` is (?s:.*)expected"):
+            MMDLoss(**arguments)

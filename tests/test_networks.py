@@ -53,7 +53,7 @@ def test_the_network_behind_the_normalisation_is_unchanged():
     assert normalization(network) is None and normalization(front) == (MEAN, (1, 1, 1))
     assert front.list_arguments() == network.list_arguments()
     assert normalized(front, MEAN) is front
-    with pytest.raises(InputError, match="--rgb-std is 1,0,1"):
+    with pytest.raises(InputError, match="`rgb_std` is 1,0,1"):
         normalized(network, MEAN, (1, 0, 1))
 
 
@@ -70,7 +70,7 @@ def test_a_network_of_the_zoo_fine_tunes_and_survives_the_file(name, tmp_path):
     images = np.random.default_rng(0).uniform(0, 255, (4, *shape)).astype(np.float32)
     net = TransferNet(Checkpoint(name, zoo_symbol(name)).features("flatten0", shape), 3)
     updates = Fixed(images, np.array([0, 1, 9999, 9999]), 2)
-    result, = fit(net, TransferObjective(JMMDLoss(), 2.0, joint=True), updates, [mx.cpu()], StepSchedule(1e-3), 1)
+    result, = fit(net, TransferObjective(JMMDLoss(), 2.0), updates, [mx.cpu()], StepSchedule(1e-3), 1)
     assert np.isfinite(result.loss + result.transfer_loss) and result.transfer_loss != 0
     images = mx.nd.array(images[:2])
     features, scores = (output.asnumpy() for output in net(images))
@@ -118,7 +118,7 @@ def test_the_whole_network_computes_what_gluoncv_computes(name):
 
 
 def test_networks_that_the_zoo_does_not_have_are_refused_with_close_ones():
-    with pytest.raises(InputError, match="--network is resnet50_v1g.*resnet50_v1d"):
+    with pytest.raises(InputError, match="`network` is resnet50_v1g.*resnet50_v1d"):
         zoo_symbol("resnet50_v1g")
     assert "yolo3_darknet53_coco" not in zoo_names()
     with pytest.raises(InputError, match="no image classifier"):
@@ -126,7 +126,7 @@ def test_networks_that_the_zoo_does_not_have_are_refused_with_close_ones():
 
 
 def test_images_without_three_channels_are_refused(stage0):
-    with pytest.raises(InputError, match="--image-shape is 1,20,20; expected 3 channels"):
+    with pytest.raises(InputError, match="`image_shape` is 1,20,20; expected 3 channels"):
         resnet(8, (1, 20, 20))
     with pytest.raises(InputError, match="(?s)alexnet: does not work for images of 1 × 64 × 64"):
         Checkpoint("alexnet", zoo_symbol("alexnet")).features("flatten0", (1, 64, 64))

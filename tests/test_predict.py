@@ -10,11 +10,11 @@ from predict import main
 from transfer_gluon.base.errors import DivergedError, InputError
 from transfer_gluon.base.framework import mx
 from transfer_gluon.checkpoints.checkpoint import load_checkpoint, save_checkpoint, write_checkpoint
-from transfer_gluon.inference.predictions import predict
+from transfer_gluon.inference.predictions import predict, predict_images
 from transfer_gluon.iters import OrderedIter, read_list, write_list
 from transfer_gluon.iters.transforms import centre_crop
 from transfer_gluon.symbols import TransferNet, features_block, image_shape_of
-from transfer_gluon.training.loop import prepare
+from transfer_gluon.training.learner import prepare
 
 
 def read_csv(path):
@@ -83,6 +83,18 @@ def test_what_cannot_be_predicted_is_refused(stage0, data, tmp_path, monkeypatch
     assert not Path("predictions.csv").exists()
 
 
+def test_what_cannot_be_read_is_told_once_however_often_it_is_read(stage0, data):
+    images = read_list(data / "val.lst")
+    Path(images.files[3]).unlink()
+    bad = ["of before"]
+    for _ in range(2):
+        classes, _ = predict_images(load_checkpoint(stage0, 1), images, [mx.cpu()], batch_size=3, bad=bad)
+        assert len(bad) == 1 and "003.jpg cannot be used" in str(bad[0])
+        assert np.flatnonzero(classes[:, 0] == -1).tolist() == [3] and classes.shape == (16, 3)
+    with pytest.raises(InputError, match="`top_k` is 0, and .* has 3 classes"):
+        predict_images(load_checkpoint(stage0, 1), images, [mx.cpu()], top_k=0)
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_a_checkpoint_with_values_that_are_no_numbers_is_refused(stage0, data, tmp_path, value):
     checkpoint = load_checkpoint(stage0, 1)
@@ -109,12 +121,12 @@ def test_class_scores_that_are_no_numbers_are_no_prediction(data, value):
         return values
 
     with pytest.raises(DivergedError, match="m-0001.params: class scores of 1 of 16 images are NaN or infinite"):
-        predict(scores, batches, mx.cpu(), 1, "m-0001.params")
+        predict(scores, batches, [mx.cpu()], 1, "m-0001.params")
 
 
 def test_five_classes_are_named_unless_told_otherwise(data, tmp_path, monkeypatch):
     sizes = []
-    monkeypatch.setattr("transfer_gluon.iters.transforms.centre_crop",
+    monkeypatch.setattr("transfer_gluon.inference.predictions.centre_crop",
                         lambda *size: sizes.append(size) or centre_crop(*size))
     net = TransferNet(features_block(tiny_symbol()), 7, image_shape=SHAPE)
     prepare(net, [mx.cpu()])

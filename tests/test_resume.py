@@ -55,7 +55,7 @@ def noisy_net():
 def train(run, devices, optimizer, stop=None):
     labels = np.array([0, 1, 2, 9999] * 2, np.float32)
     net = run.checkpoint.classifier("drop0", 3) if run.checkpoint else noisy_net()
-    fit(net, TransferObjective(JMMDLoss(), 2, joint=True), Numbered(np.zeros((8, 3, 8, 8), np.float32), labels, 4),
+    fit(net, TransferObjective(JMMDLoss()), Numbered(np.zeros((8, 3, 8, 8), np.float32), labels, 4),
         devices, StepSchedule(0.05, 0.5, [5]), 3, optimizer=optimizer, wd=0.01, run=run, stop=stop)
 
 
@@ -73,7 +73,7 @@ def test_a_stopped_run_goes_on_bit_for_bit(tmp_path, optimizer, devices):
     train(Run(tmp_path / "whole" / "m"), devices, optimizer)
     prefix = tmp_path / "parts" / "m"
     for batches in (0, 2, 1, 4):        # in the first batch, in the middle, at the last batch of an epoch
-        with pytest.raises(Stopped, match="SIGTERM: .*saved.*--resume"):
+        with pytest.raises(Stopped, match="SIGTERM: .*saved.*`resume`"):
             train(Run(prefix, resume=True), devices, optimizer, StopAfter(batches))
     train(Run(prefix, resume=True), devices, optimizer)
     one, other = content(prefix), content(tmp_path / "whole" / "m")

@@ -79,7 +79,7 @@ def test_a_run_that_went_on_from_an_epoch_and_died_in_it_is_resumed(copied, five
 def test_checkpoints_without_a_state_are_refused_and_stay(copied):
     (copied.with_name("m-run") / "state.params").unlink()
     before = content(copied)
-    with pytest.raises(InputError, match=r"state.params: no such file.*epochs 1, 2, 3, 4, 5.*--load-epoch 5.*--overwr"):
+    with pytest.raises(InputError, match=r"state.params: no such file.*epochs 1, 2, 3, 4, 5.*`load_epoch` 5.*`overwr"):
         Run(copied, resume=True)
     shutil.rmtree(copied.with_name("m-run"))
     with pytest.raises(InputError, match="state.params: no such file"):
@@ -281,7 +281,7 @@ def test_an_epoch_is_not_gone_on_from_while_others_are_moved_away(copied):
     die(Run(copied, overwrite=True))
     replaced = copied.with_name("m-run") / "replaced"
     (replaced / "m-0005.params").rename(copied.with_name("m-0005.params"))      # as if killed before it was moved
-    with pytest.raises(InputError, match="replaced: holds epochs that a killed --overwrite has moved away"):
+    with pytest.raises(InputError, match="replaced: holds epochs that a killed `overwrite` has moved away"):
         Run(copied, load_epoch=5)
     for file in list(replaced.iterdir()):
         file.rename(copied.with_name(file.name))

@@ -13,7 +13,9 @@ from transfer_gluon.inference.evaluate import evaluate
 from transfer_gluon.iters import DualIter, SyntheticIter
 from transfer_gluon.symbols import JMMDLoss, MMDLoss, TransferNet, TransferObjective, features_block, resnet, zoo_symbol
 from transfer_gluon.symbols.frozen import frozen_below, trainable_prefixes
-from transfer_gluon.training.loop import create_optimizer, fit, prepare
+from transfer_gluon.training.learner import prepare
+from transfer_gluon.training.loop import fit
+from transfer_gluon.training.optimizers import create_optimizer
 from transfer_gluon.training.run import Run
 from transfer_gluon.training.schedule import StepSchedule, step_updates
 from transfer_gluon.training.state import Position
@@ -96,10 +98,10 @@ def test_twenty_updates_equal_those_computed_by_hand(transfer):
     images, labels, start = toy()
     weight = {"none": 0.0, "mmd": 1.0, "jmmd": 2.0}[transfer]
     loss = {"none": None, "mmd": MMDLoss(), "jmmd": JMMDLoss()}[transfer]
-    steps = step_updates("2,3", num_examples=32, batch_size=8, batches_per_epoch=5)
+    steps = step_updates((2, 3), num_examples=32, batch_size=8, batches_per_epoch=5)
     assert steps == [8, 12]
     net = toy_net(start)
-    fit(net, TransferObjective(loss, weight, joint=transfer == "jmmd"), Fixed(images, labels, 5), CPU,
+    fit(net, TransferObjective(loss, weight), Fixed(images, labels, 5), CPU,
         StepSchedule(0.2, 0.5, steps), 4, momentum=0.9, wd=0.02)
     wanted = by_hand(images, labels, start, 20, lambda t: 0.2 * (0.5 if t > 8 else 1) * (0.5 if t > 12 else 1),
                      0.9, 0.02, weight, transfer == "jmmd")
@@ -119,7 +121,7 @@ def test_two_devices_with_the_same_images_twice_update_like_one(joint):
         batches = DualIter(*(Fixed(np.tile(x, (count, 1)), np.tile(y, count), 5) for x, y in (source, target)), count)
         assert batches.batch_size == 8 * count
         net = toy_net(start)
-        result, = fit(net, TransferObjective(JMMDLoss() if joint else MMDLoss(), 2.0, joint), batches, devices,
+        result, = fit(net, TransferObjective(JMMDLoss() if joint else MMDLoss(), 2.0), batches, devices,
                       StepSchedule(0.1), 1, wd=0.01)
         figures.append([result.loss, result.transfer_loss, result.accuracy])
         copies = [{n: p.data(device).asnumpy() for n, p in net.collect_params().items()} for device in devices]
@@ -140,23 +142,23 @@ def test_transfer_weighs_more_the_more_devices_share_a_batch():
     net = toy_net(start)
     devices = [mx.cpu(0), mx.cpu(1)]
     batches = DualIter(Fixed(images[:8], labels[:8], 5), Fixed(images[8:], labels[8:], 5), 2)
-    fit(net, TransferObjective(JMMDLoss(), 2.0, True), batches, devices, StepSchedule(0.1), 1)
+    fit(net, TransferObjective(JMMDLoss(), 2.0), batches, devices, StepSchedule(0.1), 1)
     for name, parameter in net.collect_params().items():
         np.testing.assert_allclose(parameter.data(devices[0]).asnumpy(), wanted[name], rtol=1e-4, atol=1e-5)
 
 
 def test_schedule_drops_at_half_the_epochs_in_stage_1_unless_asked():
     # 20 source images a batch of 64 halves: 20 updates an epoch where the original counts 10.
-    assert step_updates("6,8", 640, 64, 20) == [60, 80]
-    assert step_updates("6,8", 640, 64, 20, "epoch") == [120, 160]
-    assert step_updates("6,8", 640, 64, 20, num_workers=2) == [30, 40]
-    assert step_updates(None, 640, 64, 20) == []
+    assert step_updates((6, 8), 640, 64, 20) == [60, 80]
+    assert step_updates((6, 8), 640, 64, 20, "epoch") == [120, 160]
+    assert step_updates((6, 8), 640, 64, 20, num_workers=2) == [30, 40]
+    assert step_updates((), 640, 64, 20) == []
 
 
-@pytest.mark.parametrize("text", ["a", "6,5", "0,3", "3,3", "1,,2"])
-def test_bad_steps_are_refused(text):
-    with pytest.raises(InputError, match="--lr-step-epochs"):
-        step_updates(text, 640, 64, 20)
+@pytest.mark.parametrize("epochs", [(6, 5), (0, 3), (3, 3), (-1,)])
+def test_bad_steps_are_refused(epochs):
+    with pytest.raises(InputError, match="`lr_step_epochs` is .*; expected rising epochs"):
+        step_updates(epochs, 640, 64, 20)
 
 
 def test_resuming_goes_on_with_the_schedule():
@@ -235,7 +237,7 @@ def test_frozen_layers_without_backward_pass_move_as_with_it(count, trainable, m
     rng = np.random.default_rng(0)
     images, labels = rng.uniform(0, 255, (16, 3, 16, 16)).astype(np.float32), np.arange(16) % 3
     devices = [mx.cpu(i) for i in range(count)]
-    objective = TransferObjective(JMMDLoss(), 2.0, joint=True)
+    objective = TransferObjective(JMMDLoss(), 2.0)
     checkpoint = Checkpoint("new", resnet(8, (3, 16, 16)))
     nets = []
     for _ in range(2):
@@ -268,6 +270,49 @@ def test_variances_of_frozen_layers_are_those_of_the_images_however_small():
     np.testing.assert_allclose(values_of(net)["bn_moving_var"], 0.8 + 0.2 * images.var(axis=0), rtol=2e-6)
 
 
+class Layers(mx.gluon.HybridBlock):
+    """A network that gives ([layer, …, features], logits)."""
+
+    def __init__(self, features):
+        super().__init__(prefix="")
+        self.features = features
+        self.fc = mx.gluon.nn.Dense(3, prefix="fc_")
+
+    def hybrid_forward(self, F, images):
+        layers = self.features(images)
+        return layers, self.fc(layers[-1])
+
+
+@pytest.mark.parametrize("names", [
+    ["stage1_unit1_plus", "stage3_unit1_plus", "flatten0"],     # frozen, where layers are joined, trained
+    ["stage2_unit1_plus", "stage2_unit1_relu1", "flatten0"]])   # both below all that trains
+def test_layers_of_a_network_frozen_in_part_have_the_values_and_gradients_of_the_whole(names):
+    images = mx.nd.random.uniform(0, 255, (4, 3, 16, 16))
+    found = []
+    for split in (False, True):
+        mx.random.seed(0)
+        net = Layers(Checkpoint("new", resnet(8, (3, 16, 16))).features(names))
+        prepare(net, CPU)
+        net(images)
+        learning = {name: parameter for name, parameter in net.collect_params().items()
+                    if name.startswith(("stage3", "bn1_", "fc")) and parameter.grad_req != "null"}
+        forward = frozen_below(net, learning) if split else net
+        assert (forward is not net) == split
+        with mx.autograd.record():
+            layers, logits = forward(images)
+            assert len(layers) == 3 and logits.shape == (4, 3)
+            total = sum((layer.tanh() * (i + 1)).sum() for i, layer in enumerate(layers)) + logits.square().sum()
+        total.backward()
+        found.append({**{f"output {i}": value.asnumpy() for i, value in enumerate([*layers, logits])},
+                      **{name: parameter.grad().asnumpy() for name, parameter in learning.items()},
+                      **{name: value for name, value in values_of(net).items() if "moving" in name}})
+    assert len(found[0]) > 20
+    for name, wanted in found[0].items():
+        scale = np.abs(wanted).max()
+        assert scale > 0, name
+        np.testing.assert_allclose(found[1][name], wanted, rtol=1e-5, atol=1e-5 * scale, err_msg=name)
+
+
 def test_nothing_is_recorded_below_what_trains():
     net = TransferNet(features_block(resnet(8, (3, 16, 16))), 3)
     images = mx.nd.random.uniform(0, 255, (2, 3, 16, 16))
@@ -288,7 +333,7 @@ def test_nothing_is_recorded_below_what_trains():
 def test_a_network_with_dropout_and_without_statistics_is_frozen_too():
     images = np.random.default_rng(0).uniform(0, 255, (4, 3, 64, 64)).astype(np.float32)
     net = TransferNet(Checkpoint("alexnet", zoo_symbol("alexnet")).features("flatten0"), 3)
-    prefixes = trainable_prefixes(net, "dense1, fc")
+    prefixes = trainable_prefixes(net, ["dense1", "fc"])
     fit(net, TransferObjective(), Fixed(images, np.arange(4) % 3, 2), CPU, StepSchedule(1e-3), 1, trainable=prefixes)
     net = TransferNet(features_block(resnet(8, (3, 16, 16))), 3)
     assert trainable_prefixes(net) == ["bn1", "fc", "stage3", "stage4"]
@@ -296,11 +341,16 @@ def test_a_network_with_dropout_and_without_statistics_is_frozen_too():
 
 def test_what_trains_must_be_named_by_prefixes_that_there_are():
     net = TransferNet(features_block(zoo_symbol("resnext50_32x4d")), 3)
-    with pytest.raises(InputError, match="say with --trainable which train. It has conv0 batchnorm0 stage1 .*fc"):
+    with pytest.raises(InputError, match="say with `trainable` which train. It has conv0 batchnorm0 stage1 .*fc"):
         trainable_prefixes(net)
     with pytest.raises(InputError, match="no parameter begins with 'stage9'. The network has .*stage4"):
-        trainable_prefixes(net, "stage4,stage9,fc")
-    assert trainable_prefixes(net, "stage4,fc") == ["stage4", "fc"]
+        trainable_prefixes(net, ["stage4", "stage9", "fc"])
+    with pytest.raises(InputError, match="`trainable`: no parameter begins with ''"):
+        trainable_prefixes(net, ["stage4", ""])
+    with pytest.raises(InputError, match="no parameter begins with 'stage4,fc'"):
+        trainable_prefixes(net, "stage4,fc")
+    assert trainable_prefixes(net, "fc") == ["fc"]
+    assert trainable_prefixes(net, ("stage4", "fc")) == ["stage4", "fc"]
 
 
 def test_weight_decay_acts_on_weights_and_gammas_only():
@@ -394,7 +444,7 @@ def test_devices_validate_with_the_averages_that_the_checkpoint_has(tmp_path, mo
         seen.append([{n: v for n, v in values_of(net, i).items() if "moving" in n} for i in range(3)])
         return evaluate(scores, batches, devices, *others)
 
-    monkeypatch.setattr("transfer_gluon.training.loop.evaluate", looked_at)
+    monkeypatch.setattr("transfer_gluon.training.after_epoch.evaluate", looked_at)
     run = Run(tmp_path / "m")
     result, = fit(net, TransferObjective(), Fixed(images, labels, 3), devices, StepSchedule(0.05), 1, run=run,
                   validation=Fixed(images, labels, 1))
@@ -451,7 +501,7 @@ def test_batches_that_devices_cannot_share_are_refused_before_anything_begins(tm
     images, labels, start = toy(classes=4)
     for size, count, objective, problem in (
             (6, 1, TransferObjective(MMDLoss()), "batches of 6 images on 1 device; expected a multiple of 4"),
-            (14, 1, TransferObjective(JMMDLoss(), 2.0, True), "14 images .* multiple of 4"),
+            (14, 1, TransferObjective(JMMDLoss(), 2.0), "14 images .* multiple of 4"),
             (12, 2, TransferObjective(MMDLoss()), "12 images on 2 devices; expected a multiple of 8"),
             (7, 2, TransferObjective(), "7 images on 2 devices; expected a multiple of 2")):
         with pytest.raises(ValueError, match=problem):
@@ -516,7 +566,7 @@ def test_statistics_of_frozen_layers_stay_where_they_are_told_to_as_mxnet_itself
                 scale = np.abs(wanted[name]).max()
                 np.testing.assert_allclose(value, wanted[name], rtol=1e-4, atol=1e-5 * scale, err_msg=name)
                 assert name not in frozen or (value == before[name]).all()
-    with pytest.raises(InputError, match="frozen_statistics is 'stay'; expected 'move' or 'still'"):
+    with pytest.raises(InputError, match="`frozen_statistics` is 'stay'; expected 'move' or 'still'"):
         fit(net, TransferObjective(), Fixed(images, labels, 1), CPU, StepSchedule(0.05), 1, trainable=TOP,
             frozen_statistics="stay")
 
@@ -563,10 +613,10 @@ def test_every_optimizer_trains_and_goes_on_alike_or_is_refused(name, count, tmp
             wd=0.01, run=run)
         return [values_of(net, i) for i in range(count)]
 
-    refused = {"groupadagrad": "matrices only", "test": "own tests", "dcasgd": "give --mom 0",
+    refused = {"groupadagrad": "matrices only", "test": "own tests", "dcasgd": "give 0 for it",
                **({"nadam": "on 2 devices", "sgld": "on 2 devices"} if count == 2 else {})}
     if name in refused:
-        with pytest.raises(InputError, match=f"--optimizer is '{name}'.*{refused[name]}.* adam, .*sgd"):
+        with pytest.raises(InputError, match=f"`optimizer` is '{name}'.*{refused[name]}.* adam, .*sgd"):
             trained(toy_net(start), Run(tmp_path / "m"), 1)
         assert not list(tmp_path.iterdir())
         return
@@ -581,7 +631,7 @@ def test_every_optimizer_trains_and_goes_on_alike_or_is_refused(name, count, tmp
 
 def test_adamax_trains_with_decay_only():
     """MXNet divides by the largest gradient so far; the fixed gamma of bn_data has none, and became NaN."""
-    with pytest.raises(InputError, match="--optimizer is 'adamax'.*--wd is 0; give a --wd"):
+    with pytest.raises(InputError, match="`optimizer` is 'adamax'.*`wd` is 0; give one"):
         create_optimizer("adamax", StepSchedule(0.01))
     tiny.train(None, 1, optimizer="adamax")
 
@@ -595,13 +645,13 @@ def test_dcasgd_trains_without_momentum():
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e308, -0.1])
 def test_rates_momenta_and_decays_that_are_none_are_refused(value):
-    with pytest.raises(InputError, match="--lr is .*expected a number from 0"):
+    with pytest.raises(InputError, match="`lr` is .*expected a number from 0"):
         StepSchedule(value)
-    with pytest.raises(InputError, match="--lr-factor is .*expected a number from 0"):
+    with pytest.raises(InputError, match="`lr_factor` is .*expected a number from 0"):
         StepSchedule(0.1, value, [2])
-    with pytest.raises(InputError, match="--mom is .*expected a number from 0 to 1"):
+    with pytest.raises(InputError, match="`momentum` is .*expected a number from 0 to 1"):
         create_optimizer("sgd", StepSchedule(0.1), momentum=value)
-    with pytest.raises(InputError, match="--wd is .*expected a number from 0"):
+    with pytest.raises(InputError, match="`wd` is .*expected a number from 0"):
         create_optimizer("sgd", StepSchedule(0.1), wd=value)
 
 
@@ -609,7 +659,7 @@ def test_the_rate_drops_by_the_factor_at_every_step_and_may_rise_as_far_as_float
     schedule = StepSchedule(0.2, 0.5, [2, 4])
     assert [schedule(t) for t in range(1, 7)] == [0.2, 0.2, 0.1, 0.1, 0.05, 0.05]
     assert StepSchedule(0.1, 10, [1, 2])(3) == pytest.approx(10)
-    with pytest.raises(InputError, match="--lr-factor is 1e[+]20; .* after 2 steps"):
+    with pytest.raises(InputError, match="`lr_factor` is 1e[+]20; .* after 2 steps"):
         StepSchedule(0.1, 1e20, [1, 2])
 
 
@@ -633,12 +683,6 @@ def test_parameters_that_are_no_numbers_take_the_place_of_nothing(tmp_path, save
     again = Run(tmp_path / "m", resume=True)
     assert again.position.epoch == 1
     tiny.train(again, 2, batches=1)
-
-
-@pytest.mark.parametrize("text", ["1_0", "3,x", "9" * 400, "1,,2", "\u0663", "-1", "0", "3,2"])
-def test_epochs_that_are_none_are_refused(text):
-    with pytest.raises(InputError, match="--lr-step-epochs is .*; expected"):
-        step_updates(text, num_examples=32, batch_size=8, batches_per_epoch=5)
 
 
 def test_a_loss_that_is_no_number_is_told_with_epoch_and_batch():

@@ -221,7 +221,7 @@ def test_modes_differ_in_colours_only(change):
 
 
 def test_an_unknown_mode_is_refused():
-    with pytest.raises(InputError, match="'floats'; expected original or bytes"):
+    with pytest.raises(InputError, match="`mode` is 'floats'; expected one of original, bytes"):
         Augmentation(mode="floats")
 
 

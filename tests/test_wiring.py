@@ -14,9 +14,10 @@ from transfer_gluon.checkpoints.checkpoint import load_checkpoint
 from transfer_gluon.commands import fine_tune
 from transfer_gluon.distributed.stores import Store
 from transfer_gluon.iters import SyntheticIter
-from transfer_gluon.symbols import JMMDLoss, MMDLoss
-from transfer_gluon.training import stages
+from transfer_gluon.symbols import CORALLoss, JMMDLoss, MMDLoss
+from transfer_gluon.training import NetworkOptions, OptimizerOptions, domains, stages
 from transfer_gluon.training.run import Run
+from transfer_gluon.training.stages import Stage
 
 STAGE0 = ["--num-classes", 3, "--image-shape", "3,16,16", "--network", "resnet", "--num-layers", 8, "--batch-size", 8,
           "--num-epochs", 9]
@@ -69,9 +70,10 @@ def told(folder, trained, monkeypatch):
 
     opened = stages.open_store
     for name, function in (("ShuffledIter", reader("ours")), ("RecordIter", reader("mxnet")),
-                           ("OrderedIter", validation), ("fit", fit), ("Run", run), ("ensure_ready", ready),
-                           ("open_store", open_store), ("reading_speed", lambda batches: 1.0),
-                           ("decoder_speed", lambda *_: 1.0),
+                           ("OrderedIter", validation), ("ensure_ready", ready)):
+        monkeypatch.setattr(domains, name, function)
+    for name, function in (("fit", fit), ("Run", run), ("open_store", open_store),
+                           ("reading_speed", lambda batches: 1.0), ("decoder_speed", lambda *_: 1.0),
                            ("computing_speed", lambda train, batches: train(batches) or 1.0)):
         monkeypatch.setattr(stages, name, function)
     monkeypatch.setattr(mx.random, "seed", lambda seed: setattr(seen, "weight_seed", seed))
@@ -96,6 +98,17 @@ def weight(seen):
     return round(float((value.asscalar() - softmax) / transfer), 3)
 
 
+def estimate(seen, loss=None):
+    """The transfer loss of some batch: the objective's, or another."""
+    rng = np.random.default_rng(0)
+    features, logits = [mx.nd.array(rng.normal(size=(8, width))) for width in (5, 3)]
+    return (loss or seen.objective.transfer)(features, logits).asscalar()
+
+
+def quadratic(seen):
+    return estimate(seen, JMMDLoss(estimate="quadratic"))
+
+
 AUGMENTATION = {    # flag: value, name of the attribute
     "--pad-size": (2, "pad_size"), "--color-jitter": (0.3, "jitter"), "--pca-noise": (0.2, "pca_noise"),
     "--random-crop": (0, "random_crop"), "--random-mirror": (0, "random_mirror"),
@@ -113,6 +126,9 @@ WIRES = {   # flag: the rest of the command, its value, what is then true, and i
     "--train-stage": (STAGE1[:2] + STAGE1[4:], 1, lambda seen: len(seen.lists) == 2 and seen.batch == 4),
     "--pretrained-epoch": (STAGE1[:4] + STAGE1[6:], 1, lambda seen: seen.settings["pretrained_epoch"] == 1),
     "--use-dan": (STAGE1, None, lambda seen: type(seen.objective.transfer) is MMDLoss and weight(seen) == 1),
+    "--transfer": (STAGE1, "coral", lambda seen: type(seen.objective.transfer) is CORALLoss),
+    "--transfer-layers": (STAGE1, "relu1,pool1", lambda seen: len(seen.net(mx.sym.var("data"))[0]) == 3),
+    "--estimate": (STAGE1, "quadratic", lambda seen: estimate(seen) == pytest.approx(quadratic(seen), rel=1e-4)),
     "--transfer-weight": (STAGE1, 0.375, lambda seen: weight(seen) == 0.375),
     "--null-label": ([*STAGE0, "--data-dir", "alone"], 77,
                      lambda seen: seen.null_label == seen.objective._null_label == seen.lists[0].null_label == 77),
@@ -187,7 +203,7 @@ def test_a_flag_reaches_what_it_names(told, flag):
 def test_the_transfer_losses_are_the_ones_that_are_named(told):
     seen = told("--data-dir", "data", *STAGE1)
     assert type(seen.objective.transfer) is JMMDLoss and weight(seen) == 2
-    for flags, loss in ([], lambda x, z: JMMDLoss()(x, mx.nd.softmax(z))), (["--use-dan"], lambda x, _: MMDLoss()(x)):
+    for flags, loss in ([], JMMDLoss()), (["--use-dan"], MMDLoss()):
         x, z = (mx.nd.array(np.random.default_rng(0).normal(size=(8, width))) for width in (5, 3))
         _, statistics = told("--data-dir", "data", *STAGE1, *flags).objective(x, z, mx.nd.array([0, 1, 2, 0] * 2))
         assert statistics[1].asscalar() == pytest.approx(loss(x, z).asscalar(), rel=1e-5)
@@ -212,6 +228,15 @@ def test_what_is_needed_is_asked_for(told, trained):
     assert load_checkpoint(trained / "s0", 1).num_classes == 3
 
 
+def test_the_seams_of_a_stage_are_those_of_fit(told, folder, trained):
+    told("--data-dir", "data", *STAGE1)
+    seen, items = told("--data-dir", "data", *STAGE1), ([print], [len], [repr])
+    network = NetworkOptions(pretrained_model=str(trained / "s0"), pretrained_epoch=1)
+    Stage(1, 3, network=network, optimizer=OptimizerOptions(batch_size=8), before_forward=items[0], penalties=items[1],
+          after_epoch=items[2]).train()
+    assert (seen.before_forward, seen.penalties, seen.after_epoch) == items
+
+
 # What may differ when a run goes on, and what workers may have of their own.
 OF_NO_NUMBER = {"num_epochs", "model_prefix", "no_checkpoint", "resume", "load_epoch", "overwrite", "keep",
                 "save_batches", "gpus", "cpus", "data_dir", "data_nthreads", "disp_batches", "monitor", "test_io"}
@@ -221,7 +246,7 @@ OF_A_WORKER = {"gpus", "cpus", "data_dir", "data_nthreads", "disp_batches", "mon
 def test_what_numbers_depend_on_is_compared_when_a_run_goes_on_and_among_workers(told, monkeypatch):
     compared = []
     monkeypatch.setattr(Store, "compare", lambda self, settings: compared.append(set(settings)))
-    flags = {option.name for option in fine_tune.main.params}
+    flags = {option.opts[0].lstrip("-").replace("-", "_") for option in fine_tune.main.params} - {"use_dan"}
     lists = {"source.lst", "target.lst", "val.lst"}
     settings = set(told("--data-dir", "data", *STAGE1).settings)
     assert settings == flags - OF_NO_NUMBER | lists | {"devices", "workers"}

@@ -55,7 +55,7 @@ class TinyIter(mx.io.DataIter):
 def train(run=None, num_epochs=3, *, devices=1, stage=1, optimizer="sgd", batches=4, **others):
     """A run of either stage, from its beginning or from where it was; returns `fit`'s results."""
     net = run.checkpoint.classifier("flatten0", 3, SHAPE) if run and run.checkpoint else tiny_net()
-    objective = TransferObjective(JMMDLoss(), 2, joint=True) if stage else TransferObjective()
+    objective = TransferObjective(JMMDLoss()) if stage else TransferObjective()
     return fit(net, objective, TinyIter(batches), [mx.cpu(i) for i in range(devices)], StepSchedule(0.05, 0.5, [5]),
                num_epochs, optimizer=optimizer, wd=0.01, run=run, **others)
 

@@ -1,9 +1,12 @@
-"""How networks are trained, saved, adapted and judged."""
+"""How networks are trained: stages, the loop and its seams, runs that go on."""
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={
+    "after_epoch": ["Epoch"],
     "loop": ["fit"],
+    "options": ["DataOptions", "ImageOptions", "NetworkOptions", "ObjectiveOptions", "OptimizerOptions", "RunOptions"],
     "run": ["Run"],
     "schedule": ["StepSchedule"],
+    "stages": ["Stage"],
     "summary": ["EpochResult"],
 })

@@ -110,8 +110,8 @@ class Run:
         self._replaced = self.folder / "replaced"
         self._seen = self._look()
         if not (checkpoints or resume) and (self._state_file.exists() or overwrite and saved_epochs(prefix)):
-            raise InputError(f"{prefix}: has a run with checkpoints, and --no-checkpoint would write none in their "
-                             "place. Give another --model-prefix.")
+            raise InputError(f"{prefix}: has a run with checkpoints, and this one would write none in their "
+                             "place. Give another `prefix`.")
         if resume:
             self._go_on(defaults or {}, checkpoints)
         elif load_epoch:
@@ -145,29 +145,29 @@ class Run:
             if epochs:
                 raise InputError(
                     f"{self._state_file}: no such file, and the epochs {', '.join(map(str, epochs))} of {self.prefix} "
-                    f"are there; --resume goes on from the state. --load-epoch {epochs[-1]} goes on from the last "
-                    "epoch, --overwrite begins anew.")
+                    f"are there; `resume` goes on from the state. `load_epoch` {epochs[-1]} goes on from the last "
+                    "epoch, `overwrite` begins anew.")
             if checkpoints and self._summary_file.exists() and read_summary(self._summary_file):
                 raise InputError(f"{self._summary_file}: tells of epochs, and neither a state nor a checkpoint of them "
-                                 "is there: a run without checkpoints cannot be gone on with. --overwrite begins anew, "
-                                 "another --model-prefix leaves it alone.")
+                                 "is there: a run without checkpoints cannot be gone on with. `overwrite` begins anew, "
+                                 "another `prefix` leaves it alone.")
             return
         state = load_state(self._state_file)
-        # What a killed --overwrite or --load-epoch left is a new state beside older settings.
+        # What a killed run with `overwrite` or `load_epoch` left is a new state beside older settings.
         self._compare(state.settings, defaults)
         self._state, self._replaces = state, state.replaces
         self.position, self.checkpoint = state.position, state.checkpoint
         if checkpoints and self.position.epoch and self.position.epoch not in epochs:
             there = f"there are the epochs {', '.join(map(str, epochs))}" if epochs else "there is no other"
             raise InputError(f"{parameter_file(self.prefix, self.position.epoch)}: no such file, and the run wrote it; "
-                             f"{there}. Put it back, or --load-epoch N goes on from an epoch, --overwrite begins anew.")
+                             f"{there}. Put it back, or `load_epoch` N goes on from an epoch, `overwrite` begins anew.")
         self._summary = Summary(self._rows_so_far(state))
 
     def _go_on_from(self, epoch):
         if self._replaced.exists():
-            raise InputError(f"{self._replaced}: holds epochs that a killed --overwrite has moved away, and that go as "
+            raise InputError(f"{self._replaced}: holds epochs that a killed `overwrite` has moved away, and that go as "
                              "soon as an epoch is saved. Move them back, or remove the folder; or go on with the new "
-                             "run by --resume.")
+                             "run by `resume`.")
         self.position, self.checkpoint = Position(epoch), load_checkpoint(self.prefix, epoch)
         self._refuse_to_replace()
         if self._settings_file.exists():
@@ -188,7 +188,7 @@ class Run:
         text = read_text(self._summary_file) if self._summary_file.exists() else known
         if text is None:
             return []
-        if known is not None and not text.startswith(known):
+        if known is not None and summary_from_text(known, self._state_file) and not text.startswith(known):
             raise InputError(f"{self._summary_file}: damaged, or changed since it was written. Move it away: the state "
                              "of the run knows its lines, and another file is written.")
         rows = summary_from_text(known if self._state and known is not None else text, self._summary_file)
@@ -198,16 +198,16 @@ class Run:
         changed = differences(then, self.settings, defaults)
         if changed:
             raise InputError(
-                f"{self.folder}: --resume, but the run began with other settings:" + "\n  ".join(["", *changed])
-                + "\nGive those of then, or --overwrite to begin anew, or another --model-prefix.")
+                f"{self.folder}: `resume`, but the run began with other settings:" + "\n  ".join(["", *changed])
+                + "\nGive those of then, or `overwrite` to begin anew, or another `prefix`.")
 
     def _refuse_to_replace(self):
         later = [epoch for epoch in saved_epochs(self.prefix) if epoch > self.position.epoch or not self.checkpoint]
         begun = self._settings_file.exists() or self._state_file.exists()
         if later or not self.checkpoint and begun:
             there = f"the epochs {', '.join(map(str, later))}" if later else self.folder
-            raise InputError(f"--model-prefix {self.prefix}: {there} of a run are there already. --resume goes on with "
-                             "it; --load-epoch N goes on from an epoch and needs the later ones away; --overwrite "
+            raise InputError(f"`prefix` {self.prefix}: {there} of a run are there already. `resume` goes on with "
+                             "it; `load_epoch` N goes on from an epoch and needs the later ones away; `overwrite` "
                              "replaces them; another prefix leaves them alone.")
 
     def __enter__(self):
@@ -242,15 +242,16 @@ class Run:
                 raise InputError(f"{self.folder}: another process is writing this run at the moment.") from None
         return lock
 
-    def restore(self, net, trainer):
-        """Give a network on its devices and its trainer what they had when the run stopped; begin to write."""
+    def restore(self, learner, trainer):
+        """Give a network and its objective on their devices, and their trainer, what they had when the run stopped;
+        begin to write."""
         if self._state:
-            self._state.restore(net, trainer)
+            self._state.restore(learner, trainer)
             self.last = f"the last state is that of epoch {self.position.epoch}, batch {self.position.batch}"
         if self._saves:
-            self._text = self._network_text(net)
+            self._text = self._network_text(learner.net)
             if not self._state:
-                self._save_state(net, trainer, self.position)
+                self._save_state(learner, trainer)
         if self._writes:
             self._note_start()
             self._align()
@@ -276,9 +277,9 @@ class Run:
         if told not in (None, image_shape_of(symbol)) or normalization(before) != normalization(symbol):
             raise InputError(f"{self.prefix}: its epochs were trained with images of {told or 'an unknown size'} and "
                              f"{'a' if normalization(before) else 'no'} normalisation, others than are asked for, and "
-                             f"{symbol_file(self.prefix)} is that of all of them. Leave --image-shape, --rgb-mean and "
-                             "--rgb-std as they were, or give another --model-prefix and start from the epoch by "
-                             "--pretrained-model.")
+                             f"{symbol_file(self.prefix)} is that of all of them. Leave `image_shape`, `rgb_mean` and "
+                             "`rgb_std` as they were, or give another `prefix` and start from the epoch by "
+                             "`pretrained_model`.")
 
     def mend(self):
         """Of a run that is at its end, finish what a killed process left undone, and write again what is lost of
@@ -322,31 +323,33 @@ class Run:
                     os.replace(file, self._replaced / file.name)
                     sync_folder(self._replaced)
 
-    def save_batch(self, net, trainer, position):
-        """Write the state in the middle of an epoch; return what was done, in words."""
-        if not self._saves:
-            return "nothing was saved"
-        self._save_state(net, trainer, position)
-        self.last = f"the state after epoch {position.epoch}, batch {position.batch} was saved"
-        return self.last
-
-    def save_epoch(self, net, trainer, position, result):
-        """Write what an epoch ends with: checkpoint, line of the summary, state."""
+    def save_batch(self, learner, trainer):
+        """Write the state in the middle of an epoch."""
         if self._saves:
-            file = save_checkpoint(self.prefix, position.epoch, net, self._text)
+            self._save_state(learner, trainer)
+            self.last = f"the state after epoch {self.position.epoch}, batch {self.position.batch} was saved"
+
+    def save_epoch(self, epoch):
+        """Write what an `Epoch` ends with: checkpoint, line of the summary, state."""
+        if self._saves:
+            file = save_checkpoint(self.prefix, self.position.epoch, epoch.learner.net, self._text)
             self.last = f"the last good checkpoint is {file}"
             log.info("saved %s", file)
+        self._summary.add(epoch.result)
         if self._writes:
-            self._summary.add(result)
             self._summary.write(self._summary_file)
         if self._saves:
             # The state comes last: a run that dies before does the epoch again and writes the same files.
             self._replaces = []
-            self._save_state(net, trainer, position)
-            self._drop_old(position.epoch)
+            self._save_state(epoch.learner, epoch.trainer)
+            self._drop_old(self.position.epoch)
 
-    def _save_state(self, net, trainer, position):
-        save_state(self._state_file, net, trainer, position, self.settings, self._text, self._summary.text,
+    def results(self):
+        """The epochs so far, those before the run was gone on with included, as a list of `EpochResult`."""
+        return self._summary.results()
+
+    def _save_state(self, learner, trainer):
+        save_state(self._state_file, learner, trainer, self.position, self.settings, self._text, self._summary.text,
                    self._replaces)
 
     def _drop_old(self, last):

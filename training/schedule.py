@@ -1,9 +1,9 @@
 """Learning rates as pure functions of the number of updates."""
 import math
-import re
 
 from transfer_gluon.base.errors import InputError
 from transfer_gluon.base.framework import mx
+from transfer_gluon.training.options import check_rising
 
 _TOO_LARGE = 3e38       # for float32
 
@@ -33,13 +33,15 @@ class StepSchedule(mx.lr_scheduler.LRScheduler):
 
     def __init__(self, lr, factor=1.0, steps=()):
         if not 0 <= lr < _TOO_LARGE:
-            raise InputError(f"--lr is {lr}; expected a number from 0 up, below {_TOO_LARGE:g}.")
+            raise InputError(f"`lr` is {lr}; expected a number from 0 up, below {_TOO_LARGE:g}.", "lr", lr,
+                             f"a number from 0 up, below {_TOO_LARGE:g}")
         super().__init__(base_lr=lr)
         self.lr, self.factor, self.steps = lr, factor, tuple(steps)
         if not 0 <= factor < _TOO_LARGE or factor > 1 and lr and (
                 math.log(lr) + len(self.steps) * math.log(factor) > math.log(_TOO_LARGE)):
-            raise InputError(f"--lr-factor is {factor}; expected a number from 0 up, such as 0.1, by which the rate "
-                             f"{lr} stays below {_TOO_LARGE:g} after {len(self.steps)} steps.")
+            raise InputError(f"`lr_factor` is {factor}; expected a number from 0 up, such as 0.1, by which the rate "
+                             f"{lr} stays below {_TOO_LARGE:g} after {len(self.steps)} steps.",
+                             "lr_factor", factor, "a number from 0 up")
 
     def __call__(self, num_update):
         return self.lr * self.factor ** sum(step < num_update for step in self.steps)
@@ -55,8 +57,8 @@ def step_updates(step_epochs, num_examples, batch_size, batches_per_epoch, unit=
 
     Parameters
     ----------
-    step_epochs : str or None
-        Epochs separated by commas, such as ``10,16``.
+    step_epochs : sequence of int
+        Rising, from 1 up.
     num_examples : int
         Images of the source, or in stage 1 of the smaller domain.
     batch_size, batches_per_epoch : int
@@ -66,18 +68,11 @@ def step_updates(step_epochs, num_examples, batch_size, batches_per_epoch, unit=
 
     Returns: list of int. Raises: InputError.
 
-    >>> step_updates("6,8", num_examples=640, batch_size=64, batches_per_epoch=20)
+    >>> step_updates((6, 8), num_examples=640, batch_size=64, batches_per_epoch=20)
     [60, 80]
-    >>> step_updates("6,8", num_examples=640, batch_size=64, batches_per_epoch=20, unit="epoch")
+    >>> step_updates((6, 8), num_examples=640, batch_size=64, batches_per_epoch=20, unit="epoch")
     [120, 160]
     """
-    if not step_epochs:
-        return []
-    parts = step_epochs.split(",")
-    if not all(re.fullmatch("[0-9]{1,9}", part.strip()) for part in parts):
-        raise InputError(f"--lr-step-epochs is {step_epochs!r}; expected epochs separated by commas, such as 10,16.")
-    epochs = list(map(int, parts))
-    if min(epochs) < 1 or epochs != sorted(set(epochs)):
-        raise InputError(f"--lr-step-epochs is {step_epochs!r}; expected rising epochs from 1 up, such as 10,16.")
+    check_rising(step_epochs)
     length = batches_per_epoch if unit == "epoch" else max(num_examples // batch_size // num_workers, 1)
-    return [epoch * length for epoch in epochs]
+    return [epoch * length for epoch in step_epochs]

@@ -63,7 +63,12 @@ def differences(then, now, defaults):
 
     >>> differences({"lr": 0.1, "wd": 0.0}, {"lr": 0.2, "jitter": 0.4}, {"wd": 0.0, "jitter": 0.4})
     ['lr: 0.1 then, 0.2 now']
+    >>> differences({"use_dan": True}, {"transfer": "mmd"}, {})     # as earlier versions said it
+    []
     """
+    if "use_dan" in then and "transfer" in now:
+        then = {"transfer": "mmd" if then["use_dan"] else "jmmd",
+                **{name: value for name, value in then.items() if name != "use_dan"}}
     pairs = [(name, *(which.get(name, defaults.get(name)) for which in (then, now)))
              for name in sorted(then.keys() | now.keys())]
     return [f"{name}: {one} then, {other} now" for name, one, other in pairs if one != other]

@@ -27,12 +27,15 @@ class Position:
         Updates of the optimizer so far.
     sums : dict
         Of the unfinished epoch: `Sums.state`.
+    ended : bool
+        Whether something after the last epoch has ended the training for good.
     """
 
     epoch: int = 0
     batch: int = 0
     updates: int = 0
     sums: dict = field(default_factory=dict)
+    ended: bool = False
 
 
 @dataclass
@@ -55,7 +58,7 @@ class State:
     optimizer : dict of str to float
         Numbers that the optimizer counts along.
     others : dict of str to NDArray
-        Arrays of the optimizer, and moving statistics of the other devices.
+        Parameters of the objective, arrays of the optimizer, and moving statistics of the other devices.
     """
 
     checkpoint: Checkpoint
@@ -67,21 +70,28 @@ class State:
     optimizer: dict
     others: dict
 
-    def restore(self, net, trainer):
-        """Put the moving statistics of every device and the state of the optimizer where they were.
+    def restore(self, learner, trainer):
+        """Put the objective's parameters, the moving statistics of every device and the state of the optimizer where
+        they were.
 
-        The parameters themselves come with the network, which is made of `checkpoint`.
+        The network's parameters come with the network, which is made of `checkpoint`.
 
-        Raises: InputError when they are of another network, optimizer or number of devices.
+        Raises: InputError when they are of another network, objective, optimizer or number of devices.
         """
-        for name, parameter in net.collect_params().items():
+        for name in learner.own:
+            if name not in self.others:
+                raise self._misfit(name)
+            value = self.others.pop(name)
+            for there in learner.parameters[name].list_data():
+                self._put(value, there, name)
+        for name, parameter in learner.parameters.items():
             for number, value in enumerate(parameter.list_data()[1:], start=1):
                 own = self.others.pop(f"device{number}:{name}", None)
                 if own is not None:
                     self._put(own, value, name)
-                elif name in self.checkpoint.aux_params:
+                elif name in self.checkpoint.aux_params or name in learner.own and parameter.grad_req == "null":
                     raise self._misfit(name)
-        optimizer = trainer.optimizer
+        optimizer, names = trainer.optimizer, _names(learner)
         # LARS has some only from its first update on.
         if not _own_numbers(optimizer).keys() <= self.optimizer.keys() <= vars(optimizer).keys():
             raise self._misfit("the numbers of the optimizer")
@@ -93,10 +103,10 @@ class State:
             for index, parameter in enumerate(trainer._params if begun else ()):
                 fresh = optimizer.create_state_multi_precision(index, parameter.data(context))
                 for number, leaf in enumerate(_leaves(fresh)):
-                    name = f"optimizer:{parameter.name}:{number}"
+                    name = f"optimizer:{names[id(parameter)]}:{number}"
                     if name not in self.others:
-                        raise self._misfit(parameter.name)
-                    self._put(self.others[name], leaf, parameter.name)
+                        raise self._misfit(names[id(parameter)])
+                    self._put(self.others[name], leaf, names[id(parameter)])
                     taken.add(name)
                 updater.states[index], updater.states_synced[index] = fresh, True
         if self.others.keys() - taken:
@@ -109,10 +119,10 @@ class State:
 
     def _misfit(self, what):
         return InputError(f"{self.checkpoint.name}: {what} does not fit this network, optimizer and number of devices. "
-                          "Go on from an epoch with --load-epoch.")
+                          "Go on from an epoch with `load_epoch`.")
 
 
-def save_state(path, net, trainer, position, settings, symbol=None, summary="", replaces=()):
+def save_state(path, learner, trainer, position, settings, symbol=None, summary="", replaces=()):
     """Write parameters, moving statistics of every device, optimizer and position; whole or not at all.
 
     Equal states are equal files.
@@ -120,7 +130,8 @@ def save_state(path, net, trainer, position, settings, symbol=None, summary="", 
     Parameters
     ----------
     path : Path
-    net : HybridBlock
+    learner : Learner
+        The network and the objective.
     trainer : gluon.Trainer
     position : Position
     settings : dict
@@ -134,16 +145,17 @@ def save_state(path, net, trainer, position, settings, symbol=None, summary="", 
 
     Raises: InputError when the file cannot be written; the previous one stays whole.
     """
-    graph = inference_symbol(net)
-    auxiliary = graph.list_auxiliary_states()
+    graph, own, names = inference_symbol(learner.net), learner.own, _names(learner)
+    auxiliary = {*graph.list_auxiliary_states(),
+                 *(name for name in own if learner.parameters[name].grad_req == "null")}
     values = {}
-    for name, parameter in net.collect_params().items():
+    for name, parameter in learner.parameters.items():
         first, *others = parameter.list_data()
-        values[f"{'aux' if name in auxiliary else 'arg'}:{name}"] = first
+        values[name if name in own else f"{'aux' if name in auxiliary else 'arg'}:{name}"] = first
         if name in auxiliary:
             values.update({f"device{number}:{name}": value for number, value in enumerate(others, start=1)})
     for index, state in trainer._updaters[0].states.items():     # of every device alike
-        name = trainer._params[index].name
+        name = names[id(trainer._params[index])]
         values.update({f"optimizer:{name}:{number}": leaf for number, leaf in enumerate(_leaves(state))})
     values["json"] = _bytes(json.dumps({
         "symbol": symbol or graph.tojson(), "position": asdict(position), "settings": settings, "summary": summary,
@@ -153,7 +165,7 @@ def save_state(path, net, trainer, position, settings, symbol=None, summary="", 
 
 
 # Beside the JSON: parameters, statistics of other devices, arrays of the optimizer.
-_NAMES = re.compile(r"arg:.+|aux:.+|device[1-9]\d*:.+|optimizer:.+:\d+", re.DOTALL)
+_NAMES = re.compile(r"arg:.+|aux:.+|objective\..+|device[1-9]\d*:.+|optimizer:.+:\d+", re.DOTALL)
 _EARLIER = {"symbol", "position", "settings", "optimizer"}
 
 
@@ -175,7 +187,7 @@ def load_state(path):
         _check(content, values)
     except (KeyError, TypeError, AttributeError, ValueError, RecursionError):
         raise InputError(f"{path}: not the state of a run, damaged, or changed since it was written. "
-                         "Go on from an epoch with --load-epoch.") from None
+                         "Go on from an epoch with `load_epoch`.") from None
     checkpoint = Checkpoint(str(path), symbol_from_text(content["symbol"], path), with_prefix(values, "arg:"),
                             with_prefix(values, "aux:"))
     others = {name: value for name, value in values.items() if not name.startswith(("arg:", "aux:"))}
@@ -188,13 +200,18 @@ def _check(content, values):
     position = Position(**content["position"])
     counts = [position.epoch, position.batch, position.updates, *content.get("replaces", [])]
     sums = asdict(Sums(**position.sums))
-    numbers = [*sums.pop("recent"), *sums.values(), *content["optimizer"].values()]
+    numbers = [*sums.pop("recent"), *sums.pop("others").values(), *sums.values(), *content["optimizer"].values()]
     texts = [content["symbol"], content.get("summary", "")]
     if not (all(type(count) is int and count >= 0 for count in counts)
             and all(type(number) is float for number in numbers)
             and all(type(text) is str for text in texts) and type(content["settings"]) is dict
-            and all(map(_NAMES.fullmatch, values))):
+            and type(position.ended) is bool and all(map(_NAMES.fullmatch, values))):
         raise ValueError
+
+
+def _names(learner):
+    """The stable names of parameters, whatever Gluon calls those of the objective in this process."""
+    return {id(parameter): name for name, parameter in learner.parameters.items()}
 
 
 def _bytes(content):

@@ -10,9 +10,10 @@ from transfer_gluon.base.files import read_text, replacing
 
 @dataclasses.dataclass(frozen=True)
 class EpochResult:
-    """What an epoch came to: means over its labelled images or its batches; accuracies from 0 to 1.
+    """What an epoch came to: means over its labelled images or its batches; accuracies from 0 to 1, or NaN.
 
-    Equal runs have equal results: time is not among them.
+    Equal runs have equal results: time is not among them. `others` are further figures by their names: statistics of
+    the transfer loss, and what items after an epoch tell; each is a column of the summary.
     """
 
     epoch: int
@@ -21,11 +22,12 @@ class EpochResult:
     loss: float
     transfer_loss: float
     accuracy: float
-    validation_accuracy: float
-    validation_top_k: float
+    validation_accuracy: float = math.nan
+    validation_top_k: float = math.nan
+    others: dict = dataclasses.field(default_factory=dict)
 
 
-_COLUMNS = [field.name for field in dataclasses.fields(EpochResult)]
+_COLUMNS = [field.name for field in dataclasses.fields(EpochResult) if field.name != "others"]
 
 
 class Summary:
@@ -41,14 +43,25 @@ class Summary:
         self.rows = list(rows)
 
     def add(self, result):
-        """Take in one more epoch."""
-        self.rows.append(dataclasses.asdict(result))
+        """Take in one more epoch. Raises: InputError for other figures than the epochs before have."""
+        row = dataclasses.asdict(result)
+        row.update(row.pop("others"))
+        if self.rows and row.keys() != self.rows[0].keys():
+            raise InputError(f"an epoch tells the figures {', '.join(row)}, and those before it "
+                             f"{', '.join(self.rows[0])}; expected the same after every epoch of a run.")
+        self.rows.append(row)
+
+    def results(self):
+        """The epochs as `EpochResult`s."""
+        return [EpochResult(int(row["epoch"]), int(row["updates"]), *(float(row[name]) for name in _COLUMNS[2:]),
+                            others={name: float(row[name]) for name in row if name not in _COLUMNS})
+                for row in self.rows]
 
     @property
     def text(self):
         """What the file holds; that of fewer epochs is its beginning."""
         file = io.StringIO()
-        writer = csv.DictWriter(file, _COLUMNS)
+        writer = csv.DictWriter(file, list(self.rows[0]) if self.rows else _COLUMNS)
         writer.writeheader()
         writer.writerows(self.rows)
         return file.getvalue()
@@ -85,8 +98,9 @@ def summary_from_text(text, path):
         epochs = [int(row["epoch"]) for row in rows]
         for row in rows:
             int(row["updates"])
-            [float(row[name]) for name in _COLUMNS]
-        whole = header == _COLUMNS and all(len(line) == len(header) for line in lines)
+            [float(row[name]) for name in header]
+        whole = header[:len(_COLUMNS)] == _COLUMNS and len(set(header)) == len(header) \
+            and all(len(line) == len(header) for line in lines)
         if not (whole and epochs == sorted(set(epochs)) and all(epoch > 0 for epoch in epochs)):
             raise ValueError
     except (csv.Error, ValueError, KeyError):

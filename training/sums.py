@@ -18,6 +18,8 @@ class Sums:
         Summed cross-entropy over labelled images; summed transfer losses, a batch's being the mean over devices.
     correct, labelled, batches : float
         Counts.
+    others : dict of str to float
+        Of further statistics, by their names: sums of the means over devices.
     recent : deque of float
         Transfer losses of the last 100 batches, over the ends of epochs.
     """
@@ -28,37 +30,42 @@ class Sums:
     labelled: float = 0.0
     batches: float = 0.0
     recent: collections.deque = field(default_factory=lambda: collections.deque(maxlen=100))
+    others: dict = field(default_factory=dict)
 
     def __post_init__(self):
         self.recent = collections.deque(self.recent, maxlen=100)
         self._pending = None
 
-    def add(self, statistics, where):
-        """Take in a batch: the objective's statistics of every device. `where` names the batch in a message.
+    def add(self, statistics, where, names=()):
+        """Take in a batch: the objective's statistics of every device, and the names of all of them; those behind the
+        first four are `others`. `where` names the batch in a message.
 
         Raises: DivergedError when the loss of the batch before is no longer a number.
         """
         self.flush()
-        self._pending = statistics, where
+        self._pending = statistics, where, names[4:]
 
     def flush(self):
         """Wait for the last batch."""
         if self._pending is None:
             return
-        statistics, where = self._pending
+        statistics, where, names = self._pending
         self._pending = None
-        softmax, transfer, correct, labelled = sum(part.asnumpy().astype("float64") for part in statistics).tolist()
+        softmax, transfer, correct, labelled, *others = sum(
+            part.asnumpy().astype("float64") for part in statistics).tolist()
         transfer /= len(statistics)
         if not math.isfinite(softmax + transfer):
             raise DivergedError(
-                f"the loss is {softmax + transfer} in {where}. A smaller --lr usually helps; so does looking at the "
-                "images, with --test-io 1 and the augmentation off.")
+                f"the loss is {softmax + transfer} in {where}. A smaller `lr` usually helps; so does looking at the "
+                "images that were read.")
         self.softmax += softmax
         self.transfer += transfer
         self.correct += correct
         self.labelled += labelled
         self.batches += 1
         self.recent.append(transfer)
+        for name, value in zip(names, others):
+            self.others[name] = self.others.get(name, 0.0) + value / len(statistics)
 
     def next_epoch(self):
         """Sums of an epoch that has not begun."""
@@ -67,8 +74,9 @@ class Sums:
     def over_workers(self, store):
         """The sums of all workers of a distributed run together; the worker's own where it is alone."""
         self.flush()
-        totals = store.sum([self.softmax, self.transfer, self.correct, self.labelled, self.batches])
-        return Sums(*map(float, totals), recent=self.recent)
+        totals = list(map(float, store.sum([self.softmax, self.transfer, self.correct, self.labelled, self.batches,
+                                            *self.others.values()])))
+        return Sums(*totals[:5], self.recent, dict(zip(self.others, totals[5:])))
 
     def state(self):
         """What `Sums(**state)` is made of again, as numbers and lists."""
@@ -90,6 +98,12 @@ class Sums:
         """Mean over batches."""
         return self.transfer / self.batches if self.batches else float("nan")
 
+    @property
+    def means(self):
+        """Of the `others`, over batches."""
+        return {name: value / self.batches for name, value in self.others.items()}
+
     def __str__(self):
         recent = sum(self.recent) / len(self.recent) if self.recent else float("nan")
-        return f"loss {self.loss:.4f}, transfer {recent:+.4f}, accuracy {self.accuracy:.2%}"
+        return (f"loss {self.loss:.4f}, transfer {recent:+.4f}, accuracy {self.accuracy:.2%}"
+                + "".join(f", {name} {value:.4g}" for name, value in self.means.items()))

@@ -19,13 +19,15 @@ _PARTS = {
     "base.errors": ["DivergedError", "InputError", "Stopped"],
     "base.framework": ["mx"],
     "checkpoints": ["Checkpoint", "load_checkpoint", "save_checkpoint"],
-    "inference": ["adapt", "evaluate", "predict"],
-    "iters": ["Augmentation", "DualIter", "ImageList", "OrderedIter", "RecordIter", "ShuffledIter", "SyntheticIter",
-              "read_list", "write_list"],
+    "inference": ["adapt", "adapt_to_images", "evaluate", "outputs", "predict", "predict_images"],
+    "iters": ["Augmentation", "DualIter", "EpochIter", "ImageList", "OrderedIter", "RecordIter", "ShuffledIter",
+              "SyntheticIter", "centre_crop", "read_list", "square_centre_crop", "write_list"],
     "records": ["ensure_packed", "ensure_ready", "pack"],
-    "symbols": ["GaussianKernel", "JMMDLoss", "MMDLoss", "TransferNet", "TransferObjective", "features_block", "resnet",
+    "symbols": ["CORALLoss", "DANNLoss", "GaussianKernel", "JMMDLoss", "MMDLoss", "TRANSFER_LOSSES", "TransferLoss",
+                "TransferNet", "TransferObjective", "features_block", "halves", "resnet", "transfer_loss",
                 "zoo_symbol"],
-    "training": ["EpochResult", "Run", "StepSchedule", "fit"],
+    "training": ["DataOptions", "EpochResult", "ImageOptions", "NetworkOptions", "ObjectiveOptions", "OptimizerOptions",
+                 "Run", "RunOptions", "Stage", "StepSchedule", "fit"],
 }
 _PLACES = {name: part for part, names in _PARTS.items() for name in names}
 __all__ = sorted(_PLACES)

@@ -1,0 +1,93 @@
+"""Flags of a command, made of the fields of dataclasses (`base.parameters`): names, types, ranges, defaults, help."""
+import dataclasses
+
+from transfer_gluon.cli.exit_codes import Command
+from transfer_gluon.cli.types import EPOCHS, FOLDER, GPUS, IMAGE_SHAPE, NAMES, PATH, RGB_MEAN, RGB_STD, Number
+
+import click
+
+from transfer_gluon.base.errors import with_flags
+
+_TYPES = {"path": PATH, "folder": FOLDER, "image_shape": IMAGE_SHAPE, "rgb_mean": RGB_MEAN, "rgb_std": RGB_STD,
+          "epochs": EPOCHS, "gpus": GPUS, "names": NAMES}
+
+
+class GroupedCommand(Command):
+    """A command whose help lists the flags of every dataclass under what that is about."""
+
+    def format_options(self, context, formatter):
+        sections = {}
+        for option in self.get_params(context):
+            record = option.get_help_record(context)
+            if record:
+                sections.setdefault(getattr(option, "section", "Options"), []).append(record)
+        for title, records in sections.items():
+            with formatter.section(title):
+                formatter.write_dl(records)
+
+
+class _Option(click.Option):
+    section = "Options"
+
+
+def flags_of(*groups):
+    """The flags of the fields of these `Parameters`, by their names."""
+    return {field.name: "--" + (field.metadata["flag"] or field.name).replace("_", "-")
+            for group in groups for field in dataclasses.fields(group) if field.metadata}
+
+
+def options(*groups):
+    """Decorate a click command, so that it has a flag for every field of these `Parameters`.
+
+    The value of a flag comes under the name of its field; `filled` makes the dataclasses of them.
+    """
+    flags = flags_of(*groups)
+
+    def decorate(function):
+        for group in reversed(groups):
+            for field in reversed(dataclasses.fields(group)):
+                if field.metadata:
+                    function = _option(group, field, flags)(function)
+        return function
+    return decorate
+
+
+def filled(group, values):
+    """A dataclass of the `values` of flags, a dict by the names of fields."""
+    return group(**{field.name: values[field.name] for field in dataclasses.fields(group) if field.name in values})
+
+
+def _option(group, field, flags):
+    words, default = field.metadata, field.default
+    text = with_flags(words["meaning"], flags)
+    if words["default_words"]:
+        text += f"  [default: {words['default_words']}]"
+    more = dict(is_flag=True) if isinstance(default, bool) and words["kind"] != "on_off" else \
+        dict(type=_type(default, words))
+    if isinstance(default, bool) and words["kind"] == "on_off":
+        default = int(default)
+    decorated = click.option(flags[field.name], field.name, default=default, help=text, cls=_Option, **more)
+
+    def decorate(function):
+        function = decorated(function)
+        function.__click_params__[-1].section = group.__doc__.splitlines()[0].rstrip(".")
+        return function
+    return decorate
+
+
+def _type(default, words):
+    """The click type of a field."""
+    kind = words["kind"]
+    if kind in _TYPES:
+        return _TYPES[kind]
+    if words["choices"]:
+        return click.Choice(list(words["choices"]))
+    if isinstance(default, bool):
+        return click.IntRange(0, 1)
+    if isinstance(default, int) or kind == "whole":
+        return click.IntRange(words["least"], words["most"])
+    if isinstance(default, float) or kind == "number":
+        least, most = (words[one] if words[one] is not None else words[other]
+                       for one, other in (("least", "above"), ("most", "below")))
+        return Number(least, most, min_open=words["above"] is not None, max_open=words["below"] is not None)
+    return str

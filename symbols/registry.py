@@ -1,0 +1,43 @@
+"""The transfer losses by name. Nothing is imported before one is made."""
+import importlib
+import inspect
+
+from transfer_gluon.base.errors import InputError
+
+# A class may stand here itself, too: ``TRANSFER_LOSSES["mine"] = MyLoss``.
+TRANSFER_LOSSES = {
+    "mmd": "transfer_gluon.symbols.mmd:MMDLoss",
+    "jmmd": "transfer_gluon.symbols.mmd:JMMDLoss",
+    "coral": "transfer_gluon.symbols.coral:CORALLoss",
+    "dann": "transfer_gluon.symbols.dann:DANNLoss",
+}
+
+
+def transfer_loss(name, **options):
+    """Make the loss that `TRANSFER_LOSSES` has under a name; `options` are its own parameters.
+
+    Raises: InputError for a name that is not there.
+
+    >>> type(transfer_loss("mmd", estimate="quadratic")).__name__
+    'MMDLoss'
+    """
+    return _class(name)(**options)
+
+
+def takes(name, option):
+    """Whether the loss of a name has a parameter `option`.
+
+    >>> takes("mmd", "estimate"), takes("coral", "estimate")
+    (True, False)
+    """
+    return option in inspect.signature(_class(name).__init__).parameters
+
+
+def _class(name):
+    if name not in TRANSFER_LOSSES:
+        raise InputError.of("transfer", name, f"one of {', '.join(TRANSFER_LOSSES)}")
+    loss = TRANSFER_LOSSES[name]
+    if isinstance(loss, str):
+        module, _, kind = loss.partition(":")
+        loss = getattr(importlib.import_module(module), kind)
+    return loss

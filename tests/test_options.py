@@ -1,0 +1,148 @@
+"""Settings stand once: what a dataclass refuses, the command refuses; defaults, help and names are the dataclass's."""
+import dataclasses
+import math
+
+from transfer_gluon.cli.options import GroupedCommand, filled, options
+
+import click
+import pytest
+from conftest import call
+
+from transfer_gluon.base.errors import InputError, with_flags
+from transfer_gluon.base.parameters import Parameters, parameter
+from transfer_gluon.commands import fine_tune
+from transfer_gluon.iters import Augmentation
+from transfer_gluon.symbols import TRANSFER_LOSSES, MMDLoss
+from transfer_gluon.training.options import (
+    DataOptions,
+    NetworkOptions,
+    ObjectiveOptions,
+    OptimizerOptions,
+    RunOptions,
+)
+from transfer_gluon.training.stages import Stage
+
+GROUPS = fine_tune.GROUPS.values()
+FIELDS = [(group, field) for group in GROUPS for field in dataclasses.fields(group)]
+BY_NAME = {option.name: option for option in fine_tune.main.params}
+
+
+def beyond(field):
+    """Values that a field must not have."""
+    words, several = field.metadata, field.metadata["kind"] in ("image_shape", "rgb_mean", "rgb_std", "epochs", "gpus")
+    values = []
+    if words["choices"]:
+        values.append("no-such-word")
+    if words["least"] is not None:
+        values.append(words["least"] - 1)
+    if words["most"] is not None:
+        values.append(2 * words["most"] + 1)
+    for bound in ("above", "below"):
+        if words[bound] is not None:
+            values.append(words[bound])
+    if isinstance(field.default, float) or words["kind"] in ("number", "rgb_mean", "rgb_std"):
+        values += [math.nan, math.inf, 1e308]
+    return [(value,) * 3 if several else value for value in values]
+
+
+BEYOND = [(group, field, value) for group, field in FIELDS for value in beyond(field)]
+
+
+def text(value):
+    return ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+@pytest.mark.parametrize("group, field, value", BEYOND,
+                         ids=[f"{field.name}={text(value)}" for _, field, value in BEYOND])
+def test_what_cannot_be_is_refused_by_the_library_and_by_the_command(group, field, value):
+    with pytest.raises(InputError, match=f"`{field.name}` is .*; expected") as raised:
+        group(**{field.name: value})
+    assert raised.value.parameter == field.name and raised.value.expected
+    flag = BY_NAME[field.name].opts[0]
+    with pytest.raises((InputError, click.ClickException)) as raised:
+        fine_tune.main.main(["--num-classes", "3", "--train-stage", "1", flag, text(value)], standalone_mode=False)
+    said = raised.value.format_message() if isinstance(raised.value, click.ClickException) else str(raised.value)
+    assert flag in said
+
+
+def test_values_of_other_types_are_refused():
+    for make in (lambda: OptimizerOptions(lr="0.1"), lambda: OptimizerOptions(batch_size=8.5),
+                 lambda: OptimizerOptions(batch_size=True), lambda: RunOptions(resume="yes"),
+                 lambda: OptimizerOptions(optimizer=3), lambda: Augmentation(jitter=None)):
+        with pytest.raises(InputError, match="expected"):
+            make()
+
+
+def test_every_flag_has_its_default_and_its_help_from_the_dataclass():
+    for group, field in FIELDS:
+        option = BY_NAME[field.name]
+        assert option.default == field.default, field.name
+        assert option.section == group.__doc__.splitlines()[0].rstrip(".")
+        assert option.help.startswith(with_flags(field.metadata["meaning"], {
+            name: flag.opts[0] for name, flag in BY_NAME.items()}))
+    said = call("fine_tune.py", "--help").stdout
+    places = [said.index(f"\n{title}:\n") for title in ("Options", "Data", "Images", "Augmentation of training images",
+                                                        "Network", "Objective of stage 1", "Optimizer", "Run")]
+    assert places == sorted(places) and "`" not in said
+
+
+def test_a_command_fills_the_dataclasses_that_a_library_user_writes():
+    seen = {}
+
+    @dataclasses.dataclass(frozen=True)
+    class Group(Parameters):
+        """Things."""
+
+        one: int = parameter(3, "One.", least=0)
+        two: bool = parameter(False, "Two, beside `one`.", flag="second-one")
+        three: float = parameter(None, "Three.", kind="number", default_words="much")
+
+    @click.command(cls=GroupedCommand)
+    @options(Group)
+    def main(**flags):
+        seen["group"] = filled(Group, flags)
+
+    main.main(["--second-one", "--one", "5"], standalone_mode=False)
+    assert seen["group"] == Group(one=5, two=True) and Group().settings() == {"one": 3, "second_one": False,
+                                                                             "three": None}
+    assert Group(one=5, two=True).changed() == ["one", "two"]
+
+
+def test_settings_that_do_nothing_are_refused_from_a_library_too():
+    for make, why in (
+            (lambda: Stage(0, 3, objective=ObjectiveOptions(transfer="mmd")), "`transfer` was given in stage 0"),
+            (lambda: Stage(1, 3, network=NetworkOptions(network="vgg16")), "`network` was given in stage 1"),
+            (lambda: Stage(1, 3, objective=ObjectiveOptions(transfer="coral", estimate="quadratic")),
+             "`estimate` was given with `transfer` coral"),
+            (lambda: Stage(0, 3, augmentation=Augmentation(fill_value=3)), "`fill_value` was given without padding"),
+            (lambda: Stage(0, 3, optimizer=OptimizerOptions(optimizer="adam", momentum=0.5)), "has no momentum"),
+            (lambda: Stage(0, 3, run=RunOptions(no_checkpoint=True, keep=3)), "`keep` was given with `no_checkpoint`")):
+        with pytest.raises(InputError, match=f"{why}.*does nothing; leave it out"):
+            make()
+
+
+def test_values_that_contradict_each_other_are_refused_from_a_library_too():
+    for make, why in (
+            (lambda: Stage(2, 3), "`train_stage` is 2"), (lambda: Stage(0, 0), "`num_classes` is 0"),
+            (lambda: Stage(0, 10_000), "`null_label` is 9999, which is also one of"),
+            (lambda: Stage(0, 3, run=RunOptions(top_k=4)), "`top_k` is 4"),
+            (lambda: Stage(0, 3, run=RunOptions(resume=True)), "`resume` was given without `prefix`"),
+            (lambda: Stage(0, 3, run=RunOptions(prefix="m", resume=True, overwrite=True)), "more than one of"),
+            (lambda: Stage(0, 3, data=DataOptions(read="mxnet"), augmentation=Augmentation(mode="original")),
+             "`mode` original was given with `read` mxnet"),
+            (lambda: Augmentation(min_random_scale=2.0), "the smallest must not exceed the largest")):
+        with pytest.raises(InputError, match=why):
+            make()
+
+
+def test_the_originals_flag_for_dan_means_one_loss_and_no_other():
+    for flags in (["--transfer", "coral"], ["--transfer", "jmmd"]):
+        with pytest.raises(InputError, match="--use-dan means --transfer mmd, and --transfer .* was given"):
+            fine_tune.main.main(["--num-classes", "3", "--train-stage", "1", "--use-dan", *flags],
+                                standalone_mode=False)
+
+
+def test_a_loss_put_into_the_table_can_be_named(monkeypatch):
+    monkeypatch.setitem(TRANSFER_LOSSES, "mine", MMDLoss)
+    stage = Stage(1, 3, objective=ObjectiveOptions(transfer="mine", estimate="quadratic"))
+    assert stage.settings()["transfer"] == "mine"

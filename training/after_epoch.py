@@ -1,0 +1,81 @@
+"""What is done after an epoch: each item is called with the `Epoch`, in the order in which `fit` was given them."""
+import math
+from dataclasses import dataclass, field, replace
+
+from transfer_gluon.base.log import log
+from transfer_gluon.inference.evaluate import evaluate
+
+
+@dataclass
+class Epoch:
+    """An epoch that has just been trained, as the items after it see it, and may change it.
+
+    Attributes
+    ----------
+    result : EpochResult
+        What it came to so far. An item that judges the network puts its figure in: ``epoch.tell(name=0.5)``.
+    learner : Learner
+        The network, the objective and their parameters, on their devices, equal on all of them.
+    trainer : gluon.Trainer
+    position : Position
+    store : Store
+        Of a distributed run: every worker calls every item.
+    before : list of EpochResult
+        The epochs before this one, those of the run before it was resumed included.
+    seconds : float
+        That the training of the epoch took.
+    last : str
+        What there is to go back to, in words.
+    ends : str
+        An item that ends the training says here why, the same on all workers: the epoch is saved, and is the last, also
+        when the run is gone on with.
+    """
+
+    result: object
+    learner: object
+    trainer: object
+    position: object
+    store: object
+    before: list = field(default_factory=list)
+    seconds: float = 0.0
+    last: str = ""
+    ends: str = ""
+
+    def tell(self, **figures):
+        """Put figures beside those of the `result`; numbers, which the summary gets as columns of their own.
+
+        They must be of the same names after every epoch of a run.
+        """
+        self.result = replace(self.result, others={**self.result.others, **figures})
+
+
+class Validation:
+    """Judges the network by the labelled images of an iterator: see `evaluate`."""
+
+    def __init__(self, batches, top_k=1, null_label=9999):
+        self._batches, self._top_k, self._null_label = batches, top_k, null_label
+
+    def __call__(self, epoch):
+        accuracies = evaluate(epoch.learner.net, self._batches, epoch.learner.devices, self._top_k,
+                              self._null_label, epoch.store, f"epoch {epoch.result.epoch}, validation; {epoch.last}")
+        epoch.result = replace(epoch.result, validation_accuracy=accuracies[0], validation_top_k=accuracies[1])
+
+
+class Say:
+    """Says in a log line what an epoch came to."""
+
+    def __init__(self, top_k=1):
+        self._top_k = top_k
+
+    def __call__(self, epoch):
+        result = epoch.result
+        text = (f"epoch {result.epoch}: loss {result.loss:.4f}, transfer {result.transfer_loss:+.4f}, "
+                f"accuracy {result.accuracy:.2%}, learning rate {result.learning_rate:g}")
+        if not math.isnan(result.validation_accuracy):
+            text += f", validation accuracy {result.validation_accuracy:.2%}"
+            if self._top_k > 1:
+                text += f", top-{self._top_k} {result.validation_top_k:.2%}"
+        text += "".join(f", {name} {value:.4g}" for name, value in result.others.items())
+        log.info("%s, %.1f s", text, epoch.seconds)
+        if epoch.ends:
+            log.info("the training ends here: %s", epoch.ends)

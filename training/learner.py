@@ -1,0 +1,161 @@
+"""A network and its objective on devices: what computes, what learns, and how a batch becomes gradients."""
+import contextlib
+
+import numpy as np
+
+from transfer_gluon.base.devices import to_devices
+from transfer_gluon.base.errors import DivergedError, InputError, first_ten
+from transfer_gluon.base.framework import mx
+from transfer_gluon.base.log import log
+from transfer_gluon.symbols.frozen import frozen_below
+
+
+class Learner(contextlib.AbstractContextManager):
+    """What `fit` trains, lent for the time of a call: afterwards parameters learn, decay and are multiplied as before.
+
+    Parameters
+    ----------
+    net, objective : HybridBlock
+    devices : list of Context
+    trainable : sequence of str, or None
+        Prefixes of the names of the network's parameters that learn; None: all that do anyway.
+    frozen_statistics : "move" or "still"
+        See `frozen_below`.
+    lr_mult : dict of str to float, or None
+        Factors of the learning rate by prefixes of names, times those that parameters have themselves.
+
+    Attributes
+    ----------
+    parameters : dict of str to Parameter
+        Everything that a run keeps, by stable names: the network's under their own, the objective's under their place
+        in it, such as ``objective.transfer.hidden.weight``.
+    learning : dict of str to Parameter
+        Those that learn.
+    """
+
+    def __init__(self, net, objective, devices, trainable=None, frozen_statistics="move", lr_mult=None):
+        self.net, self.objective, self.devices = net, objective, devices
+        own = {name: parameter for name, parameter in net.collect_params().items()}
+        mine = {id(parameter) for parameter in own.values()}
+        beside = {f"objective.{name}": parameter
+                  for name, parameter in objective._collect_params_with_prefix().items() if id(parameter) not in mine}
+        self.parameters = {**own, **beside}
+        self._before = [(parameter, parameter.grad_req, parameter.wd_mult, parameter.lr_mult)
+                        for parameter in self.parameters.values()]
+        try:
+            self.learning = prepare(net, devices, trainable)
+            _put(beside, devices)
+            self.learning.update(_learning(beside))
+            objective.hybridize(static_alloc=True, static_shape=True)
+            _multiply_rates(self.learning, lr_mult or {})
+            self._forward = net if trainable is None else frozen_below(net, self.learning, frozen_statistics)
+        except Exception:
+            self.__exit__()
+            raise
+
+    def __exit__(self, *error):
+        for parameter, grad_req, wd_mult, lr_mult in self._before:
+            parameter.grad_req, parameter.wd_mult, parameter.lr_mult = grad_req, wd_mult, lr_mult
+
+    @property
+    def own(self):
+        """The names of those parameters that are the objective's, and not the network's."""
+        return [name for name in self.parameters if name.startswith("objective.")]
+
+    def fill_in(self, batches):
+        """Have parameters drawn whose shapes only the first images tell: before batches seed what is drawn."""
+        if all(parameter.shape and 0 not in parameter.shape for parameter in self.parameters.values()):
+            return
+        few = getattr(self.objective, "batch_multiple", 1)
+        shapes = [(few, *batches.provide_data[0].shape[1:]), (few, *batches.provide_label[0].shape[1:])] \
+            if self.own else [(1, *batches.provide_data[0].shape[1:])]
+        for device in self.devices:
+            images, *labels = (mx.nd.zeros(shape, ctx=device) for shape in shapes)
+            outputs = self.net(images)
+            if labels:
+                self.objective(*outputs, *labels)
+
+    def gradients(self, batch, before_forward=(), penalties=()):
+        """Compute the gradients of a batch; its statistics on every device are returned.
+
+        What the seams are given and give: see `fit`.
+        """
+        parts = list(zip(to_devices(batch.data[0], self.devices), to_devices(batch.label[0], self.devices)))
+        for change in before_forward:
+            parts = [change(images, labels) for images, labels in parts]
+        with mx.autograd.record():
+            outputs = [self.objective(*self._forward(images), labels) for images, labels in parts]
+            losses = [loss for loss, _ in outputs]
+            for penalty in penalties:
+                # Each device's share of a batch weighs as many times as it has images: see the formula of `fit`.
+                losses = [loss + len(images) * penalty(self.values(images.context)).reshape((1,))
+                          for loss, (images, _) in zip(losses, parts)]
+        mx.autograd.backward(losses)
+        return [statistics for _, statistics in outputs]
+
+    def values(self, device):
+        """The values of the parameters that learn, as a dict by name, on a device."""
+        return {name: parameter.data(device) for name, parameter in self.learning.items()}
+
+    def check(self, where):
+        """Raise DivergedError where a parameter is no number: the loss of a batch tells nothing of the update behind
+        it, and what is none must not take the place of what was saved before."""
+        broken = [name for name, parameter in self.parameters.items()
+                  if not np.isfinite(parameter.list_data()[0].asnumpy()).all()]
+        if broken:
+            raise DivergedError(f"{len(broken)} parameters are NaN or infinite after {where}. A smaller `lr` usually "
+                                f"helps. They are{first_ten(broken)}")
+
+
+def prepare(net, devices, trainable=None):
+    """Put a network on its devices and settle which parameters learn, and which decay.
+
+    Weight decay acts on names that end in ``_weight`` or ``_gamma``, times the parameter's ``wd_mult``, and on others
+    only where their ``wd_mult`` says so by a number other than Gluon's 1. With `trainable`, only parameters learn whose
+    names start with one of these prefixes.
+
+    Returns: dict of str to Parameter, the ones that learn. Raises: InputError when none is left.
+    """
+    parameters = net.collect_params()
+    _put(parameters, devices)
+    net.hybridize(static_alloc=True, static_shape=True)
+    if trainable is not None:
+        learning = [name for name, parameter in parameters.items() if parameter.grad_req != "null"]
+        others = [name for name in learning if not name.startswith(tuple(trainable))]
+        for name in others:
+            parameters[name].grad_req = "null"
+        log.info("training %d of %d parameters", len(learning) - len(others), len(learning))
+        if len(others) == len(learning):
+            raise InputError(f"nothing is left to train: no parameter starts with {', '.join(trainable)}.", "trainable",
+                             tuple(trainable), "prefixes of names of parameters")
+    return _learning(parameters)
+
+
+def _learning(parameters):
+    """Those that learn; others than weights and gammas do not decay, unless they say so."""
+    learning = {name: parameter for name, parameter in parameters.items() if parameter.grad_req != "null"}
+    for name, parameter in learning.items():
+        if parameter.wd_mult == 1 and not name.endswith(("_weight", "_gamma", ".weight", ".gamma")):
+            parameter.wd_mult = 0.0
+    return learning
+
+
+def _multiply_rates(learning, factors):
+    for prefix, factor in factors.items():
+        those = [parameter for name, parameter in learning.items() if name.startswith(prefix)]
+        if not those or not 0 <= factor < 1e38:
+            raise InputError(f"`lr_mult` gives {prefix!r} the factor {factor}; expected a prefix of the name of a "
+                             "parameter that learns, and a number from 0 up.", "lr_mult", factors,
+                             "numbers from 0 up by prefixes of names")
+        for parameter in those:
+            parameter.lr_mult *= factor
+
+
+def _put(parameters, devices):
+    for parameter in parameters.values():
+        try:
+            parameter.list_ctx()
+        except RuntimeError:        # not initialised yet
+            parameter.initialize(default_init=mx.init.Xavier("gaussian", "in", 2), ctx=devices)
+        else:
+            parameter.reset_ctx(devices)

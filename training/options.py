@@ -1,0 +1,151 @@
+"""What a run is told, in groups: `Stage` takes them, and fine_tune.py makes its flags of them.
+
+Nothing here needs MXNet.
+"""
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Optional
+
+from transfer_gluon.base.errors import InputError
+from transfer_gluon.base.parameters import Parameters, parameter
+from transfer_gluon.distributed import STORES
+from transfer_gluon.iters.image_list import MOST_LABEL, NULL_LABEL
+from transfer_gluon.symbols.registry import TRANSFER_LOSSES
+
+READERS = ("records", "files", "mxnet")
+FROZEN_STATISTICS = ("move", "still")
+
+
+@dataclass(frozen=True)
+class DataOptions(Parameters):
+    """Data."""
+
+    data_dir: str = parameter("./data", "Folder with source.lst, target.lst and val.lst.", kind="folder")
+    null_label: int = parameter(NULL_LABEL, "The label that means 'unknown'.", least=0, most=MOST_LABEL)
+    no_validation: bool = parameter(False, "Train without val.lst: the target has no labels at all.")
+    read: str = parameter(
+        "records", "records: lists are packed to RecordIO beside them, once. files: the image files are read as they "
+        "are, and nothing is packed. mxnet: records, through MXNet's ImageRecordIter in training; the same "
+        "augmentation by other random numbers, slower.", choices=READERS)
+    threads: int = parameter(15, "Threads that decode images.", least=1, most=1000, flag="data-nthreads")
+    benchmark: bool = parameter(False, "1: random images instead of `data_dir`.", kind="on_off")
+
+
+@dataclass(frozen=True)
+class ImageOptions(Parameters):
+    """Images."""
+
+    image_shape: Optional[tuple[int, int, int]] = parameter(
+        None, "Channels, height, width of the network's input, in pixels.", least=1, most=10_000, kind="image_shape",
+        default_words="what the checkpoint was trained with, if it says so; else 3,320,320")
+    rgb_mean: Optional[tuple[float, float, float]] = parameter(
+        None, "Mean to subtract from red, green, blue, in a layer put in front of the network, such as "
+        "123.68,116.779,103.939.", least=0, most=1e6, kind="rgb_mean",
+        default_words="none; the published networks normalise in bn_data")
+    rgb_std: Optional[tuple[float, float, float]] = parameter(
+        None, "Standard deviations to divide by, in the same layer.", least=1e-3, most=1e6, kind="rgb_std",
+        default_words="1,1,1")
+
+
+@dataclass(frozen=True)
+class NetworkOptions(Parameters):
+    """Network."""
+
+    pretrained_model: str = parameter(
+        "model/resnet-152", "Prefix of the checkpoint to start from: PREFIX-symbol.json, PREFIX-0000.params.",
+        kind="path")
+    pretrained_epoch: int = parameter(0, "Its epoch number.", least=0)
+    layer: str = parameter("flatten0", "The layer whose output feeds the classifier fc.", flag="layer-before-fullc")
+    network: Optional[str] = parameter(
+        None, "A new network with random weights instead of a checkpoint (stage 0): resnet, or a name of gluoncv's "
+        "model zoo, such as resnet50_v1d, vgg16, mobilenetv2_1.0.")
+    num_layers: Optional[int] = parameter(
+        None, "Depth of `network` resnet: 18, 34, 50, 101, 152, 200, 269; up to 32 pixels 8, 14, 20, ….", least=1,
+        most=2000, kind="whole")
+    keep_classifier: bool = parameter(
+        False, "Stage 0: go on with the checkpoint's own classifier fc, of as many classes, instead of a new one.")
+    freeze: bool = parameter(False, "Train only a part of the network: the parameters that `trainable` names.")
+    trainable: Optional[Sequence[str]] = parameter(
+        None, "Prefixes of the names of the parameters that train with `freeze`, such as stage4,fc.", kind="names",
+        default_words="bn1,fc,stage3,stage4, in networks that have these names")
+    frozen_statistics: str = parameter(
+        "move", "What moving statistics of layers below all that `trainable` names do. move: as on the GPUs of the "
+        "original's published table. still: as on its CPU.", choices=FROZEN_STATISTICS)
+
+
+@dataclass(frozen=True)
+class ObjectiveOptions(Parameters):
+    """Objective of stage 1."""
+
+    transfer: str = parameter(
+        "jmmd", "The transfer loss between source and target; jmmd is JAN, mmd is DAN.", choices=TRANSFER_LOSSES)
+    transfer_weight: Optional[float] = parameter(
+        None, "Weight of the transfer loss against the summed softmax loss.", least=0, most=1e37, kind="number",
+        default_words="the loss's usual one: 1 for mmd, 2 for jmmd")
+    transfer_layers: Sequence[str] = parameter(
+        (), "Further layers of the network whose outputs the transfer loss compares, beside that which feeds fc, such "
+        "as relu1,pool1.", kind="names")
+    estimate: str = parameter(
+        "linear", "How mmd and jmmd estimate: linear, from quadruples, as the original; quadratic, from all pairs of a "
+        "device's images.", choices=("linear", "quadratic"))
+
+
+@dataclass(frozen=True)
+class OptimizerOptions(Parameters):
+    """Optimizer."""
+
+    optimizer: str = parameter("sgd", "An optimizer of MXNet: sgd, nag, adam, ….")
+    lr: float = parameter(0.1, "Learning rate of the first update.", least=0)
+    lr_factor: float = parameter(0.1, "Factor of the rate at every step.", least=0)
+    lr_step_epochs: Sequence[int] = parameter((), "Epochs after which the rate drops, such as 10,16.", least=1,
+                                              kind="epochs")
+    lr_step_unit: str = parameter(
+        "flag", "flag: as the original, which in stage 1 drops the rate at half the epochs named. epoch: true epochs.",
+        choices=("flag", "epoch"))
+    momentum: float = parameter(0.9, "Momentum, for optimizers that have one.", least=0, most=1, flag="mom")
+    wd: float = parameter(0.0, "Weight decay, on *_weight and *_gamma only.", least=0)
+    batch_size: int = parameter(128, "Images a batch over all devices; in stage 1 half source, half target.", least=1)
+    num_epochs: int = parameter(100, "Epoch to stop after.", least=1)
+
+    def __post_init__(self):
+        super().__post_init__()
+        check_rising(self.lr_step_epochs)
+
+
+def check_rising(epochs):
+    """Raise InputError where epochs after which the rate drops do not rise from 1 up."""
+    if any(epoch < 1 for epoch in epochs) or list(epochs) != sorted(set(epochs)):
+        raise InputError.of("lr_step_epochs", tuple(epochs), "rising epochs from 1 up, such as 10, 16")
+
+
+@dataclass(frozen=True)
+class RunOptions(Parameters):
+    """Run."""
+
+    prefix: Optional[str] = parameter(None, "Prefix of the checkpoints to write, one an epoch.", kind="path",
+                                      flag="model-prefix", default_words="a new one in runs/")
+    no_checkpoint: bool = parameter(False, "Write no checkpoints; not over a run that has some.")
+    resume: bool = parameter(
+        False, "Go on where the run of `prefix` was, as if it had never stopped; begin where there is none.")
+    load_epoch: Optional[int] = parameter(
+        None, "Go on from this epoch of `prefix` (parameters and schedule; momentum, and parameters of the "
+        "transfer loss, begin anew).", least=1, kind="whole")
+    overwrite: bool = parameter(
+        False, "Begin anew and replace the run of `prefix`; its checkpoints are kept until the new run's first "
+        "epoch is saved.")
+    keep: int = parameter(0, "Keep the checkpoints of this many last epochs and of the best on val.lst; 0: of all.",
+                          least=0)
+    save_batches: int = parameter(
+        0, "Write what `resume` needs every so many batches, too; 0: after every epoch.", least=0)
+    gpus: Optional[Sequence[int]] = parameter(None, "Numbers of the GPUs to train on, such as 0,2,5.", kind="gpus",
+                                              least=0, default_words="the CPU")
+    cpus: Optional[int] = parameter(
+        None, "Number of CPU devices: a batch is divided among them as among GPUs.", least=1, kind="whole",
+        default_words="1")
+    kv_store: str = parameter("device", "How gradients of several devices are summed.", choices=STORES)
+    disp_batches: int = parameter(10, "A log line every so many batches.", least=1)
+    monitor: int = parameter(0, "Log statistics of all parameters every so many batches; 0: never.", least=0)
+    top_k: int = parameter(0, "Validate top-k accuracy too; 0: top-1 only.", least=0)
+    test_io: bool = parameter(False, "1: measure what reading and computing allow, train nothing.", kind="on_off")
+    seed: int = parameter(0, "Seed of weights, order and augmentation.", least=0)
+    dtype: str = parameter("float32", "Type of parameters and images.", choices=("float32",))

@@ -1,0 +1,53 @@
+"""The network that a stage starts from, and the size of its images."""
+from transfer_gluon.base.errors import InputError
+from transfer_gluon.base.log import log
+from transfer_gluon.checkpoints.checkpoint import DEFAULT_IMAGE_SHAPE, Checkpoint, load_checkpoint, symbol_file
+from transfer_gluon.checkpoints.files import read_symbol
+from transfer_gluon.symbols import TransferNet, image_shape_of, resnet, zoo_symbol
+from transfer_gluon.symbols.backbone import parse_image_shape
+from transfer_gluon.training.run import recorded_settings
+
+
+def starting_network(stage, checkpoint, image_shape):
+    """The network to train: a checkpoint of the run itself, or what the stage starts from."""
+    told = stage.network
+    layers = (*stage.objective.transfer_layers, told.layer) if stage.objective.transfer_layers else told.layer
+    if checkpoint:
+        start = checkpoint
+    elif told.network:
+        start = _new_network(told.network, told.num_layers, image_shape)
+    else:
+        start = load_checkpoint(told.pretrained_model, told.pretrained_epoch)
+    if stage.images.rgb_mean or stage.images.rgb_std:
+        start = start.normalized(stage.images.rgb_mean or (0, 0, 0), stage.images.rgb_std or (1, 1, 1))
+    if checkpoint or stage.train_stage or told.keep_classifier:
+        return start.classifier(layers, stage.num_classes, image_shape)
+    if start.num_classes == stage.num_classes:
+        log.info("%s has a classifier fc of %d classes; a new one takes its place. `keep_classifier` goes on with the "
+                 "old one", start.name, stage.num_classes)
+    return TransferNet(start.features(layers, image_shape), stage.num_classes, image_shape=image_shape)
+
+
+def _new_network(network, num_layers, image_shape):
+    if network == "resnet":
+        if num_layers is None:
+            raise InputError("`network` resnet was given without `num_layers`; 50 is a usual depth.", "num_layers",
+                             None, "a number such as 50")
+        symbol = resnet(num_layers, image_shape)
+    else:
+        symbol = zoo_symbol(network)
+    return Checkpoint(f"the new network {network}", symbol)
+
+
+def known_image_shape(run_prefix, pretrained_model):
+    """The size of images that a run began with, else that the pretrained network was trained with, else the
+    original's."""
+    if run_prefix:
+        recorded = parse_image_shape(recorded_settings(run_prefix).get("image_shape"))
+        if recorded:
+            return recorded
+    for prefix in (run_prefix, pretrained_model):
+        shape = prefix and symbol_file(prefix).exists() and image_shape_of(read_symbol(symbol_file(prefix)))
+        if shape:
+            return shape
+    return DEFAULT_IMAGE_SHAPE
