@@ -3,6 +3,7 @@
 # make gpu        install the CUDA 11.2 build of MXNet, with its CUDA libraries, instead of the CPU build
 # make test-all   the tests under every Python from 3.9 to 3.13
 # make demo-long  the digits benchmark over 10 seeds: 17 minutes on 2 cores
+# make demo-methods  further rows for its table: Deep CORAL, DANN, the quadratic estimate; some 9 minutes more
 # make lint       the style of the code
 # make test-mutations  changes the code, a line at a time, and expects a test to fail: some 7 minutes
 # make test-long  eighty kills, many repetitions of distributed runs: some 8 minutes on 2 cores
@@ -14,7 +15,7 @@
 PYTHON ?=
 IN_VENV := PATH="$(CURDIR)/.venv/bin:$$PATH"
 
-.PHONY: help ready demo demo-long lint test test-long test-mutations test-all bench gpu lock
+.PHONY: help ready demo demo-long demo-methods lint test test-long test-mutations test-all bench gpu lock
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -30,6 +31,9 @@ demo: ready
 
 demo-long: ready
 	@$(IN_VENV) sh recipes/digits.sh --seeds 10 --output runs/digits-long
+
+demo-methods: ready
+	@$(IN_VENV) sh recipes/digits-methods.sh
 
 test: ready
 	@$(IN_VENV) python -m pytest -n auto --maxprocesses 4 --dist worksteal

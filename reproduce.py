@@ -32,15 +32,16 @@ METHODS = {     # name in files: name in the table, published accuracy on cars i
     "dan": ("DAN (MMD)", 73.7),
     "jan": ("JAN (JMMD)", 78.9),
 }
-TITLES = {"coral": "Deep CORAL", "dann": "DANN"}       # of --also; others are called by their name
+TITLES = {"coral": "Deep CORAL", "dann": "DANN", "jmmd": "JAN", "mmd": "DAN"}      # of --also; others by their name
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One command of one seed: what is called, where it writes, which file says that it is done, and which
-    lists it reads, by name and digest."""
+    """One command of one seed: its row in the table, what is called, where it writes, which file says that it is
+    done, and which lists it reads, by name and digest."""
 
     method: str
+    title: str
     seed: int
     command: tuple
     prefix: Path
@@ -65,10 +66,9 @@ class Trial:
 @click.option("--stage1", default=ORIGINAL_STAGE1, help="Flags of fine_tune.py in stage 1.")
 @click.option("--common", default="", help="Flags of fine_tune.py in both stages.")
 @click.option("--adabn", default="", help="Flags of adabn.py.")
-@click.option("--also", type=(click.Choice([name for name in TRANSFER_LOSSES if name not in ("mmd", "jmmd")]), str),
-              multiple=True, metavar="NAME FLAGS",
+@click.option("--also", type=(click.Choice(list(TRANSFER_LOSSES)), str), multiple=True, metavar="NAME FLAGS",
               help="One more row: the transfer loss NAME, and flags of its own behind those of --stage1, such as: dann "
-                   "'--transfer-weight 8'. May be given several times.")
+                   "'--transfer-weight 8', or: coral ''. May be given several times, once for each loss.")
 def main(data_dir, num_classes, gpus, seeds, jobs, output, stage0, stage1, common, adabn, also):
     """Run the four rows of the published table on --data-dir, and more if you like, over several seeds.
 
@@ -98,10 +98,11 @@ def main(data_dir, num_classes, gpus, seeds, jobs, output, stage0, stage1, commo
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise
-    results = {method: [] for method in [*METHODS, *also]}
+    results, titles = {method: [] for method in [*METHODS, *also]}, {}
     for run in first + second:
         results[run.method].append(accuracy(run))
-    text = table(results, Path(data_dir).resolve().name)
+        titles[run.method] = run.title
+    text = table(results, Path(data_dir).resolve().name, titles)
     with replacing(output / "table.md") as temporary:
         temporary.write_text(text, encoding="utf-8")
     write_csv(output / "results.csv", first + second)
@@ -128,8 +129,10 @@ def plan(output, data_dir, lists, num_classes, gpus, seeds, stage0, stage1, comm
                        "--model-prefix", prefix, "--resume", *(["--gpus", gpus] if gpus else []),
                        *common, *flags]
             epochs = last_epoch(command)
-            return Trial(name, seed, tuple(map(str, command)), prefix, Path(f"{prefix}-{epochs:04d}.params"),
-                       lists), epochs
+            own = " ".join((also or {}).get(name, ()))
+            said = METHODS[name][0] if name in METHODS else TITLES.get(name, name) + (own and f", {own}")
+            return Trial(name, said, seed, tuple(map(str, command)), prefix, Path(f"{prefix}-{epochs:04d}.params"),
+                         lists), epochs
 
         cnn, epochs = train("cnn", ["--train-stage", 0, *stage0])
         first.append(cnn)
@@ -137,7 +140,8 @@ def plan(output, data_dir, lists, num_classes, gpus, seeds, stage0, stage1, comm
         prefix = output / f"seed{seed}" / "adabn"
         command = ["adabn.py", "--model", cnn.prefix, "--epoch", epochs, "--val", Path(data_dir) / "val.lst",
                    *(["--gpu", gpu] if gpu else []), *adabn]
-        second += [Trial("adabn", seed, tuple(map(str, command)), prefix, Path(f"{prefix}.log"), lists),
+        second += [Trial("adabn", METHODS["adabn"][0], seed, tuple(map(str, command)), prefix, Path(f"{prefix}.log"),
+                         lists),
                    train("dan", ["--use-dan", *start])[0], train("jan", start)[0],
                    *(train(name, ["--transfer", name, *start, *own])[0] for name, own in (also or {}).items())]
     return first, second
@@ -157,7 +161,7 @@ def execute(run, bar):
     """Run a command unless it was finished before with these lists; what it says goes to its log."""
     made_of = {"command": shlex.join(run.command), "lists": run.lists}
     record = Path(f"{run.prefix}.made-of.json")
-    said = f"seed {run.seed}, {title(run.method)}"
+    said = f"seed {run.seed}, {run.title}"
     if run.done.exists() and _read(record) == made_of:
         bar.write(f"{said}: done before, {accuracy(run):.2f} %", file=sys.stderr)
         bar.update()
@@ -178,11 +182,6 @@ def execute(run, bar):
     bar.update()
 
 
-def title(method):
-    """What a row of the table is called."""
-    return METHODS[method][0] if method in METHODS else TITLES.get(method, method)
-
-
 def _read(record):
     try:
         return json.loads(record.read_text())
@@ -200,16 +199,16 @@ def accuracy(run):
     return 100 * float(read_summary(f"{run.prefix}-run/summary.csv")[-1]["validation_accuracy"])
 
 
-def table(results, name):
+def table(results, name, titles):
     """The results as a Markdown table: mean ± standard deviation over the seeds, the published figures beside them.
 
-    >>> print(table({"cnn": [50.0, 54.0], "adabn": [55.0, 57.0], "dan": [70.0, 70.0], "jan": [75.0, 75.0]}, "mine"))
+    >>> print(table({"cnn": [50.0, 54.0], "dan": [70.0, 70.0], "coral": [75.0, 75.0]}, "mine",
+    ...             {"cnn": "CNN", "dan": "DAN", "coral": "Deep CORAL, --transfer-weight 9"}))
     | method | mine, 2 seeds | gain over CNN | published (cars) |
     | --- | --- | --- | --- |
-    | CNN (no transfer) | 52.0 ± 2.8 % | | 68.7 % |
-    | AdaBN | 56.0 ± 1.4 % | +4.0 ± 1.4 | 71.6 % |
-    | DAN (MMD) | 70.0 ± 0.0 % | +18.0 ± 2.8 | 73.7 % |
-    | JAN (JMMD) | 75.0 ± 0.0 % | +23.0 ± 2.8 | 78.9 % |
+    | CNN | 52.0 ± 2.8 % | | 68.7 % |
+    | DAN | 70.0 ± 0.0 % | +18.0 ± 2.8 | 73.7 % |
+    | Deep CORAL, --transfer-weight 9 | 75.0 ± 0.0 % | +23.0 ± 2.8 | |
     <BLANKLINE>
     """
     seeds = len(results["cnn"])
@@ -219,7 +218,7 @@ def table(results, name):
         gains = [value - base for value, base in zip(values, results["cnn"])]
         gain = "" if method == "cnn" else f"{_mean_sd(gains, '+.1f')} "
         published = f" {METHODS[method][1]} %" if method in METHODS else ""
-        lines.append(f"| {title(method)} | {_mean_sd(values, '.1f')} % | {gain}|{published} |")
+        lines.append(f"| {titles[method]} | {_mean_sd(values, '.1f')} % | {gain}|{published} |")
     return "\n".join(lines) + "\n"
 
 
@@ -272,7 +271,7 @@ def draw(path, runs, data_dir):
             for line in lines:
                 axis.plot(x, line, color=colour, linewidth=0.7, alpha=0.6)
             axis.plot(x, [statistics.mean(values) for values in zip(*lines)], color=colour, linewidth=2,
-                      label=title(method))
+                      label=next(run.title for run in runs if run.method == method))
     adabn = [accuracy(run) for run in runs if run.method == "adabn"]
     plots["validation_accuracy"].axhline(statistics.mean(adabn), color="C2", linestyle="--", label=METHODS["adabn"][0])
     plots["transfer_loss"].axhline(0, color="black", linewidth=0.7)

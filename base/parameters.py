@@ -5,6 +5,9 @@ flags of the fields (`cli.options`).
 """
 import dataclasses
 import numbers
+import os
+
+import numpy as np
 
 from transfer_gluon.base.errors import InputError
 
@@ -51,7 +54,10 @@ class Parameters:
     def __post_init__(self):
         for field in dataclasses.fields(self):
             if field.metadata:
-                _check(field.name, getattr(self, field.name), field.default, field.metadata)
+                value = _plain(getattr(self, field.name), field.metadata["kind"])
+                object.__setattr__(self, field.name, value)
+                if not (value is None and field.default is None or _fits(value, field.default, field.metadata)):
+                    raise InputError.of(field.name, value, expectation(field.default, field.metadata))
 
     @classmethod
     def flags(cls):
@@ -68,24 +74,43 @@ class Parameters:
         return [field.name for field in dataclasses.fields(self) if getattr(self, field.name) != field.default]
 
 
+# Kinds of several values, and how many they are where that is fixed.
+_SEVERAL = {"image_shape": 3, "rgb_mean": 3, "rgb_std": 3, "epochs": None, "gpus": None, "names": None, "pairs": None}
 _WHOLE = ("whole", "image_shape", "epochs", "gpus")     # kinds whose numbers are whole
 
 
-def _check(name, value, default, words):
-    if value is None and default is None:
-        return
-    several = value if isinstance(value, (tuple, list)) else [value]
-    if words["choices"]:
-        fits = value in words["choices"]
-    elif isinstance(default, bool):
-        fits = value in (0, 1)
-    elif _numeric(default, words):
-        kind = numbers.Integral if _whole(default, words) else numbers.Real
-        fits = all(isinstance(one, kind) and not isinstance(one, bool) and _inside(one, words) for one in several)
-    else:
-        fits = default is None or words["kind"] or isinstance(value, type(default))
-    if not fits:
-        raise InputError.of(name, value, expectation(default, words))
+def _plain(value, kind):
+    """Paths as text, NumPy's numbers as Python's, lists as tuples; one name as a tuple of it."""
+    if isinstance(value, (list, tuple)):
+        return tuple(_plain(one, None) for one in value)
+    if isinstance(value, str) and kind == "names":
+        return (value,)
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _fits(value, default, words):
+    kind = words["kind"]
+    if kind not in _SEVERAL:
+        return not isinstance(value, tuple) and _fits_one(value, default, words)
+    if not isinstance(value, tuple) or _SEVERAL[kind] not in (None, len(value)):
+        return False
+    if kind == "names":
+        return all(isinstance(one, str) and one for one in value)
+    if kind == "pairs":
+        return all(isinstance(one, tuple) and len(one) == 2 and isinstance(one[0], str)
+                   and isinstance(one[1], numbers.Real) for one in value)
+    return all(_fits_one(one, 0.0, words) for one in value)
+
+
+def _fits_one(value, default, words):
+    if isinstance(default, bool):
+        return isinstance(value, numbers.Integral) and value in (0, 1)
+    if not _numeric(default, words):
+        return isinstance(value, str) and (not words["choices"] or value in words["choices"])
+    kind = numbers.Integral if _whole(default, words) else numbers.Real
+    return isinstance(value, kind) and not isinstance(value, bool) and _inside(value, words)
 
 
 def _numeric(default, words):
@@ -106,14 +131,20 @@ def _inside(value, words):
 
 def expectation(default, words):
     """In words what a value of a field must be, from its default and its `parameter` words."""
+    kind = words["kind"]
     if words["choices"]:
         return f"one of {', '.join(words['choices'])}"
     if isinstance(default, bool):
         return "True or False"
+    if kind in ("names", "pairs"):
+        return "a sequence of names" if kind == "names" else "a sequence of pairs, a name and a number"
     if not _numeric(default, words):
-        return f"a {words['kind'] or type(default).__name__}"
+        return "a path" if kind in ("path", "folder") else "a text"
     low = f" from {words['least']:g}" if words["least"] is not None else \
         f" above {words['above']:g}" if words["above"] is not None else ""
     high = f" to {words['most']:g}" if words["most"] is not None else \
         f", below {words['below']:g}" if words["below"] is not None else " up" if words["least"] is not None else ""
-    return f"{'a whole number' if _whole(default, words) else 'a number'}{low}{high}"
+    whole = "whole " * _whole(default, words)
+    if kind in _SEVERAL:
+        return f"a sequence of {_SEVERAL[kind] or ''} {whole}numbers{low}{high}".replace("  ", " ")
+    return f"a {whole}number{low}{high}"

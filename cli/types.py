@@ -157,6 +157,38 @@ class WholeNumbers(click.ParamType):
         return tuple(map(int, parts))
 
 
-NAMES = Names()
+class Pairs(click.ParamType):
+    """Names with a number each, separated by commas, as a tuple of pairs; whole numbers are int.
+
+    >>> Pairs().convert("hidden=512,reversal=0.2", None, None)
+    (('hidden', 512), ('reversal', 0.2))
+    """
+
+    name = "pairs"
+
+    def get_metavar(self, param, ctx=None):
+        return "NAME=NUMBER,…"
+
+    def convert(self, value, param, ctx):
+        if isinstance(value, tuple):
+            return value
+        pairs = [re.fullmatch(r"\s*([A-Za-z]\w*)=([-+0-9.e]+)\s*", part, re.ASCII) for part in value.split(",")]
+        try:
+            found = tuple((pair[1], _number(pair[2])) for pair in pairs)
+        except (TypeError, ValueError):
+            self.fail(f"{value!r}; expected names with a number each, such as hidden=512,reversal=0.2.", param, ctx)
+        if len(dict(found)) < len(found):
+            self.fail(f"{value!r} names one twice; expected each once.", param, ctx)
+        return found
+
+
+def _number(text):
+    try:
+        return int(text)
+    except ValueError:
+        return float(text)
+
+
+NAMES, PAIRS = Names(), Pairs()
 EPOCHS = WholeNumbers("epochs", "10,16")
 GPUS = WholeNumbers("numbers of GPUs", "0,2,5")

@@ -33,7 +33,7 @@ class DualIter(EpochIter):
                 "devices; expected two equal numbers, an even number of images a domain and device.", "batch_size",
                 source.batch_size, f"a multiple of {2 * num_devices}")
         self.source, self.target = source, target
-        self._num_devices = num_devices
+        self.num_devices = num_devices
         data, label = source.provide_data[0], source.provide_label[0]
         super().__init__(2 * source.batch_size, data.shape[1:], min(source.num_images, target.num_images),
                          min(source.batches_per_epoch, target.batches_per_epoch), data.dtype, label.shape[1:])
@@ -52,10 +52,10 @@ class DualIter(EpochIter):
         return [self._together(pair) for pair in zip(source, target)]
 
     def _together(self, pair):
-        n = pair[0].shape[0] // self._num_devices
+        n = pair[0].shape[0] // self.num_devices
         # Copied part by part: MXNet concatenates bytes at a tenth of the speed.
         together = mx.nd.empty((2 * pair[0].shape[0], *pair[0].shape[1:]), dtype=pair[0].dtype)
-        for i in range(self._num_devices):
+        for i in range(self.num_devices):
             for k, domain in enumerate(pair):
                 together[(2 * i + k) * n:(2 * i + k + 1) * n] = domain[i * n:(i + 1) * n]
         return together

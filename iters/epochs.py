@@ -36,9 +36,10 @@ class EpochIter(mx.io.DataIter):
     A subclass sets what `begin` and `read` need before it calls ``super().__init__``, which begins epoch 0.
 
     `fit` calls `set_epoch`, then `skip` where it goes on in mid-epoch, then reads to the end of the epoch; it asks for
-    `batch_size`, `batches_per_epoch` and `provide_data`. `evaluate`, `predict` and `adapt` call `reset` and read to the
-    end, so MXNet's own iterators serve them too: of a batch they take ``data[0]``, ``label[0]``, ``pad``, how many
-    images at its end only fill it up, and ``index``, the places of its images in the list, where it has one.
+    `batch_size`, `batches_per_epoch`, `provide_data` and `provide_label`. `evaluate`, `predict` and `adapt` call
+    `reset` and read to the end, so MXNet's own iterators serve them too: of a batch they take ``data[0]``,
+    ``label[0]``, ``pad``, how many images at its end only fill it up, and ``index``, the places of its images in the
+    list, where it has one.
 
     >>> class Rows(EpochIter):      # of an array, in another order every epoch
     ...     def __init__(self, images, labels, batch_size):
@@ -69,7 +70,7 @@ class EpochIter(mx.io.DataIter):
 
     def read(self, epoch, batch):
         """The DataBatch of this number in this epoch, both counted from 0; None for one of which nothing can be used,
-        which is passed over."""
+        which is passed over; not in training, where a run that goes on counts its batches."""
         raise NotImplementedError
 
     def set_epoch(self, epoch):

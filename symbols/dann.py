@@ -23,15 +23,16 @@ class DANNLoss(TransferLoss):
     ``domain.bias`` c (1,), in this order. They are initialised and trained by who trains the network; d is known from
     the first batch.
 
-    `usual_weight` is 2: against the mean cross-entropy, 2·2·devices/batch_size (`TransferObjective`), which is 1/4
-    with 64 images on 4 devices. The paper's is 1, which `reversal` reaches from 0 in the course of its training; had
-    from the first batch on, at a high rate, it can undo what the network had learnt.
+    `usual_weight` is 8: against the mean cross-entropy, 2·8·devices/batch_size (`TransferObjective`), which is the
+    paper's 1 with 64 images on 4 devices. The paper's λ rises from 0 to 1 in the course of its training, which begins
+    with nothing learnt; here, where a trained network goes on, it is constant, and 0.1 by default: 1 from the first
+    batch on, at a high rate, can undo what the network had learnt. The weight is D's rate, too, and λ is not.
 
     Parameters
     ----------
     hidden : int, default 1024
         Units of the hidden layer.
-    reversal : float, default 1.0
+    reversal : float, default 0.1
         λ: the gradient that reaches the features is that of the loss times -λ, that of D's parameters times 1.
 
     Inputs:
@@ -50,11 +51,11 @@ class DANNLoss(TransferLoss):
     """
 
     batch_multiple = 2
-    usual_weight = 2.0
+    usual_weight = 8.0
     statistics = ("domain_accuracy",)
     needs_logits = False
 
-    def __init__(self, hidden=1024, reversal=1.0, **kwargs):
+    def __init__(self, hidden=1024, reversal=0.1, **kwargs):
         super().__init__(**kwargs)
         if not isinstance(hidden, int) or hidden < 1:
             raise InputError.of("hidden", hidden, "a whole number from 1 up")

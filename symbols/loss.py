@@ -86,12 +86,16 @@ class TransferLoss(mx.gluon.HybridBlock):
         """The arrays of a graph, behind operators whose shape inference refuses what `_checked` refuses."""
         name = expectation(f"transfer_batch_of_{self.batch_multiple}_", "the batch that a loss got has another shape; "
                            + self._expected)
+        layers, logits = (arrays[:-1], arrays[-1:]) if self.needs_logits else (arrays, [])
+        as_many = [F.transpose(array, axes=(0, 1), name=f"{name}logits_matrix") for array in logits]
         checked = []
-        for place, array in enumerate(arrays):
+        for place, array in enumerate(layers):
             rows = F.reshape(array, shape=(-4, -1, self.batch_multiple, -2), name=f"{name}{place}_rows")
             array = F.transpose(F.reshape(rows, shape=(-3, -2)), axes=(0, 1), name=f"{name}{place}_matrix")
-            if checked:
-                array = F.reshape_like(array, checked[0], lhs_begin=0, lhs_end=1, rhs_begin=0, rhs_end=1,
+            for other in checked[:1] or as_many:
+                array = F.reshape_like(array, other, lhs_begin=0, lhs_end=1, rhs_begin=0, rhs_end=1,
                                        name=f"{_ROWS}{place}")
             checked.append(array)
-        return checked
+        # The logits stay the very node that an objective has: MXNet then computes what both make of them once, and one
+        # sum of gradients goes back, as in the original.
+        return [*checked, *logits]

@@ -168,7 +168,7 @@ class JMMDLoss(_Discrepancy):
             self.label_kernel = label_kernel or GaussianKernel(1, bandwidth=1.3)
 
     def hybrid_forward(self, F, layers, logits):
-        p = F.softmax(logits)
+        p = F.exp(F.log_softmax(logits, axis=-1))
         label_values = self.label_kernel(p, self._estimate.squared_distances(F, p))
         values = reduce(F.elemwise_mul, [*self._values(F, layers), label_values])
         return self._estimate.discrepancy(F, values)

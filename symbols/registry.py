@@ -24,13 +24,15 @@ def transfer_loss(name, **options):
     return _class(name)(**options)
 
 
-def takes(name, option):
-    """Whether the loss of a name has a parameter `option`.
+def options_of(name):
+    """The names of the parameters that the loss of a name has.
 
-    >>> takes("mmd", "estimate"), takes("coral", "estimate")
-    (True, False)
+    >>> options_of("dann"), options_of("coral")
+    (['hidden', 'reversal'], [])
     """
-    return option in inspect.signature(_class(name).__init__).parameters
+    named = inspect.signature(_class(name).__init__).parameters.values()
+    return [one.name for one in named if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)
+            and one.name not in ("self", "prefix", "params")]
 
 
 def _class(name):

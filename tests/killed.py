@@ -1,9 +1,9 @@
 """Runs that are killed at a file event, each in a process of its own that starts at once.
 
-Reads tasks, a line of JSON each: `prefix`, `how` (arguments of `Run`), `num_epochs`, `optimizer`, and `kill`, the
-number of the file event before which the process is killed, or null. Answers each with a line: `end` (done, refused,
-killed or failed), `message`, and `events`, how many there were. Events are the opening of a file to write, the making,
-renaming and removing of names, and the moment when half of the arrays are written.
+Reads tasks, a line of JSON each: `prefix`, `how` (arguments of `Run`, and `loss`, dann or jmmd), `num_epochs`,
+`optimizer`, and `kill`, the number of the file event before which the process is killed, or null. Answers each with a
+line: `end` (done, refused, killed or failed), `message`, and `events`, how many there were. Events are the opening of a
+file to write, the making, renaming and removing of names, and the moment when half of the arrays are written.
 """
 import json
 import os
@@ -55,9 +55,10 @@ class Events:
 
 def act(task):
     events = Events(os.path.dirname(task["prefix"]), task["kill"])
+    loss = task["how"].pop("loss", "jmmd")
     try:
         run = Run(task["prefix"], **task["how"])
-        train(run, task["num_epochs"], batches=3, optimizer=task["optimizer"], validation=Validation(1))
+        train(run, task["num_epochs"], batches=3, optimizer=task["optimizer"], validation=Validation(1), loss=loss)
         return {"end": "done", "message": "", "events": events.count}
     except InputError as error:
         return {"end": "refused", "message": str(error), "events": events.count}

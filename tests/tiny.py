@@ -2,7 +2,7 @@
 import numpy as np
 
 from transfer_gluon.base.framework import mx
-from transfer_gluon.symbols import JMMDLoss, TransferNet, TransferObjective, features_block, image_variable
+from transfer_gluon.symbols import DANNLoss, JMMDLoss, TransferNet, TransferObjective, features_block, image_variable
 from transfer_gluon.training.loop import fit
 from transfer_gluon.training.schedule import StepSchedule
 
@@ -52,10 +52,11 @@ class TinyIter(mx.io.DataIter):
         return mx.io.DataBatch([mx.nd.array(images)], [mx.nd.array(LABELS)], pad=0)
 
 
-def train(run=None, num_epochs=3, *, devices=1, stage=1, optimizer="sgd", batches=4, **others):
+def train(run=None, num_epochs=3, *, devices=1, stage=1, optimizer="sgd", batches=4, loss="jmmd", **others):
     """A run of either stage, from its beginning or from where it was; returns `fit`'s results."""
     net = run.checkpoint.classifier("flatten0", 3, SHAPE) if run and run.checkpoint else tiny_net()
-    objective = TransferObjective(JMMDLoss()) if stage else TransferObjective()
+    losses = {"jmmd": JMMDLoss, "dann": lambda: DANNLoss(hidden=6)}
+    objective = TransferObjective(losses[loss]()) if stage else TransferObjective()
     return fit(net, objective, TinyIter(batches), [mx.cpu(i) for i in range(devices)], StepSchedule(0.05, 0.5, [5]),
                num_epochs, optimizer=optimizer, wd=0.01, run=run, **others)
 

@@ -1,9 +1,14 @@
 """What is done after an epoch: each item is called with the `Epoch`, in the order in which `fit` was given them."""
 import math
+import numbers
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
+from transfer_gluon.base.errors import InputError
 from transfer_gluon.base.log import log
 from transfer_gluon.inference.evaluate import evaluate
+from transfer_gluon.training.summary import COLUMNS
 
 
 @dataclass
@@ -44,8 +49,13 @@ class Epoch:
     def tell(self, **figures):
         """Put figures beside those of the `result`; numbers, which the summary gets as columns of their own.
 
-        They must be of the same names after every epoch of a run.
+        Raises: InputError for what is no number, and for a name that the summary has already.
         """
+        for name, value in figures.items():
+            if name in COLUMNS or not isinstance(value, numbers.Real) or isinstance(value, (bool, np.bool_)):
+                raise InputError(f"an item after epoch {self.result.epoch} tells {name} = {value!r}; expected a "
+                                 f"number, under another name than {', '.join(COLUMNS)}.", name, value, "a number")
+        figures = {name: float(value) for name, value in figures.items()}
         self.result = replace(self.result, others={**self.result.others, **figures})
 
 

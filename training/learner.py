@@ -62,18 +62,22 @@ class Learner(contextlib.AbstractContextManager):
         """The names of those parameters that are the objective's, and not the network's."""
         return [name for name in self.parameters if name.startswith("objective.")]
 
-    def fill_in(self, batches):
-        """Have parameters drawn whose shapes only the first images tell: before batches seed what is drawn."""
-        if all(parameter.shape and 0 not in parameter.shape for parameter in self.parameters.values()):
-            return
+    def fill_in(self, batches, before_forward=()):
+        """Have parameters drawn whose shapes only the first images tell: before batches seed what is drawn.
+
+        Where they are the objective's, a few images and labels of zeros take the way of a batch.
+        """
+        unknown = [name for name, parameter in self.parameters.items() if not parameter.shape or 0 in parameter.shape]
         few = getattr(self.objective, "batch_multiple", 1)
-        shapes = [(few, *batches.provide_data[0].shape[1:]), (few, *batches.provide_label[0].shape[1:])] \
-            if self.own else [(1, *batches.provide_data[0].shape[1:])]
-        for device in self.devices:
-            images, *labels = (mx.nd.zeros(shape, ctx=device) for shape in shapes)
-            outputs = self.net(images)
-            if labels:
-                self.objective(*outputs, *labels)
+        for device in self.devices if unknown else ():
+            if not set(unknown).intersection(self.own):
+                self.net(mx.nd.zeros((1, *batches.provide_data[0].shape[1:]), ctx=device))
+                continue
+            images = mx.nd.zeros((few, *batches.provide_data[0].shape[1:]), ctx=device)
+            labels = mx.nd.zeros((few, *batches.provide_label[0].shape[1:]), ctx=device)
+            for change in before_forward:
+                images, labels = _changed(change, images, labels)
+            self.objective(*self.net(images), labels)
 
     def gradients(self, batch, before_forward=(), penalties=()):
         """Compute the gradients of a batch; its statistics on every device are returned.
@@ -81,15 +85,16 @@ class Learner(contextlib.AbstractContextManager):
         What the seams are given and give: see `fit`.
         """
         parts = list(zip(to_devices(batch.data[0], self.devices), to_devices(batch.label[0], self.devices)))
+        sizes = [len(images) for images, _ in parts]
         for change in before_forward:
-            parts = [change(images, labels) for images, labels in parts]
+            parts = [_changed(change, images, labels) for images, labels in parts]
         with mx.autograd.record():
             outputs = [self.objective(*self._forward(images), labels) for images, labels in parts]
             losses = [loss for loss, _ in outputs]
             for penalty in penalties:
                 # Each device's share of a batch weighs as many times as it has images: see the formula of `fit`.
-                losses = [loss + len(images) * penalty(self.values(images.context)).reshape((1,))
-                          for loss, (images, _) in zip(losses, parts)]
+                losses = [loss + size * _number(penalty, self.values(images.context))
+                          for loss, size, (images, _) in zip(losses, sizes, parts)]
         mx.autograd.backward(losses)
         return [statistics for _, statistics in outputs]
 
@@ -105,6 +110,34 @@ class Learner(contextlib.AbstractContextManager):
         if broken:
             raise DivergedError(f"{len(broken)} parameters are NaN or infinite after {where}. A smaller `lr` usually "
                                 f"helps. They are{first_ten(broken)}")
+
+
+def _changed(change, images, labels):
+    """What an item of `before_forward` makes of a batch."""
+    made = change(images, labels)
+    if not (isinstance(made, (tuple, list)) and len(made) == 2
+            and all(isinstance(array, mx.nd.NDArray) for array in made)):
+        raise InputError(f"`before_forward`: {_name(change)} made {_kind(made)} of a batch; expected (images, labels), "
+                         "two arrays of MXNet.", "before_forward", change, "callables that return (images, labels)")
+    return made
+
+
+def _number(penalty, values):
+    """What a penalty comes to, (1,)."""
+    found = penalty(values)
+    if not isinstance(found, mx.nd.NDArray) or found.size != 1:
+        raise InputError(f"`penalties`: {_name(penalty)} returned {_kind(found)}; expected an array of MXNet with one "
+                         "element.", "penalties", penalty, "callables that return an array of one element")
+    return found.reshape((1,))
+
+
+def _name(item):
+    return getattr(item, "__name__", type(item).__name__)
+
+
+def _kind(found):
+    return f"an array of shape {found.shape}" if isinstance(found, mx.nd.NDArray) else \
+        f"{len(found)} of {type(found).__name__}" if isinstance(found, (tuple, list)) else type(found).__name__
 
 
 def prepare(net, devices, trainable=None):
@@ -135,6 +168,7 @@ def _learning(parameters):
     """Those that learn; others than weights and gammas do not decay, unless they say so."""
     learning = {name: parameter for name, parameter in parameters.items() if parameter.grad_req != "null"}
     for name, parameter in learning.items():
+        parameter.grad_req = "write"        # whatever its owner adds up over batches
         if parameter.wd_mult == 1 and not name.endswith(("_weight", "_gamma", ".weight", ".gamma")):
             parameter.wd_mult = 0.0
     return learning

@@ -1,5 +1,6 @@
 """The training loop."""
 import contextlib
+import copy
 import math
 import time
 import zlib
@@ -13,7 +14,7 @@ from transfer_gluon.training.learner import Learner
 from transfer_gluon.training.optimizers import create_optimizer
 from transfer_gluon.training.progress import EpochProgress
 from transfer_gluon.training.run import Run
-from transfer_gluon.training.summary import EpochResult
+from transfer_gluon.training.summary import COLUMNS, EpochResult
 from transfer_gluon.training.sums import Sums
 
 
@@ -89,26 +90,31 @@ def fit(net, objective, batches, devices, schedule, num_epochs, *, optimizer="sg
     longer a number; Stopped when `stop` asked for the end, after the state was saved; InputError for an optimizer that
     does not work (see `create_optimizer`) and for batches that devices cannot share.
     """
-    _check_batch(batches.batch_size, len(devices), getattr(objective, "batch_multiple", 1))
+    _check_batch(batches, len(devices), getattr(objective, "batch_multiple", 1))
+    schedule = copy.deepcopy(schedule)      # MXNet's own count along
     run = run or Run()
     store = open_store(kvstore) if isinstance(kvstore, str) else kvstore
     items = [*([Validation(validation, top_k, null_label)] if validation is not None else []), *after_epoch,
              Say(top_k), run.save_epoch]
     with contextlib.ExitStack() as stack:
         learner = stack.enter_context(Learner(net, objective, devices, trainable, frozen_statistics, lr_mult))
-        learner.fill_in(batches)
+        learner.fill_in(batches, before_forward)
         position = run.position
         position.updates = position.updates or position.epoch * batches.batches_per_epoch
         trainer = store.trainer(learner.learning, create_optimizer(optimizer, schedule, momentum, wd, position.updates,
                                                                    len(devices)))
         whole_batch = batches.batch_size * store.workers_an_update
-        names = getattr(objective, "statistics", ())
-        sums, results = Sums(**position.sums) if store.rank == 0 else Sums(), []
-        stack.enter_context(_own_random_numbers())
+        names = _names_of_statistics(objective)
+        sums, results = Sums(**position.sums), []
+        if store.rank:      # what was summed before is the first worker's; all have figures of the same names
+            sums = Sums(others=dict.fromkeys(sums.others, 0.0))
+        stack.enter_context(own_random_numbers())
         stack.enter_context(run)
         run.restore(learner, trainer)
         for number_of_epoch in range(position.epoch + 1, num_epochs + 1):
             if position.ended:
+                log.info("the training has ended after epoch %d: %s. `load_epoch` goes on from it.", position.epoch,
+                         position.ended)
                 break
             started = time.monotonic()
             batches.set_epoch(number_of_epoch - 1)
@@ -117,7 +123,7 @@ def fit(net, objective, batches, devices, schedule, num_epochs, *, optimizer="sg
                                disp_batches) as progress:
                 for number, batch in enumerate(batches, start=position.batch + 1):
                     where = f"epoch {number_of_epoch}, batch {number}; {run.last}"
-                    mx.random.seed(zlib.crc32(repr((seed, number_of_epoch, number)).encode()))
+                    mx.random.seed(_seed(seed, number_of_epoch, number))
                     statistics = learner.gradients(batch, before_forward, penalties)
                     trainer.step(whole_batch)
                     sums.add(statistics, where, names)
@@ -139,13 +145,28 @@ def fit(net, objective, batches, devices, schedule, num_epochs, *, optimizer="sg
             position.epoch, position.batch, position.sums = number_of_epoch, 0, sums.state()
             epoch = Epoch(result, learner, trainer, position, store, run.results(), time.monotonic() - started,
                           run.last)
+            mx.random.seed(_seed(seed, number_of_epoch, "after"))
             for item in items:
                 item(epoch)
-                position.ended = bool(epoch.ends)
+                position.ended = epoch.ends
             results.append(epoch.result)
             if store.anybody(stop and stop.name):
                 raise _stopped(stop, run, store)
     return results
+
+
+def _names_of_statistics(objective):
+    names = tuple(getattr(objective, "statistics", ()))
+    taken = set(COLUMNS).intersection(names[4:])
+    if taken or len(set(names)) < len(names):
+        raise InputError(f"the objective's statistics are {', '.join(names)}; expected each name once, and none that "
+                         f"the summary of a run has: {', '.join(COLUMNS)}.", "statistics", names, "other names")
+    return names
+
+
+def _seed(*place):
+    """Of what is drawn by chance at a place of a run."""
+    return zlib.crc32(repr(place).encode())
 
 
 def _save_or_stop(learner, trainer, store, sums, run, stop, number, where):
@@ -170,7 +191,11 @@ def _stopped(stop, run, store):
     return Stopped(f"{reason}: {run.last}. The same command with `resume` goes on.")
 
 
-def _check_batch(batch_size, num_devices, multiple):
+def _check_batch(batches, num_devices, multiple):
+    batch_size, laid_out_for = batches.batch_size, getattr(batches, "num_devices", num_devices)
+    if laid_out_for != num_devices:
+        raise InputError(f"batches are laid out for {laid_out_for} devices, and there are {num_devices}; expected "
+                         "the same `num_devices`.", "num_devices", laid_out_for, f"{num_devices}")
     if batch_size % (num_devices * multiple):
         expected = f"a multiple of {num_devices * multiple}, which is {multiple} × the number of devices"
         raise InputError(f"batches of {batch_size} images on {num_devices} device{'s' * (num_devices > 1)}; expected "
@@ -178,7 +203,7 @@ def _check_batch(batch_size, num_devices, multiple):
 
 
 @contextlib.contextmanager
-def _own_random_numbers():
+def own_random_numbers():
     """Have MXNet's random numbers afterwards depend on what they were before, whatever seeds are set inside."""
     seed = int(mx.nd.random.randint(0, 2**31 - 1, shape=(1,)).asscalar())
     try:

@@ -56,6 +56,8 @@ def create_optimizer(optimizer, schedule, momentum=None, wd=None, first_update=0
                              "out.", "optimizer", optimizer, "a name beside momentum and wd")
         made = copy.deepcopy(optimizer)
         made.lr_scheduler, made.begin_num_update, made.num_update = schedule, first_update, first_update
+        made._all_index_update_counts, made.param_dict = {0: {}}, {}        # of what it trained before
+        made._index_update_count = made._all_index_update_counts[0]
         return made
     momentum, wd = 0.9 if momentum is None else momentum, wd or 0.0
     if not 0 <= momentum <= 1:

@@ -47,6 +47,12 @@ class ImageOptions(Parameters):
         default_words="1,1,1")
 
 
+    def __post_init__(self):
+        super().__post_init__()
+        if self.image_shape and self.image_shape[0] != 3:
+            raise InputError.of("image_shape", self.image_shape, "(3, height, width): images are read in colour")
+
+
 @dataclass(frozen=True)
 class NetworkOptions(Parameters):
     """Network."""
@@ -81,10 +87,12 @@ class ObjectiveOptions(Parameters):
         "jmmd", "The transfer loss between source and target; jmmd is JAN, mmd is DAN.", choices=TRANSFER_LOSSES)
     transfer_weight: Optional[float] = parameter(
         None, "Weight of the transfer loss against the summed softmax loss.", least=0, most=1e37, kind="number",
-        default_words="the loss's usual one: 1 for mmd, 2 for jmmd")
+        default_words="the loss's usual one: 1 for mmd, 2 for jmmd, 800 for coral, 8 for dann")
+    transfer_options: Sequence[tuple[str, float]] = parameter(
+        (), "Numbers that the transfer loss itself takes, such as hidden=512,reversal=0.2 for dann.", kind="pairs")
     transfer_layers: Sequence[str] = parameter(
-        (), "Further layers of the network whose outputs the transfer loss compares, beside that which feeds fc, such "
-        "as relu1,pool1.", kind="names")
+        (), "Further layers, below that which feeds fc, whose outputs the transfer loss compares too, such as "
+        "relu1,pool1.", kind="names")
     estimate: str = parameter(
         "linear", "How mmd and jmmd estimate: linear, from quadruples, as the original; quadratic, from all pairs of a "
         "device's images.", choices=("linear", "quadratic"))

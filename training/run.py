@@ -35,6 +35,12 @@ def recorded_settings(prefix):
     return read_settings(path).settings if path.exists() else {}
 
 
+def _begins_with(text, known, path):
+    """Whether a summary tells the epochs of another that is known, in the same figures."""
+    rows, before = summary_from_text(text, path), summary_from_text(known, path)
+    return len(rows) >= len(before) and all(one.items() >= other.items() for one, other in zip(rows, before))
+
+
 def _close(log_file):
     with contextlib.suppress(OSError):
         log_file.close()
@@ -103,6 +109,9 @@ class Run:
         self._summary, self._replaces = Summary(), []
         self._entered, self._log_file = False, None
         if prefix is None:
+            if resume or load_epoch or overwrite:
+                raise InputError("`resume`, `load_epoch` or `overwrite` was given without `prefix`, which says which "
+                                 "run is meant.", "prefix", None, "the prefix of a run")
             return
         self.folder = Path(f"{prefix}-run")
         self._state_file, self._settings_file, self._summary_file, self._log, self._lock_file = (
@@ -188,7 +197,7 @@ class Run:
         text = read_text(self._summary_file) if self._summary_file.exists() else known
         if text is None:
             return []
-        if known is not None and summary_from_text(known, self._state_file) and not text.startswith(known):
+        if known is not None and not _begins_with(text, known, self._summary_file):
             raise InputError(f"{self._summary_file}: damaged, or changed since it was written. Move it away: the state "
                              "of the run knows its lines, and another file is written.")
         rows = summary_from_text(known if self._state and known is not None else text, self._summary_file)
@@ -229,8 +238,9 @@ class Run:
 
     def __exit__(self, kind, error, trace):
         if self._log_file and error is not None:
-            self._log_file.handle(log.makeRecord(log.name, logging.ERROR, "", 0, f"{kind.__name__}: {error}", (),
-                                                 None))
+            record = log.makeRecord(log.name, logging.ERROR, "", 0, f"{kind.__name__}: {error}", (), None)
+            log.filter(record)      # into the words of a command
+            self._log_file.handle(record)
         self._closing.close()
 
     def _take_lock(self):

@@ -1,6 +1,7 @@
 """``settings.json``: what a run's numbers depend on, and when, how and with what versions it was started."""
 import hashlib
 import json
+import re
 import shlex
 import sys
 import time
@@ -63,15 +64,22 @@ def differences(then, now, defaults):
 
     >>> differences({"lr": 0.1, "wd": 0.0}, {"lr": 0.2, "jitter": 0.4}, {"wd": 0.0, "jitter": 0.4})
     ['lr: 0.1 then, 0.2 now']
+    >>> differences({"lr_step_epochs": "10, 16"}, {"lr_step_epochs": "10,16"}, {})
+    []
     >>> differences({"use_dan": True}, {"transfer": "mmd"}, {})     # as earlier versions said it
     []
     """
     if "use_dan" in then and "transfer" in now:
         then = {"transfer": "mmd" if then["use_dan"] else "jmmd",
                 **{name: value for name, value in then.items() if name != "use_dan"}}
-    pairs = [(name, *(which.get(name, defaults.get(name)) for which in (then, now)))
+    pairs = [(name, *(_as_written(which.get(name, defaults.get(name))) for which in (then, now)))
              for name in sorted(then.keys() | now.keys())]
     return [f"{name}: {one} then, {other} now" for name, one, other in pairs if one != other]
+
+
+def _as_written(value):
+    """Earlier versions kept lists as they were typed: ``10, 16``."""
+    return re.sub(",\\s+", ",", value) if isinstance(value, str) else value
 
 
 def _digest(content):

@@ -5,6 +5,7 @@ with a transfer loss between source and target.
 """
 import contextlib
 import dataclasses
+import numbers
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +18,14 @@ from transfer_gluon.base.log import log
 from transfer_gluon.checkpoints.checkpoint import parameter_file, saved_epochs
 from transfer_gluon.distributed.stores import open_store
 from transfer_gluon.iters import Augmentation
+from transfer_gluon.iters.image_list import MOST_LABEL
 from transfer_gluon.iters.image_source import decoder_speed
 from transfer_gluon.iters.shuffled import check_batch_size
 from transfer_gluon.symbols import TransferObjective, transfer_loss
 from transfer_gluon.symbols.frozen import trainable_prefixes
-from transfer_gluon.symbols.registry import takes
+from transfer_gluon.symbols.registry import options_of
 from transfer_gluon.training.domains import domain_batch, make_batches, read_lists, synthetic_batches
-from transfer_gluon.training.loop import fit
+from transfer_gluon.training.loop import fit, own_random_numbers
 from transfer_gluon.training.optimizers import takes_momentum
 from transfer_gluon.training.options import (
     DataOptions,
@@ -93,10 +95,17 @@ nothing; leave it out.
         return self.data, self.images, self.augmentation, self.network, self.objective, self.optimizer, self.run
 
     def __post_init__(self):
-        if self.train_stage not in (0, 1):
-            raise InputError.of("train_stage", self.train_stage, "0 or 1")
-        if self.num_classes < 1:
-            raise InputError.of("num_classes", self.num_classes, "a whole number from 1 up")
+        for name, least, most in (("train_stage", 0, 1), ("num_classes", 1, MOST_LABEL)):
+            value = getattr(self, name)
+            if not isinstance(value, numbers.Integral) or isinstance(value, bool) or not least <= value <= most:
+                raise InputError.of(name, value, f"a whole number from {least} to {most}")
+            object.__setattr__(self, name, int(value))
+        for field in dataclasses.fields(self)[2:]:
+            value, kind = getattr(self, field.name), type(field.default)
+            if kind is not tuple and not isinstance(value, kind):
+                raise InputError.of(field.name, value, f"{kind.__name__}(…)")
+            if kind is tuple and not (isinstance(value, (list, tuple)) and all(map(callable, value))):
+                raise InputError.of(field.name, value, "a sequence of callables")
         idle = self.idle()
         for group in self.groups:
             for name in group.changed():
@@ -113,8 +122,8 @@ nothing; leave it out.
         name = self.optimizer.optimizer
         return {setting: why for applies, why, settings in [
             (self.train_stage == 0, "in stage 0, which has no transfer loss",
-             ["transfer", "transfer_weight", "transfer_layers", "estimate"]),
-            (not takes(self.objective.transfer, "estimate"), f"with `transfer` {self.objective.transfer}",
+             ["transfer", "transfer_weight", "transfer_options", "transfer_layers", "estimate"]),
+            ("estimate" not in options_of(self.objective.transfer), f"with `transfer` {self.objective.transfer}",
              ["estimate"]),
             (self.train_stage == 1, "in stage 1, which goes on from the checkpoint of `pretrained_model`",
              ["network", "num_layers", "keep_classifier"]),
@@ -151,6 +160,13 @@ nothing; leave it out.
             raise InputError("`mode` original was given with `read` mxnet, which reads bytes; leave one of them out.")
         if network.num_layers and network.network != "resnet":
             raise InputError(f"`num_layers` was given with `network` {network.network}; only resnet takes it.")
+        unknown = [name for name, _ in self.objective.transfer_options
+                   if name not in options_of(self.objective.transfer) or name == "estimate"]
+        if unknown:
+            has = [name for name in options_of(self.objective.transfer) if name != "estimate"]
+            raise InputError(f"`transfer_options` names {', '.join(unknown)}, which the loss {self.objective.transfer} "
+                             f"does not have; it has {', '.join(has) or 'none'}.", "transfer_options",
+                             self.objective.transfer_options, f"names among {', '.join(has) or 'none'}")
         if run.load_epoch and run.load_epoch >= self.optimizer.num_epochs:
             raise InputError(f"`load_epoch` is {run.load_epoch} and `num_epochs` is {self.optimizer.num_epochs}: "
                              "nothing is left to train. `num_epochs` counts from the beginning.")
@@ -187,7 +203,8 @@ nothing; leave it out.
             if stage.data.read == "mxnet" and store.num_workers > 1:
                 raise InputError(f"`read` mxnet was given to {store.num_workers} workers, and reads for one; leave it "
                                  "out.")
-            return _train(stage, store, stop)
+            with own_random_numbers():
+                return _train(stage, store, stop)
 
     def _with_mode(self):
         """With the mode of augmentation that is meant where none is given: that of the run to go on with, else the
@@ -217,12 +234,15 @@ def _does_nothing(name, why):
 
 def _text(value):
     if isinstance(value, (tuple, list)):
-        return ",".join(part if isinstance(part, str) else f"{part:.12g}" for part in value) or None
+        return ",".join(f"{part[0]}={part[1]:.12g}" if isinstance(part, tuple) else
+                        part if isinstance(part, str) else f"{part:.12g}" for part in value) or None
     return value
 
 
 def _train(stage, store, stop):
     run, optimizer = stage.run, stage.optimizer
+    if stage.data.benchmark:
+        log.info("random images with `benchmark`: lists, reader, augmentation and validation do not matter")
     devices = find_devices(run.gpus, run.cpus)
     objective = _objective(stage)
     _check_batch_size(stage, len(devices), objective)
@@ -251,7 +271,8 @@ def _train(stage, store, stop):
     store.compare({**settings, "kv_store": None, "epoch to go on after": record.position.epoch,
                    "batch to go on after": record.position.batch})
     if record.position.epoch >= optimizer.num_epochs or record.position.ended:
-        log.info("%s has %d epochs: nothing is left to train", run.prefix, record.position.epoch)
+        why = f", which ended it: {record.position.ended}" if record.position.ended else ""
+        log.info("%s has %d epochs%s: nothing is left to train", run.prefix, record.position.epoch, why)
         record.mend()
         return []
 
@@ -290,7 +311,9 @@ def _objective(stage):
     if not stage.train_stage:
         return TransferObjective(null_label=stage.data.null_label)
     told = stage.objective
-    options = {"estimate": told.estimate} if takes(told.transfer, "estimate") else {}
+    options = dict(told.transfer_options)
+    if "estimate" in options_of(told.transfer):
+        options.setdefault("estimate", told.estimate)
     return TransferObjective(transfer_loss(told.transfer, **options), told.transfer_weight,
                              null_label=stage.data.null_label)
 

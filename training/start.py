@@ -1,17 +1,17 @@
 """The network that a stage starts from, and the size of its images."""
-from transfer_gluon.base.errors import InputError
+from transfer_gluon.base.errors import InputError, first_ten
 from transfer_gluon.base.log import log
 from transfer_gluon.checkpoints.checkpoint import DEFAULT_IMAGE_SHAPE, Checkpoint, load_checkpoint, symbol_file
 from transfer_gluon.checkpoints.files import read_symbol
-from transfer_gluon.symbols import TransferNet, image_shape_of, resnet, zoo_symbol
+from transfer_gluon.symbols import TransferNet, cut, image_shape_of, resnet, zoo_symbol
 from transfer_gluon.symbols.backbone import parse_image_shape
+from transfer_gluon.symbols.graph import layers as layers_of
 from transfer_gluon.training.run import recorded_settings
 
 
 def starting_network(stage, checkpoint, image_shape):
     """The network to train: a checkpoint of the run itself, or what the stage starts from."""
     told = stage.network
-    layers = (*stage.objective.transfer_layers, told.layer) if stage.objective.transfer_layers else told.layer
     if checkpoint:
         start = checkpoint
     elif told.network:
@@ -20,12 +20,27 @@ def starting_network(stage, checkpoint, image_shape):
         start = load_checkpoint(told.pretrained_model, told.pretrained_epoch)
     if stage.images.rgb_mean or stage.images.rgb_std:
         start = start.normalized(stage.images.rgb_mean or (0, 0, 0), stage.images.rgb_std or (1, 1, 1))
+    layers = _layers(start.symbol, told.layer, stage.objective.transfer_layers)
     if checkpoint or stage.train_stage or told.keep_classifier:
         return start.classifier(layers, stage.num_classes, image_shape)
     if start.num_classes == stage.num_classes:
         log.info("%s has a classifier fc of %d classes; a new one takes its place. `keep_classifier` goes on with the "
                  "old one", start.name, stage.num_classes)
     return TransferNet(start.features(layers, image_shape), stage.num_classes, image_shape=image_shape)
+
+
+def _layers(symbol, layer, further):
+    """The layers to compare, the last of which feeds the classifier."""
+    if not further:
+        return layer
+    cut(symbol, layer)
+    below = layers_of(symbol)
+    below = below[:below.index(layer)]
+    unknown = [name for name in further if name not in below]
+    if unknown or len(set(further)) < len(further):
+        raise InputError(f"`transfer_layers` are {', '.join(further)}; expected different layers below {layer}, the "
+                         f"last first:{first_ten(below[::-1])}", "transfer_layers", further, f"layers below {layer}")
+    return (*further, layer)
 
 
 def _new_network(network, num_layers, image_shape):

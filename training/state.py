@@ -1,5 +1,6 @@
 """Everything that a run needs to go on as if it had never stopped, in one file."""
 import hashlib
+import inspect
 import json
 import re
 from dataclasses import asdict, dataclass, field
@@ -27,15 +28,15 @@ class Position:
         Updates of the optimizer so far.
     sums : dict
         Of the unfinished epoch: `Sums.state`.
-    ended : bool
-        Whether something after the last epoch has ended the training for good.
+    ended : str
+        Why something after the last epoch has ended the training for good; empty: it has not.
     """
 
     epoch: int = 0
     batch: int = 0
     updates: int = 0
     sums: dict = field(default_factory=dict)
-    ended: bool = False
+    ended: str = ""
 
 
 @dataclass
@@ -94,7 +95,11 @@ class State:
         optimizer, names = trainer.optimizer, _names(learner)
         # LARS has some only from its first update on.
         if not _own_numbers(optimizer).keys() <= self.optimizer.keys() <= vars(optimizer).keys():
-            raise self._misfit("the numbers of the optimizer")
+            raise self._misfit("the optimizer")
+        for name in set(inspect.signature(type(optimizer).__init__).parameters).intersection(self.optimizer):
+            if vars(optimizer)[name] != self.optimizer[name]:      # as it was made, not what it counts along
+                raise self._misfit(f"`{name}` was {self.optimizer[name]:g} then, and is {vars(optimizer)[name]:g} now; "
+                                   "it")
         vars(optimizer).update(self.optimizer)
         # MXNet's own save_states would pickle, and what is read again must not be able to run code.
         begun = any(name.startswith("optimizer:") for name in self.others)
@@ -205,7 +210,7 @@ def _check(content, values):
     if not (all(type(count) is int and count >= 0 for count in counts)
             and all(type(number) is float for number in numbers)
             and all(type(text) is str for text in texts) and type(content["settings"]) is dict
-            and type(position.ended) is bool and all(map(_NAMES.fullmatch, values))):
+            and type(position.ended) is str and all(map(_NAMES.fullmatch, values))):
         raise ValueError
 
 

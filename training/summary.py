@@ -27,7 +27,7 @@ class EpochResult:
     others: dict = dataclasses.field(default_factory=dict)
 
 
-_COLUMNS = [field.name for field in dataclasses.fields(EpochResult) if field.name != "others"]
+COLUMNS = [field.name for field in dataclasses.fields(EpochResult) if field.name != "others"]
 
 
 class Summary:
@@ -43,25 +43,23 @@ class Summary:
         self.rows = list(rows)
 
     def add(self, result):
-        """Take in one more epoch. Raises: InputError for other figures than the epochs before have."""
+        """Take in one more epoch. Further figures that it has and others have not, or the other way, are NaN there."""
         row = dataclasses.asdict(result)
         row.update(row.pop("others"))
-        if self.rows and row.keys() != self.rows[0].keys():
-            raise InputError(f"an epoch tells the figures {', '.join(row)}, and those before it "
-                             f"{', '.join(self.rows[0])}; expected the same after every epoch of a run.")
-        self.rows.append(row)
+        names = list(dict.fromkeys([*(self.rows[0] if self.rows else ()), *row]))
+        self.rows = [{name: one.get(name, math.nan) for name in names} for one in [*self.rows, row]]
 
     def results(self):
         """The epochs as `EpochResult`s."""
-        return [EpochResult(int(row["epoch"]), int(row["updates"]), *(float(row[name]) for name in _COLUMNS[2:]),
-                            others={name: float(row[name]) for name in row if name not in _COLUMNS})
+        return [EpochResult(int(row["epoch"]), int(row["updates"]), *(float(row[name]) for name in COLUMNS[2:]),
+                            others={name: float(row[name]) for name in row if name not in COLUMNS})
                 for row in self.rows]
 
     @property
     def text(self):
-        """What the file holds; that of fewer epochs is its beginning."""
+        """What the file holds; that of fewer epochs is its beginning, unless further figures have come since."""
         file = io.StringIO()
-        writer = csv.DictWriter(file, list(self.rows[0]) if self.rows else _COLUMNS)
+        writer = csv.DictWriter(file, list(self.rows[0]) if self.rows else COLUMNS)
         writer.writeheader()
         writer.writerows(self.rows)
         return file.getvalue()
@@ -99,7 +97,7 @@ def summary_from_text(text, path):
         for row in rows:
             int(row["updates"])
             [float(row[name]) for name in header]
-        whole = header[:len(_COLUMNS)] == _COLUMNS and len(set(header)) == len(header) \
+        whole = header[:len(COLUMNS)] == COLUMNS and len(set(header)) == len(header) \
             and all(len(line) == len(header) for line in lines)
         if not (whole and epochs == sorted(set(epochs)) and all(epoch > 0 for epoch in epochs)):
             raise ValueError

@@ -101,7 +101,7 @@ class Sums:
     @property
     def means(self):
         """Of the `others`, over batches."""
-        return {name: value / self.batches for name, value in self.others.items()}
+        return {name: value / self.batches if self.batches else float("nan") for name, value in self.others.items()}
 
     def __str__(self):
         recent = sum(self.recent) / len(self.recent) if self.recent else float("nan")

@@ -42,7 +42,8 @@ class _Clock(mx.io.DataIter):
 
     def __init__(self, batches):
         super().__init__(batches.batch_size)
-        self.batches_per_epoch, self.provide_data = self.WARM_UP + self.MOST, batches.provide_data
+        self.batches_per_epoch = self.WARM_UP + self.MOST
+        self.provide_data, self.provide_label = batches.provide_data, batches.provide_label
         self.times, self._batches = [], batches
 
     def set_epoch(self, epoch):
