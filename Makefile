@@ -3,7 +3,7 @@
 # make gpu        install the CUDA 11.2 build of MXNet, with its CUDA libraries, instead of the CPU build
 # make test-all   the tests under every Python from 3.9 to 3.13
 # make demo-long  the digits benchmark over 10 seeds: 17 minutes on 2 cores
-# make demo-methods  further rows for its table: Deep CORAL, DANN, the quadratic estimate; some 9 minutes more
+# make demo-methods  further rows for its table: Deep CORAL, DANN, the quadratic estimate; some 9 minutes more on 2 cores
 # make lint       the style of the code
 # make test-mutations  changes the code, a line at a time, and expects a test to fail: some 7 minutes
 # make test-long  eighty kills, many repetitions of distributed runs: some 8 minutes on 2 cores
