@@ -16,10 +16,17 @@ import cv2
 import numpy as np
 import pytest
 
+from transfer_gluon.base.framework import mx
 from transfer_gluon.base.log import log
 from transfer_gluon.iters import read_list, write_list
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(autouse=True)
+def random_numbers():
+    """The same weights are drawn whichever tests ran before."""
+    mx.random.seed(0)
 
 
 def call(script, *flags, cwd=None, expect=0, env=None, process=False):
