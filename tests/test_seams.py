@@ -7,7 +7,7 @@ from transfer_gluon.base.errors import InputError, Stopped
 from transfer_gluon.base.framework import mx
 from transfer_gluon.distributed.stores import Store
 from transfer_gluon.iters import DualIter, SyntheticIter
-from transfer_gluon.symbols import DANNLoss, TransferLoss, TransferObjective, transfer_loss
+from transfer_gluon.symbols import DANNLoss, TransferLoss, TransferNet, TransferObjective, transfer_loss
 from transfer_gluon.training import throughput
 from transfer_gluon.training.loop import fit
 from transfer_gluon.training.run import Run
@@ -99,6 +99,15 @@ def test_moving_statistics_of_a_loss_are_kept_device_by_device(tmp_path):
     run = Run(tmp_path / "parts" / "m", resume=True)
     with pytest.raises(InputError, match="does not fit"):
         train(run.checkpoint.classifier("flatten0", 3, SHAPE), objective(), 3, devices=1, run=run)
+
+
+def test_moving_statistics_of_a_loss_that_a_device_lacks_are_missed(tmp_path):
+    def flat():
+        return TransferNet(mx.gluon.nn.Flatten(), 3, image_shape=SHAPE)     # which has none itself
+
+    train(flat(), TransferObjective(WithStatistics()), run=Run(tmp_path / "m"))
+    with pytest.raises(InputError, match="objective.transfer.norm.running_.* does not fit"):
+        train(flat(), TransferObjective(WithStatistics()), 2, devices=2, run=Run(tmp_path / "m", resume=True))
 
 
 def test_soft_labels_reach_a_loss_with_parameters():
