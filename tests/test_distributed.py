@@ -452,10 +452,10 @@ ONE_ENDS = ["sh", "-c", "mkdir first 2>/dev/null && exit; exec sleep 600"]
 
 
 @pytest.mark.parametrize("command, message", [
-    (["true"], "worker 0 ended before all processes had joined the run"),
+    (["true"], r"worker \d ended before all processes had joined the run"),
     (ONE_ENDS, r"worker \d ended before all processes had joined the run"),
-    (["no-such-command"], "worker 0 ended with exit code 127: the command was not found"),
-    (["/dev/null"], "worker 0 ended with exit code 126: the command cannot be executed")])
+    (["no-such-command"], r"worker \d ended with exit code 127: the command was not found"),
+    (["/dev/null"], r"worker \d ended with exit code 126: the command cannot be executed")])
 def test_commands_that_do_not_join_are_not_waited_for(tmp_path, monkeypatch, capfd, command, message):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("transfer_gluon.tools.launch._GRACE", 1)
