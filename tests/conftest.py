@@ -5,6 +5,7 @@ import io
 import logging
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -21,6 +22,10 @@ from transfer_gluon.base.log import log
 from transfer_gluon.iters import read_list, write_list
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+# A shell that starts the tests in its background has them, and what they start, ignore Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)
