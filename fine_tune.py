@@ -6,20 +6,9 @@ from transfer_gluon.cli.types import given, refuse_idle
 
 import click
 
-from transfer_gluon.base.errors import InputError
+from transfer_gluon.base.errors import InputError, does_nothing
 from transfer_gluon.base.log import log_to_stderr
-from transfer_gluon.iters.augmentation import Augmentation
-from transfer_gluon.training.options import (
-    DataOptions,
-    ImageOptions,
-    NetworkOptions,
-    ObjectiveOptions,
-    OptimizerOptions,
-    RunOptions,
-)
-
-GROUPS = dict(data=DataOptions, images=ImageOptions, augmentation=Augmentation, network=NetworkOptions,
-              objective=ObjectiveOptions, optimizer=OptimizerOptions, run=RunOptions)
+from transfer_gluon.training.options import GROUPS
 
 
 @click.command(cls=GroupedCommand, context_settings=CONTEXT)
@@ -51,8 +40,7 @@ def main(train_stage, num_classes, use_dan, **flags):
 def _dan(train_stage, transfer):
     """What the original's flag means."""
     if not train_stage:
-        raise InputError("--use-dan was given in stage 0, which has no transfer loss, where it does nothing; leave it "
-                         "out.")
+        raise does_nothing("use_dan", "in stage 0, which has no transfer loss", True)
     if given("transfer") and transfer != "mmd":
         raise InputError(f"--use-dan means --transfer mmd, and --transfer {transfer} was given; leave one of them out.")
     return "mmd"

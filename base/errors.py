@@ -30,6 +30,15 @@ class InputError(ValueError):
         return cls(f"`{parameter}` is {value!r}; expected {expected}. {hint}".rstrip(), parameter, value, expected)
 
 
+def does_nothing(name, why, value):
+    """The InputError of a parameter that was given, as `value`, where it does nothing.
+
+    >>> print(does_nothing("keep", "with `no_checkpoint`", 3))
+    `keep` was given with `no_checkpoint`, where it does nothing; leave it out.
+    """
+    return InputError(f"`{name}` was given {why}, where it does nothing; leave it out.", name, value, "nothing")
+
+
 def with_flags(text, flags):
     """A message in the words of a command: `flags`, by the names of parameters; other names stay as they are.
 

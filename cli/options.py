@@ -32,8 +32,7 @@ class _Option(click.Option):
 
 def flags_of(*groups):
     """The flags of the fields of these `Parameters`, by their names."""
-    return {field.name: "--" + (field.metadata["flag"] or field.name).replace("_", "-")
-            for group in groups for field in dataclasses.fields(group) if field.metadata}
+    return {field.name: "--" + name.replace("_", "-") for group in groups for name, field in group.flags().items()}
 
 
 def options(*groups):
@@ -45,9 +44,8 @@ def options(*groups):
 
     def decorate(function):
         for group in reversed(groups):
-            for field in reversed(dataclasses.fields(group)):
-                if field.metadata:
-                    function = _option(group, field, flags)(function)
+            for field in reversed(group.flags().values()):
+                function = _option(group, field, flags)(function)
         return function
     return decorate
 

@@ -3,7 +3,7 @@ import re
 
 import click
 
-from transfer_gluon.base.errors import InputError
+from transfer_gluon.base.errors import does_nothing
 
 
 def given(name):
@@ -18,8 +18,7 @@ def refuse_idle(idle):
     """
     for name, why in idle.items():
         if given(name):
-            raise InputError(f"`{name}` was given {why}, where it does nothing; leave it out.", name,
-                             click.get_current_context().params[name], "nothing")
+            raise does_nothing(name, why, click.get_current_context().params[name])
 
 
 class Number(click.FloatRange):

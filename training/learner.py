@@ -35,7 +35,7 @@ class Learner(contextlib.AbstractContextManager):
 
     def __init__(self, net, objective, devices, trainable=None, frozen_statistics="move", lr_mult=None):
         self.net, self.objective, self.devices = net, objective, devices
-        own = {name: parameter for name, parameter in net.collect_params().items()}
+        own = dict(net.collect_params().items())
         mine = {id(parameter) for parameter in own.values()}
         beside = {f"objective.{name}": parameter
                   for name, parameter in objective._collect_params_with_prefix().items() if id(parameter) not in mine}

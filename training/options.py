@@ -9,6 +9,7 @@ from typing import Optional
 from transfer_gluon.base.errors import InputError
 from transfer_gluon.base.parameters import Parameters, parameter
 from transfer_gluon.distributed import STORES
+from transfer_gluon.iters.augmentation import Augmentation
 from transfer_gluon.iters.image_list import MOST_LABEL, NULL_LABEL
 from transfer_gluon.symbols.registry import TRANSFER_LOSSES
 
@@ -157,3 +158,8 @@ class RunOptions(Parameters):
     test_io: bool = parameter(False, "1: measure what reading and computing allow, train nothing.", kind="on_off")
     seed: int = parameter(0, "Seed of weights, order and augmentation.", least=0)
     dtype: str = parameter("float32", "Type of parameters and images.", choices=("float32",))
+
+
+# By the names that `Stage` has them under.
+GROUPS = dict(data=DataOptions, images=ImageOptions, augmentation=Augmentation, network=NetworkOptions,
+              objective=ObjectiveOptions, optimizer=OptimizerOptions, run=RunOptions)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from transfer_gluon.base.devices import check_memory, find_devices, memory_needed
-from transfer_gluon.base.errors import InputError
+from transfer_gluon.base.errors import InputError, does_nothing
 from transfer_gluon.base.files import writable_folder
 from transfer_gluon.base.framework import mx
 from transfer_gluon.base.log import log
@@ -28,6 +28,7 @@ from transfer_gluon.training.domains import domain_batch, make_batches, read_lis
 from transfer_gluon.training.loop import fit, own_random_numbers
 from transfer_gluon.training.optimizers import takes_momentum
 from transfer_gluon.training.options import (
+    GROUPS,
     DataOptions,
     ImageOptions,
     NetworkOptions,
@@ -92,7 +93,7 @@ nothing; leave it out.
     @property
     def groups(self):
         """The dataclasses of settings."""
-        return self.data, self.images, self.augmentation, self.network, self.objective, self.optimizer, self.run
+        return [getattr(self, name) for name in GROUPS]
 
     def __post_init__(self):
         for name, least, most in (("train_stage", 0, 1), ("num_classes", 1, MOST_LABEL)):
@@ -110,7 +111,7 @@ nothing; leave it out.
         for group in self.groups:
             for name in group.changed():
                 if name in idle:
-                    raise _does_nothing(name, idle[name])
+                    raise does_nothing(name, idle[name], getattr(group, name))
         self._check()
 
     def idle(self):
@@ -181,7 +182,7 @@ nothing; leave it out.
     @staticmethod
     def defaults():
         """The settings of runs that began before a setting was there."""
-        named = {name: field.default for group in Stage(0, 1).groups for name, field in group.flags().items()}
+        named = {name: field.default for group in GROUPS.values() for name, field in group.flags().items()}
         return {**{name: _text(value) for name, value in named.items()}, **_BEFORE}
 
     def train(self, stop=None):
@@ -226,10 +227,6 @@ nothing; leave it out.
             prefix = prefix.with_name(f"{prefix.name}x")
         log.info("no `prefix` was given; this run is kept as %s", prefix)
         return dataclasses.replace(self, run=dataclasses.replace(self.run, prefix=str(prefix)))
-
-
-def _does_nothing(name, why):
-    return InputError(f"`{name}` was given {why}, where it does nothing; leave it out.", name)
 
 
 def _text(value):
