@@ -395,7 +395,8 @@ def test_the_lines_for_slurm_start_a_run(tmp_path):
         lines = lines.replace(ours, here)
     (tmp_path / "worker.py").write_text("from transfer_gluon.distributed.stores import open_store\n"
                                         "with open_store('dist_sync') as store:\n"
-                                        "    print(store.num_workers, store.sum([store.rank + 1])[0])\n")
+                                        "    text = f'{store.num_workers} {store.sum([store.rank + 1])[0]}'\n"
+                                        "    open(f'worker-{store.rank}', 'w').write(text)\n")
     (tmp_path / "srun").write_text("#!/bin/sh\nshift; n=$2; shift 2\n"      # srun --overlap -n COUNT COMMAND …
                                    "while [ $n -gt 0 ]; do \"$@\" & n=$((n - 1)); done; wait\n")
     (tmp_path / "srun").chmod(0o755)
@@ -404,7 +405,7 @@ def test_the_lines_for_slurm_start_a_run(tmp_path):
                           stdin=subprocess.DEVNULL, env={**os.environ, "PATH": path, "PYTHONPATH": str(ROOT),
                                                          "DMLC_NODE_HOST": "127.0.0.1"})
     assert done.returncode == 0, done.stderr
-    assert sorted(done.stdout.splitlines())[:2] == ["2 3.0", "2 3.0"]
+    assert [(tmp_path / f"worker-{rank}").read_text() for rank in range(2)] == ["2 3.0", "2 3.0"]
 
 
 def test_nothing_outlives_a_killed_launcher(launch):
