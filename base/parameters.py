@@ -81,6 +81,8 @@ _WHOLE = ("whole", "image_shape", "epochs", "gpus")     # kinds whose numbers ar
 
 def _plain(value, kind):
     """Paths as text, NumPy's numbers as Python's, lists as tuples; one name as a tuple of it."""
+    if kind == "rates" and isinstance(value, (list, tuple)) and len(value) == 1:
+        return _plain(value[0], None)
     if isinstance(value, (list, tuple)):
         return tuple(_plain(one, None) for one in value)
     if isinstance(value, str) and kind == "names":
@@ -92,6 +94,9 @@ def _plain(value, kind):
 
 def _fits(value, default, words):
     kind = words["kind"]
+    if kind == "rates":
+        several = value if isinstance(value, tuple) else (value,)
+        return len(several) in (1, 3) and all(_fits_one(one, 0.0, words) for one in several)
     if kind not in _SEVERAL:
         return not isinstance(value, tuple) and _fits_one(value, default, words)
     if not isinstance(value, tuple) or _SEVERAL[kind] not in (None, len(value)):
@@ -145,6 +150,8 @@ def expectation(default, words):
     high = f" to {words['most']:g}" if words["most"] is not None else \
         f", below {words['below']:g}" if words["below"] is not None else " up" if words["least"] is not None else ""
     whole = "whole " * _whole(default, words)
+    if kind == "rates":
+        return f"a number{low}{high}, or three"
     if kind in _SEVERAL:
         return f"a sequence of {_SEVERAL[kind] or ''} {whole}numbers{low}{high}".replace("  ", " ")
     return f"a {whole}number{low}{high}"

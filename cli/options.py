@@ -2,14 +2,27 @@
 import dataclasses
 
 from transfer_gluon.cli.exit_codes import Command
-from transfer_gluon.cli.types import EPOCHS, FOLDER, GPUS, IMAGE_SHAPE, NAMES, PAIRS, PATH, RGB_MEAN, RGB_STD, Number
+from transfer_gluon.cli.types import (
+    EPOCHS,
+    FOLDER,
+    GPUS,
+    IMAGE_SHAPE,
+    KEEP,
+    NAMES,
+    PAIRS,
+    PATH,
+    RATES,
+    RGB_MEAN,
+    RGB_STD,
+    Number,
+)
 
 import click
 
 from transfer_gluon.base.errors import with_flags
 
 _TYPES = {"path": PATH, "folder": FOLDER, "image_shape": IMAGE_SHAPE, "rgb_mean": RGB_MEAN, "rgb_std": RGB_STD,
-          "epochs": EPOCHS, "gpus": GPUS, "names": NAMES, "pairs": PAIRS}
+          "epochs": EPOCHS, "gpus": GPUS, "names": NAMES, "pairs": PAIRS, "rates": RATES, "keep": KEEP}
 
 
 class GroupedCommand(Command):

@@ -73,6 +73,43 @@ class Numbers(click.ParamType):
         return values
 
 
+class Rates(click.ParamType):
+    """One number from 0 up, or three, separated by commas, as a tuple.
+
+    >>> Rates().convert("0.1", None, None), Rates().convert("0.03,0.01,0", None, None)
+    (0.1, (0.03, 0.01, 0.0))
+    """
+
+    name = "rates"
+
+    def get_metavar(self, param, ctx=None):
+        return "RATE[,RATE,RATE]"
+
+    def convert(self, value, param, ctx):
+        if not isinstance(value, str):
+            return value
+        parts = value.split(",")
+        if len(parts) not in (1, 3):
+            self.fail(f"{value!r} has {len(parts)} numbers; expected one, or three: of the classifier, of the higher "
+                      "and of the lower layer groups, separated by commas.", param, ctx)
+        rates = tuple(Number(min=0).convert(part.strip(), param, ctx) for part in parts)
+        return rates[0] if len(rates) == 1 else rates
+
+
+class Keep(click.IntRange):
+    """How many checkpoints to keep; ``best`` is 1, since the best is kept beside so many last ones.
+
+    >>> Keep(min=0).convert("best", None, None)
+    1
+    """
+
+    def get_metavar(self, param, ctx=None):
+        return "N|best"
+
+    def convert(self, value, param, ctx):
+        return 1 if value == "best" else super().convert(value, param, ctx)
+
+
 class Names(click.ParamType):
     """Names separated by commas, as a tuple of str.
 
@@ -188,6 +225,6 @@ def _number(text):
         return float(text)
 
 
-NAMES, PAIRS = Names(), Pairs()
+NAMES, PAIRS, RATES, KEEP = Names(), Pairs(), Rates(), Keep(min=0)
 EPOCHS = WholeNumbers("epochs", "10,16")
 GPUS = WholeNumbers("numbers of GPUs", "0,2,5")

@@ -16,6 +16,8 @@ from transfer_gluon.distributed.heartbeat import SCHEDULER, end_with, patience
 
 # Keys from here up hold figures; those below are Gluon's, which numbers its parameters from 0.
 FIGURES = 2**30
+# What the names of moving statistics of batch normalisation end with.
+MOVING = "moving_mean", "moving_var", "running_mean", "running_var"
 
 
 
@@ -73,7 +75,7 @@ class Store:
                 self.store.pull(index, parameter.list_data())
             self.barrier()
         moving = [parameter for name, parameter in parameters.items()
-                  if name.endswith(("moving_mean", "moving_var", "running_mean", "running_var"))]
+                  if name.endswith(MOVING)]
         if self.num_workers == 1:
             for parameter in moving:
                 if len(parameter.list_ctx()) > 1:

@@ -2,11 +2,12 @@
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={
-    "after_epoch": ["Epoch"],
+    "after_epoch": ["EarlyStop", "Epoch"],
     "loop": ["fit"],
-    "options": ["DataOptions", "ImageOptions", "NetworkOptions", "ObjectiveOptions", "OptimizerOptions", "RunOptions"],
+    "options": ["DataOptions", "ImageOptions", "NetworkOptions", "ObjectiveOptions", "OptimizerOptions",
+                "RegularizationOptions", "RunOptions"],
     "run": ["Run"],
-    "schedule": ["StepSchedule"],
+    "schedule": ["InverseDecay", "StepSchedule", "Warmup"],
     "stages": ["Stage"],
     "summary": ["EpochResult"],
 })

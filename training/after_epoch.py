@@ -8,7 +8,7 @@ import numpy as np
 from transfer_gluon.base.errors import InputError
 from transfer_gluon.base.log import log
 from transfer_gluon.inference.evaluate import evaluate
-from transfer_gluon.training.summary import COLUMNS
+from transfer_gluon.training.summary import COLUMNS, best_result
 
 
 @dataclass
@@ -60,15 +60,36 @@ class Epoch:
 
 
 class Validation:
-    """Judges the network by the labelled images of an iterator: see `evaluate`."""
+    """Judges the network by the labelled images of an iterator: see `evaluate`.
 
-    def __init__(self, batches, top_k=1, null_label=9999):
-        self._batches, self._top_k, self._null_label = batches, top_k, null_label
+    With a `name`, its accuracy stands in the summary under that, else as the validation's.
+    """
+
+    def __init__(self, batches, top_k=1, null_label=9999, name=None):
+        self._batches, self._top_k, self._null_label, self._name = batches, top_k, null_label, name
 
     def __call__(self, epoch):
         accuracies = evaluate(epoch.learner.net, self._batches, epoch.learner.devices, self._top_k,
-                              self._null_label, epoch.store, f"epoch {epoch.result.epoch}, validation; {epoch.last}")
+                              self._null_label, epoch.store,
+                              f"epoch {epoch.result.epoch}, {self._name or 'validation'}; {epoch.last}")
+        if self._name:
+            epoch.tell(**{self._name: accuracies[0]})
+            return
         epoch.result = replace(epoch.result, validation_accuracy=accuracies[0], validation_top_k=accuracies[1])
+
+
+class EarlyStop:
+    """Ends the training when the accuracy has not risen for a number of epochs: that on the source's held-out part, or
+    else the validation's. An accuracy as good as the best is no rise."""
+
+    def __init__(self, patience):
+        self._patience = patience
+
+    def __call__(self, epoch):
+        results = [*epoch.before, epoch.result]
+        best = best_result(results)
+        if best and epoch.result.epoch - best.epoch >= self._patience:
+            epoch.ends = f"no better accuracy than that of epoch {best.epoch} for {self._patience} epochs"
 
 
 class Say:

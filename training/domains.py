@@ -1,5 +1,9 @@
 """What a stage reads: the lists of its domains, packed and checked, and batches of them."""
+import dataclasses
+from dataclasses import dataclass, field
 from pathlib import Path
+
+import numpy as np
 
 from transfer_gluon.base.files import read_text
 from transfer_gluon.base.log import log
@@ -22,21 +26,75 @@ def domain_batch(stage):
     return stage.optimizer.batch_size // (1 + stage.train_stage)
 
 
+@dataclass
+class Lists:
+    """The lists of a stage.
+
+    Attributes
+    ----------
+    domains : list of ImageList
+        Those to train on: the source, and in stage 1 the target.
+    validated : ImageList or None
+        That to validate on.
+    num_source : int
+        Images of the source alone, the first ones of `domains`, without labelled images of the target.
+    num_held : int
+        How many of them are held out.
+    """
+
+    domains: list
+    validated: object
+    num_source: int
+    num_held: int = 0
+
+    @property
+    def sizes(self):
+        """How many images of each domain are trained on."""
+        return [len(images) - self.num_held * (place == 0) for place, images in enumerate(self.domains)]
+
+    @property
+    def num_examples(self):
+        """What an epoch of the original's schedule counts: the source, or in stage 1 the smaller domain."""
+        return min(self.num_source - self.num_held, *self.sizes)
+
+    def digests(self):
+        """A digest of each list, by its name."""
+        return {images.path.name: images.digest for images in [*self.domains, *filter(None, [self.validated])]}
+
+
+@dataclass
+class Read:
+    """Batches of a stage: to train on; to validate on, and of the source's held-out part, or None.
+
+    `domains` are the lists that are trained on, `num_examples` is what an epoch of the original's schedule counts.
+    """
+
+    training: object
+    validation: object = None
+    source_validation: object = None
+    domains: list = field(default_factory=list)
+    num_examples: int = 0
+
+
 def make_batches(stage, lists, image_shape, store, num_devices):
-    """What to train on and what to validate on (or None), packed and checked; `lists` are those of `read_lists`."""
+    """What a stage reads, packed and checked, as a `Read`; `lists` are `Lists`, or None with `benchmark`."""
     if stage.data.benchmark:
-        return synthetic_batches(stage, image_shape, num_devices), None
-    data = stage.data
-    packed = data.read != "files"
-    lists = ensure_ready(lists, data.threads, packed, crop=max(image_shape[1:]))
-    domains, validated = lists[:1 + stage.train_stage], lists[1 + stage.train_stage:]
+        batches = synthetic_batches(stage, image_shape, num_devices)
+        return Read(batches, num_examples=batches.num_images)
+    data, packed = stage.data, stage.data.read != "files"
+    ready = ensure_ready([*lists.domains, *filter(None, [lists.validated])], data.threads, packed,
+                         crop=max(image_shape[1:]))
+    domains, validated, held = ready[:len(lists.domains)], ready[len(lists.domains):], []
+    if lists.num_held:
+        domains[0], *held = hold_out(domains[0], lists.num_source, lists.num_held, stage.run.seed)
     arguments = domain_batch(stage), image_shape, stage.augmentation, data.threads, stage.run.seed
     part = dict(packed=packed, num_parts=store.num_workers, part_index=store.rank)
     readers = [RecordIter(images, *arguments) if data.read == "mxnet" else ShuffledIter(images, *arguments, **part)
                for images in domains]
-    validation = [OrderedIter(images, stage.optimizer.batch_size, centre_crop(*image_shape[1:]), data.threads, **part)
-                  for images in validated]
-    return _together(readers, num_devices), validation[0] if validation else None
+    validation, source_validation = [
+        OrderedIter(images[0], stage.optimizer.batch_size, centre_crop(*image_shape[1:]), data.threads, **part)
+        if images else None for images in (validated, held)]
+    return Read(_together(readers, num_devices), validation, source_validation, domains, lists.num_examples)
 
 
 def synthetic_batches(stage, image_shape, num_devices):
@@ -49,8 +107,7 @@ def _together(readers, num_devices):
 
 
 def read_lists(stage):
-    """The lists of the domains to train on, the list to validate on or None, and the number of examples that
-    an epoch of the schedule counts: those of the source, or in stage 1 of the smaller domain."""
+    """The `Lists` of a stage."""
     folder, data = Path(stage.data.data_dir), stage.data
 
     def read(name):
@@ -59,9 +116,21 @@ def read_lists(stage):
     source = read("source.lst")
     target = read("target.lst") if stage.train_stage or (folder / "target.lst").exists() else None
     validated = None if data.no_validation else read("val.lst")
-    if stage.train_stage:
-        return [source, target], validated, min(len(source), len(target))
-    return [with_labelled_target(source, target)], validated, len(source)
+    domains = [source, target] if stage.train_stage else [with_labelled_target(source, target)]
+    held = max(round(data.source_validation * len(source)), 1) if data.source_validation else 0
+    return Lists(domains, validated, len(source), held)
+
+
+def hold_out(images, first, count, seed):
+    """A list without `count` of its `first` images, chosen by chance, and a list of these.
+
+    Both keep indices, order and record of the whole, under the same name.
+    """
+    held = np.zeros(len(images), bool)
+    held[np.random.default_rng(seed).permutation(first)[:count]] = True
+    return [dataclasses.replace(images, indices=images.indices[part], labels=images.labels[part],
+                                files=[file for file, inside in zip(images.files, part) if inside])
+            for part in (~held, held)]
 
 
 def with_labelled_target(source, target):

@@ -8,6 +8,11 @@ from transfer_gluon.base.errors import DivergedError, InputError, first_ten
 from transfer_gluon.base.framework import mx
 from transfer_gluon.base.log import log
 from transfer_gluon.symbols.frozen import frozen_below
+from transfer_gluon.symbols.layer_groups import begins
+from transfer_gluon.training.ema import Average
+from transfer_gluon.training.options import WD_ON
+
+AVERAGE = "ema."     # what the names of averages begin with
 
 
 class Learner(contextlib.AbstractContextManager):
@@ -23,17 +28,21 @@ class Learner(contextlib.AbstractContextManager):
         See `frozen_below`.
     lr_mult : dict of str to float, or None
         Factors of the learning rate by prefixes of names, times those that parameters have themselves.
+    wd_on : "weights" or "all"
+        Which parameters decay; see `prepare`.
 
     Attributes
     ----------
     parameters : dict of str to Parameter
         Everything that a run keeps, by stable names: the network's under their own, the objective's under their place
-        in it, such as ``objective.transfer.hidden.weight``.
+        in it, such as ``objective.transfer.hidden.weight``, and averages as ``ema.`` and the name.
     learning : dict of str to Parameter
         Those that learn.
     """
 
-    def __init__(self, net, objective, devices, trainable=None, frozen_statistics="move", lr_mult=None):
+    def __init__(self, net, objective, devices, trainable=None, frozen_statistics="move", lr_mult=None,
+                 wd_on="weights"):
+        self._average = None
         self.net, self.objective, self.devices = net, objective, devices
         own = dict(net.collect_params().items())
         mine = {id(parameter) for parameter in own.values()}
@@ -43,9 +52,9 @@ class Learner(contextlib.AbstractContextManager):
         self._before = [(parameter, parameter.grad_req, parameter.wd_mult, parameter.lr_mult)
                         for parameter in self.parameters.values()]
         try:
-            self.learning = prepare(net, devices, trainable)
+            self.learning = prepare(net, devices, trainable, wd_on)
             _put(beside, devices)
-            self.learning.update(_learning(beside))
+            self.learning.update(_learning(beside, wd_on))
             objective.hybridize(static_alloc=True, static_shape=True)
             _multiply_rates(self.learning, lr_mult or {})
             self._forward = net if trainable is None else frozen_below(net, self.learning, frozen_statistics)
@@ -59,22 +68,44 @@ class Learner(contextlib.AbstractContextManager):
 
     @property
     def own(self):
-        """The names of those parameters that are the objective's, and not the network's."""
-        return [name for name in self.parameters if name.startswith("objective.")]
+        """The names of those parameters that are the objective's or averages, and not the network's."""
+        return [name for name in self.parameters if name.startswith(("objective.", AVERAGE))]
+
+    def average(self, decay):
+        """Average the network's parameters over the updates from here on; see `Average`."""
+        own = set(self.own)
+        self._average = Average({name: parameter for name, parameter in self.parameters.items() if name not in own},
+                                decay)
+        self.parameters.update({AVERAGE + name: average for name, average in self._average.parameters.items()})
+
+    def updated(self, number):
+        """To be called behind update `number`, counted from 1."""
+        if self._average:
+            self._average.update(number)
+
+    def averaged(self, stays=False):
+        """A context in which the network's parameters are their averages, where these are kept; if it `stays`, for
+        good."""
+        if not self._average:
+            return contextlib.nullcontext()
+        if stays:
+            self._average.exchange()
+            return contextlib.nullcontext()
+        return self._average.in_place()
 
     def fill_in(self, batches, before_forward=()):
         """Have parameters drawn whose shapes only the first images tell: before batches seed what is drawn.
 
-        Where they are the objective's, a few images and labels of zeros take the way of a batch.
+        Where they are the objective's, images and labels of zeros take the way of a batch.
         """
         unknown = [name for name, parameter in self.parameters.items() if not parameter.shape or 0 in parameter.shape]
-        few = getattr(self.objective, "batch_multiple", 1)
+        size = batches.batch_size // len(self.devices)
         for device in self.devices if unknown else ():
             if not set(unknown).intersection(self.own):
                 self.net(mx.nd.zeros((1, *batches.provide_data[0].shape[1:]), ctx=device))
                 continue
-            images = mx.nd.zeros((few, *batches.provide_data[0].shape[1:]), ctx=device)
-            labels = mx.nd.zeros((few, *batches.provide_label[0].shape[1:]), ctx=device)
+            images = mx.nd.zeros((size, *batches.provide_data[0].shape[1:]), ctx=device)
+            labels = mx.nd.zeros((size, *batches.provide_label[0].shape[1:]), ctx=device)
             for change in before_forward:
                 images, labels = _changed(change, images, labels)
             self.objective(*self.net(images), labels)
@@ -140,43 +171,46 @@ def _kind(found):
         f"{len(found)} of {type(found).__name__}" if isinstance(found, (tuple, list)) else type(found).__name__
 
 
-def prepare(net, devices, trainable=None):
+def prepare(net, devices, trainable=None, wd_on="weights"):
     """Put a network on its devices and settle which parameters learn, and which decay.
 
-    Weight decay acts on names that end in ``_weight`` or ``_gamma``, times the parameter's ``wd_mult``, and on others
-    only where their ``wd_mult`` says so by a number other than Gluon's 1. With `trainable`, only parameters learn whose
-    names start with one of these prefixes.
+    Weight decay acts, times the parameter's ``wd_mult``, on names that end in ``_weight`` or ``_gamma``, and on others
+    only where their ``wd_mult`` says so by a number other than Gluon's 1; with `wd_on` "all" on every name. With
+    `trainable`, only parameters learn whose names begin with one of these prefixes, which cut no number.
 
     Returns: dict of str to Parameter, the ones that learn. Raises: InputError when none is left.
     """
+    if wd_on not in WD_ON:
+        raise InputError.of("wd_on", wd_on, f"one of {', '.join(WD_ON)}")
     parameters = net.collect_params()
     _put(parameters, devices)
     net.hybridize(static_alloc=True, static_shape=True)
     if trainable is not None:
         learning = [name for name, parameter in parameters.items() if parameter.grad_req != "null"]
-        others = [name for name in learning if not name.startswith(tuple(trainable))]
+        others = [name for name in learning if not any(begins(name, prefix) for prefix in trainable)]
         for name in others:
             parameters[name].grad_req = "null"
         log.info("training %d of %d parameters", len(learning) - len(others), len(learning))
         if len(others) == len(learning):
             raise InputError(f"nothing is left to train: no parameter starts with {', '.join(trainable)}.", "trainable",
                              tuple(trainable), "prefixes of names of parameters")
-    return _learning(parameters)
+    return _learning(parameters, wd_on)
 
 
-def _learning(parameters):
-    """Those that learn; others than weights and gammas do not decay, unless they say so."""
+def _learning(parameters, wd_on):
+    """Those that learn; others than weights and gammas do not decay, unless they say so or `wd_on` does."""
     learning = {name: parameter for name, parameter in parameters.items() if parameter.grad_req != "null"}
     for name, parameter in learning.items():
         parameter.grad_req = "write"        # whatever its owner adds up over batches
-        if parameter.wd_mult == 1 and not name.endswith(("_weight", "_gamma", ".weight", ".gamma")):
+        weight = name.endswith(("_weight", "_gamma", ".weight", ".gamma"))
+        if wd_on == "weights" and parameter.wd_mult == 1 and not weight:
             parameter.wd_mult = 0.0
     return learning
 
 
 def _multiply_rates(learning, factors):
     for prefix, factor in factors.items():
-        those = [parameter for name, parameter in learning.items() if name.startswith(prefix)]
+        those = [parameter for name, parameter in learning.items() if begins(name, prefix)]
         if not those or not 0 <= factor < 1e38:
             raise InputError(f"`lr_mult` gives {prefix!r} the factor {factor}; expected a prefix of the name of a "
                              "parameter that learns, and a number from 0 up.", "lr_mult", factors,

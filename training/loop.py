@@ -19,9 +19,9 @@ from transfer_gluon.training.sums import Sums
 
 
 def fit(net, objective, batches, devices, schedule, num_epochs, *, optimizer="sgd", momentum=None, wd=None,
-        lr_mult=None, kvstore="device", trainable=None, frozen_statistics="move", before_forward=(), penalties=(),
-        after_epoch=(), validation=None, top_k=1, null_label=9999, run=None, stop=None, seed=0, disp_batches=10,
-        monitor=0):
+        wd_on="weights", lr_mult=None, ema=0.0, kvstore="device", trainable=None, frozen_statistics="move",
+        before_forward=(), penalties=(), after_epoch=(), validation=None, top_k=1, null_label=9999, run=None, stop=None,
+        seed=0, disp_batches=10, monitor=0):
     r"""Train a network.
 
     The optimizer sees, of a batch of B images on all D devices,
@@ -50,9 +50,15 @@ def fit(net, objective, batches, devices, schedule, num_epochs, *, optimizer="sg
     num_epochs : int
         Epoch to stop after, counted from 1.
     optimizer, momentum, wd
-        As MXNet has them: a name, or an object; see `create_optimizer`. Which parameters decay: see `prepare`.
+        As MXNet has them: a name, or an object; see `create_optimizer`.
+    wd_on : "weights" or "all"
+        Which parameters decay: see `prepare`.
     lr_mult : dict of str to float, or None
-        Factors of the learning rate, by prefixes of parameters' names, such as ``{"fc_": 10}``.
+        Factors of the learning rate, by prefixes of parameters' names that cut no number, such as ``{"fc_": 10}``.
+    ema : float
+        Decay of an exponential moving average of the network's parameters, from 0 to below 1; see `Average`. It is the
+        average that is validated, that items after an epoch see, that checkpoints hold and that the network has
+        afterwards; training goes on with the parameters themselves. 0: none.
     kvstore : str or Store
         How gradients of several devices are summed: ``device``, ``local`` or ``dist_…``; see `open_store`.
     trainable : sequence of str, or None
@@ -94,11 +100,15 @@ def fit(net, objective, batches, devices, schedule, num_epochs, *, optimizer="sg
     schedule = copy.deepcopy(schedule)      # MXNet's own count along
     run = run or Run()
     store = open_store(kvstore) if isinstance(kvstore, str) else kvstore
-    items = [*([Validation(validation, top_k, null_label)] if validation is not None else []), *after_epoch,
-             Say(top_k), run.save_epoch]
+    items = [*([Validation(validation, top_k, null_label)] if validation is not None else []), *after_epoch, Say(top_k)]
+    if not 0 <= ema < 1 or ema and store.asynchronous:
+        raise InputError.of("ema", ema, "0 with asynchronous servers, whose workers have parameters of their own"
+                            if 0 <= ema < 1 else "a number from 0 to below 1")
     with contextlib.ExitStack() as stack:
-        learner = stack.enter_context(Learner(net, objective, devices, trainable, frozen_statistics, lr_mult))
+        learner = stack.enter_context(Learner(net, objective, devices, trainable, frozen_statistics, lr_mult, wd_on))
         learner.fill_in(batches, before_forward)
+        if ema:
+            learner.average(ema)
         position = run.position
         position.updates = position.updates or position.epoch * batches.batches_per_epoch
         trainer = store.trainer(learner.learning, create_optimizer(optimizer, schedule, momentum, wd, position.updates,
@@ -128,6 +138,7 @@ def fit(net, objective, batches, devices, schedule, num_epochs, *, optimizer="sg
                     trainer.step(whole_batch)
                     sums.add(statistics, where, names)
                     position.batch, position.updates = number, position.updates + 1
+                    learner.updated(position.updates)
                     progress.update(str(sums))
                     if monitor and number % monitor == 0:
                         _log_parameters(learner)
@@ -146,12 +157,15 @@ def fit(net, objective, batches, devices, schedule, num_epochs, *, optimizer="sg
             epoch = Epoch(result, learner, trainer, position, store, run.results(), time.monotonic() - started,
                           run.last)
             mx.random.seed(_seed(seed, number_of_epoch, "after"))
-            for item in items:
-                item(epoch)
-                position.ended = epoch.ends
+            with learner.averaged():
+                for item in items:
+                    item(epoch)
+            position.ended = epoch.ends
+            run.save_epoch(epoch)
             results.append(epoch.result)
             if store.anybody(stop and stop.name):
                 raise _stopped(stop, run, store)
+        learner.averaged(stays=True)
     return results
 
 

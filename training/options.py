@@ -14,6 +14,8 @@ from transfer_gluon.iters.image_list import MOST_LABEL, NULL_LABEL
 from transfer_gluon.symbols.registry import TRANSFER_LOSSES
 
 READERS = ("records", "files", "mxnet")
+WD_ON = ("weights", "all")
+NEW_INITS = ("xavier", "torch", "normal")
 FROZEN_STATISTICS = ("move", "still")
 
 
@@ -24,6 +26,9 @@ class DataOptions(Parameters):
     data_dir: str = parameter("./data", "Folder with source.lst, target.lst and val.lst.", kind="folder")
     null_label: int = parameter(NULL_LABEL, "The label that means 'unknown'.", least=0, most=MOST_LABEL)
     no_validation: bool = parameter(False, "Train without val.lst: the target has no labels at all.")
+    source_validation: float = parameter(
+        0.0, "Part of source.lst that is held out by chance and validated after every epoch; 0: none. `keep` and "
+        "`early_stop` then go by it, and not by val.lst.", least=0, below=1)
     read: str = parameter(
         "records", "records: lists are packed to RecordIO beside them, once. files: the image files are read as they "
         "are, and nothing is packed. mxnet: records, through MXNet's ImageRecordIter in training; the same "
@@ -69,6 +74,13 @@ class NetworkOptions(Parameters):
     num_layers: Optional[int] = parameter(
         None, "Depth of `network` resnet: 18, 34, 50, 101, 152, 200, 269; up to 32 pixels 8, 14, 20, ….", least=1,
         most=2000, kind="whole")
+    new_layers: int = parameter(
+        1, "Stage 0: how much of the network begins anew, counted from its end: 1 is the classifier alone, 2 the "
+        "classifier and the last of the layer groups that tools/layers.py lists, ….", least=1)
+    new_init: str = parameter(
+        "xavier", "How new layers are drawn. xavier: Gaussian by fan-in, as the original's classifier. torch: as "
+        "PyTorch does. normal: as xavier, but the classifier's weights with deviation 0.005 and its biases 0.1.",
+        choices=NEW_INITS)
     keep_classifier: bool = parameter(
         False, "Stage 0: go on with the checkpoint's own classifier fc, of as many classes, instead of a new one.")
     freeze: bool = parameter(False, "Train only a part of the network: the parameters that `trainable` names.")
@@ -100,19 +112,60 @@ class ObjectiveOptions(Parameters):
 
 
 @dataclass(frozen=True)
+class RegularizationOptions(Parameters):
+    """Regularisation, in both stages."""
+
+    mixup: float = parameter(
+        0.0, "Images are mixed in pairs, in shares drawn from Beta(a, a) with this a; 0: they are not. In stage 1 each "
+        "domain by itself; an unknown label asks for nothing.", least=0, most=1e3)
+    label_smoothing: float = parameter(0.0, "Part of a label that is spread over all classes.", least=0, below=1)
+    class_weights: str = parameter(
+        "none", "balanced: labelled images weigh as if every class had as many. none: all the same.",
+        choices=("none", "balanced"))
+    l2sp: Optional[object] = parameter(
+        None, "L2-SP: half this times the squared distance from the weights that the stage starts from is added; new "
+        "layers are pulled to 0, batch normalisation is free. One number, or three: of the classifier, of the layer "
+        "groups from `num_lowlrs` on, and of those below.", least=0, most=1e37, kind="rates", default_words="none")
+    l2sp_published: bool = parameter(
+        False, "L2-SP by the numbers of the published code of non-binary transfer, which reads no rate: "
+        "docs/fine-tuning.md.")
+
+
+@dataclass(frozen=True)
 class OptimizerOptions(Parameters):
     """Optimizer."""
 
-    optimizer: str = parameter("sgd", "An optimizer of MXNet: sgd, nag, adam, ….")
-    lr: float = parameter(0.1, "Learning rate of the first update.", least=0)
+    optimizer: str = parameter("sgd", "An optimizer of MXNet: sgd, nag (Nesterov), adam, ….")
+    lr: object = parameter(
+        0.1, "Learning rate at first; or three: of the classifier, of the layer groups from `num_lowlrs` on, and of "
+        "those below.", least=0, kind="rates")
+    num_lowlrs: Optional[int] = parameter(
+        None, "How many layer groups, from the images on, have the third rate; tools/layers.py lists them.", least=1,
+        kind="whole")
+    head_lr_mult: float = parameter(1.0, "Factor of the classifier's rate, such as 10.", least=0, most=1e6)
+    lr_schedule: str = parameter(
+        "step", "step: the rate drops by `lr_factor`. inv: after a part p of `num_epochs` it is divided by "
+        "(1 + `lr_gamma` p) to the power of `lr_power`, epoch by epoch.", choices=("step", "inv"))
+    lr_gamma: float = parameter(10.0, "Of the schedule inv.", least=0, most=1e6)
+    lr_power: float = parameter(0.75, "Of the schedule inv.", least=0, most=100)
     lr_factor: float = parameter(0.1, "Factor of the rate at every step.", least=0)
+    lr_step_every: Optional[int] = parameter(None, "The rate drops every so many epochs.", least=1, kind="whole")
     lr_step_epochs: Sequence[int] = parameter((), "Epochs after which the rate drops, such as 10,16.", least=1,
                                               kind="epochs")
     lr_step_unit: str = parameter(
         "flag", "flag: as the original, which in stage 1 drops the rate at half the epochs named. epoch: true epochs.",
         choices=("flag", "epoch"))
+    warmup_epochs: int = parameter(
+        0, "Epochs in which the rate rises, epoch by epoch, from `warmup_lr`; the schedule counts them.", least=0)
+    warmup_lr: float = parameter(1e-4, "Rate of the first epoch of the warm-up.", least=0)
     momentum: float = parameter(0.9, "Momentum, for optimizers that have one.", least=0, most=1, flag="mom")
-    wd: float = parameter(0.0, "Weight decay, on *_weight and *_gamma only.", least=0)
+    wd: float = parameter(0.0, "Weight decay.", least=0)
+    wd_on: str = parameter(
+        "weights", "What decays. weights: *_weight and *_gamma only. all: biases and *_beta too, as in PyTorch.",
+        choices=WD_ON)
+    ema: float = parameter(
+        0.0, "Decay of an exponential moving average of the weights, such as 0.999, over the updates; it is what is "
+        "validated and saved. 0: none.", least=0, below=1)
     batch_size: int = parameter(128, "Images a batch over all devices; in stage 1 half source, half target.", least=1)
     num_epochs: int = parameter(100, "Epoch to stop after.", least=1)
 
@@ -142,8 +195,12 @@ class RunOptions(Parameters):
     overwrite: bool = parameter(
         False, "Begin anew and replace the run of `prefix`; its checkpoints are kept until the new run's first "
         "epoch is saved.")
-    keep: int = parameter(0, "Keep the checkpoints of this many last epochs and of the best on val.lst; 0: of all.",
-                          least=0)
+    keep: int = parameter(
+        0, "Keep the checkpoints of this many last epochs and of the best, by the source's held-out part or else on "
+        "val.lst; best: the last and the best; 0: all.", least=0, kind="keep")
+    early_stop: int = parameter(
+        0, "End when the accuracy on the source's held-out part, or else on val.lst, has not risen for so many epochs; "
+        "0: never.", least=0)
     save_batches: int = parameter(
         0, "Write what `resume` needs every so many batches, too; 0: after every epoch.", least=0)
     gpus: Optional[Sequence[int]] = parameter(None, "Numbers of the GPUs to train on, such as 0,2,5.", kind="gpus",
@@ -162,4 +219,5 @@ class RunOptions(Parameters):
 
 # By the names that `Stage` has them under.
 GROUPS = dict(data=DataOptions, images=ImageOptions, augmentation=Augmentation, network=NetworkOptions,
-              objective=ObjectiveOptions, optimizer=OptimizerOptions, run=RunOptions)
+              objective=ObjectiveOptions, regularization=RegularizationOptions, optimizer=OptimizerOptions,
+              run=RunOptions)

@@ -2,6 +2,7 @@
 import contextlib
 import json
 import logging
+import math
 import os
 import shutil
 from pathlib import Path
@@ -23,7 +24,14 @@ from transfer_gluon.checkpoints.checkpoint import (
 from transfer_gluon.symbols import image_shape_of, normalization
 from transfer_gluon.training.settings import RunSettings, differences, read_settings
 from transfer_gluon.training.state import Position, load_state, save_state
-from transfer_gluon.training.summary import Summary, best_epoch, read_summary, summary_from_text
+from transfer_gluon.training.summary import (
+    SOURCE_ACCURACY,
+    Summary,
+    best_result,
+    judged_by,
+    read_summary,
+    summary_from_text,
+)
 
 
 def recorded_settings(prefix):
@@ -342,7 +350,8 @@ class Run:
     def save_epoch(self, epoch):
         """Write what an `Epoch` ends with: checkpoint, line of the summary, state."""
         if self._saves:
-            file = save_checkpoint(self.prefix, self.position.epoch, epoch.learner.net, self._text)
+            with epoch.learner.averaged():
+                file = save_checkpoint(self.prefix, self.position.epoch, epoch.learner.net, self._text)
             self.last = f"the last good checkpoint is {file}"
             log.info("saved %s", file)
         self._summary.add(epoch.result)
@@ -358,6 +367,14 @@ class Run:
         """The epochs so far, those before the run was gone on with included, as a list of `EpochResult`."""
         return self._summary.results()
 
+    def say_best(self):
+        """Say in a log line which epoch was the best on the source's held-out part, where one is judged by it."""
+        best = best_result(self.results())
+        if best and SOURCE_ACCURACY in best.others:
+            log.info("the best on the source's held-out part is epoch %d, %.2f %%%s", best.epoch, 100 * judged_by(best),
+                     "" if math.isnan(best.validation_accuracy) else
+                     f"; its validation accuracy is {best.validation_accuracy:.2%}")
+
     def _save_state(self, learner, trainer):
         save_state(self._state_file, learner, trainer, self.position, self.settings, self._text, self._summary.text,
                    self._replaces)
@@ -367,9 +384,9 @@ class Run:
             with writing(self._replaced):
                 shutil.rmtree(self._replaced)
         if self.keep:
-            best = best_epoch(self._summary.rows)
+            best = best_result(self.results())
             for epoch in [epoch for epoch in saved_epochs(self.prefix) if epoch <= last][:-self.keep]:
                 file = parameter_file(self.prefix, epoch)
-                if epoch != best:
+                if best is None or epoch != best.epoch:
                     with writing(file):
                         file.unlink(missing_ok=True)

@@ -10,6 +10,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from transfer_gluon.base.devices import check_memory, find_devices, memory_needed
 from transfer_gluon.base.errors import InputError, does_nothing
 from transfer_gluon.base.files import writable_folder
@@ -23,10 +25,13 @@ from transfer_gluon.iters.image_source import decoder_speed
 from transfer_gluon.iters.shuffled import check_batch_size
 from transfer_gluon.symbols import TransferObjective, transfer_loss
 from transfer_gluon.symbols.frozen import trainable_prefixes
+from transfer_gluon.symbols.mixup import Mixup
 from transfer_gluon.symbols.registry import options_of
+from transfer_gluon.symbols.soft_labels import SoftLabels, balanced_weights
+from transfer_gluon.training.after_epoch import EarlyStop, Validation
+from transfer_gluon.training.conflicts import check, idle
 from transfer_gluon.training.domains import domain_batch, make_batches, read_lists, synthetic_batches
 from transfer_gluon.training.loop import fit, own_random_numbers
-from transfer_gluon.training.optimizers import takes_momentum
 from transfer_gluon.training.options import (
     GROUPS,
     DataOptions,
@@ -34,18 +39,22 @@ from transfer_gluon.training.options import (
     NetworkOptions,
     ObjectiveOptions,
     OptimizerOptions,
+    RegularizationOptions,
     RunOptions,
 )
+from transfer_gluon.training.param_groups import l2sp_penalty, rate_factors
 from transfer_gluon.training.run import Run, recorded_settings
-from transfer_gluon.training.schedule import StepSchedule, step_updates
-from transfer_gluon.training.start import known_image_shape, starting_network
+from transfer_gluon.training.schedule import InverseDecay, StepSchedule, Warmup, step_updates
+from transfer_gluon.training.start import known_image_shape, starting_network, starting_values
+from transfer_gluon.training.state import digest_of
 from transfer_gluon.training.throughput import computing_speed, reading_speed
 
 # Settings that workers may have of their own.
 _OF_A_WORKER = {"gpus", "cpus", "data_dir", "data_nthreads", "disp_batches", "monitor", "keep", "kv_store"}
 # Settings that may differ when a run goes on; of the data's folder and the devices, lists and number are compared.
-CHANGES_NO_NUMBER = {"num_epochs", "model_prefix", "no_checkpoint", "resume", "load_epoch", "overwrite", "keep",
-                     "save_batches", "gpus", "cpus", "data_dir", "data_nthreads", "disp_batches", "monitor", "test_io"}
+CHANGES_NO_NUMBER = {"num_epochs", "early_stop", "model_prefix", "no_checkpoint", "resume", "load_epoch", "overwrite",
+                     "keep", "save_batches", "gpus", "cpus", "data_dir", "data_nthreads", "disp_batches", "monitor",
+                     "test_io"}
 # What runs did before the setting was there, where that is not its default.
 _BEFORE = {"augmentation": "bytes"}
 
@@ -60,9 +69,9 @@ class Stage:
         0: softmax on labelled images. 1: softmax and a transfer loss, on source and target.
     num_classes : int
         Labels count from 0.
-    data, images, augmentation, network, objective, optimizer, run
-        See `DataOptions`, `ImageOptions`, `Augmentation`, `NetworkOptions`, `ObjectiveOptions`, `OptimizerOptions`,
-        `RunOptions`.
+    data, images, augmentation, network, objective, regularization, optimizer, run
+        See `DataOptions`, `ImageOptions`, `Augmentation`, `NetworkOptions`, `ObjectiveOptions`,
+        `RegularizationOptions`, `OptimizerOptions`, `RunOptions`.
     before_forward, penalties, after_epoch : sequence of callables
         As `fit` takes them. What is given here does not stand in the run's settings.
 
@@ -84,6 +93,7 @@ nothing; leave it out.
     augmentation: Augmentation = Augmentation()
     network: NetworkOptions = NetworkOptions()
     objective: ObjectiveOptions = ObjectiveOptions()
+    regularization: RegularizationOptions = RegularizationOptions()
     optimizer: OptimizerOptions = OptimizerOptions()
     run: RunOptions = RunOptions()
     before_forward: tuple = ()
@@ -107,70 +117,16 @@ nothing; leave it out.
                 raise InputError.of(field.name, value, f"{kind.__name__}(…)")
             if kind is tuple and not (isinstance(value, (list, tuple)) and all(map(callable, value))):
                 raise InputError.of(field.name, value, "a sequence of callables")
-        idle = self.idle()
+        without_effect = self.idle()
         for group in self.groups:
             for name in group.changed():
-                if name in idle:
-                    raise does_nothing(name, idle[name], getattr(group, name))
-        self._check()
+                if name in without_effect:
+                    raise does_nothing(name, without_effect[name], getattr(group, name))
+        check(self)
 
     def idle(self):
         """The settings that do nothing beside the others: a dict from their names to why."""
-        change, steps, run = self.augmentation, self.optimizer.lr_step_epochs, self.run
-        warps = change.pad_size or change.max_random_rotate_angle or change.max_random_shear_ratio or (
-            change.min_random_scale, change.max_random_scale) != (1, 1) or (change.max_random_aspect_ratio
-                                                                            and not change.random_crop)
-        name = self.optimizer.optimizer
-        return {setting: why for applies, why, settings in [
-            (self.train_stage == 0, "in stage 0, which has no transfer loss",
-             ["transfer", "transfer_weight", "transfer_options", "transfer_layers", "estimate"]),
-            ("estimate" not in options_of(self.objective.transfer), f"with `transfer` {self.objective.transfer}",
-             ["estimate"]),
-            (self.train_stage == 1, "in stage 1, which goes on from the checkpoint of `pretrained_model`",
-             ["network", "num_layers", "keep_classifier"]),
-            (self.network.network, "with `network`, which begins with random weights",
-             ["pretrained_model", "pretrained_epoch", "keep_classifier"]),
-            (self.train_stage == 0 and not self.network.network, "without `network` resnet", ["num_layers"]),
-            (not self.network.freeze, "without `freeze`", ["trainable", "frozen_statistics"]),
-            (not steps, "without `lr_step_epochs`", ["lr_factor", "lr_step_unit"]),
-            (run.no_checkpoint, "with `no_checkpoint`", ["keep", "save_batches"]),
-            (self.data.no_validation, "with `no_validation`", ["top_k"]),
-            (not change.random_crop, "with `random_crop` 0", ["min_random_area"]),
-            (not warps, "without padding, rotation, shearing or scaling", ["fill_value"]),
-            (not takes_momentum(name), f"with `optimizer` {name}, which has no momentum", ["momentum"]),
-            (name.lower() == "adadelta", "with `optimizer` adadelta, which knows no learning rate",
-             ["lr", "lr_step_epochs"]),
-        ] if applies for setting in settings}
-
-    def _check(self):
-        """What can be told without looking at files and devices."""
-        run, data, network = self.run, self.data, self.network
-        if data.null_label < self.num_classes:
-            raise InputError(f"`null_label` is {data.null_label}, which is also one of the {self.num_classes} classes; "
-                             f"choose a number from {self.num_classes} up, and use it in target.lst.", "null_label",
-                             data.null_label, f"a number from {self.num_classes} up")
-        if run.top_k > self.num_classes:
-            raise InputError(f"`top_k` is {run.top_k}, and there are {self.num_classes} classes; choose at most that "
-                             "many.", "top_k", run.top_k, f"at most {self.num_classes}")
-        asked = [name for name in ("resume", "load_epoch", "overwrite") if getattr(run, name)]
-        if asked and not run.prefix:
-            raise InputError(f"`{asked[0]}` was given without `prefix`, which says which run is meant.")
-        if len(asked) > 1:
-            raise InputError("more than one of `resume`, `load_epoch` and `overwrite` was given; expected one of them.")
-        if data.read == "mxnet" and self.augmentation.mode == "original":
-            raise InputError("`mode` original was given with `read` mxnet, which reads bytes; leave one of them out.")
-        if network.num_layers and network.network != "resnet":
-            raise InputError(f"`num_layers` was given with `network` {network.network}; only resnet takes it.")
-        unknown = [name for name, _ in self.objective.transfer_options
-                   if name not in options_of(self.objective.transfer) or name == "estimate"]
-        if unknown:
-            has = [name for name in options_of(self.objective.transfer) if name != "estimate"]
-            raise InputError(f"`transfer_options` names {', '.join(unknown)}, which the loss {self.objective.transfer} "
-                             f"does not have; it has {', '.join(has) or 'none'}.", "transfer_options",
-                             self.objective.transfer_options, f"names among {', '.join(has) or 'none'}")
-        if run.load_epoch and run.load_epoch >= self.optimizer.num_epochs:
-            raise InputError(f"`load_epoch` is {run.load_epoch} and `num_epochs` is {self.optimizer.num_epochs}: "
-                             "nothing is left to train. `num_epochs` counts from the beginning.")
+        return idle(self)
 
     def settings(self):
         """All that it is told, as a dict of JSON types by the names of flags with underscores."""
@@ -237,7 +193,7 @@ def _text(value):
 
 
 def _train(stage, store, stop):
-    run, optimizer = stage.run, stage.optimizer
+    run, optimizer, regularization = stage.run, stage.optimizer, stage.regularization
     if stage.data.benchmark:
         log.info("random images with `benchmark`: lists, reader, augmentation and validation do not matter")
     devices = find_devices(run.gpus, run.cpus)
@@ -255,12 +211,16 @@ def _train(stage, store, stop):
         (run.resume or run.load_epoch) and run.prefix, not stage.network.network and stage.network.pretrained_model)
     settings = {name: value for name, value in stage.settings().items() if name not in CHANGES_NO_NUMBER}
     settings["image_shape"] = _text(image_shape)
-    domains, validated, num_examples = ([], None, None) if stage.data.benchmark else read_lists(stage)
-    for images in domains:
-        check_batch_size(images, len(images) // store.num_workers, domain_batch(stage))
-    lists = [*domains, *([validated] if validated else [])]
-    settings.update({images.path.name: images.digest for images in lists})
+    if optimizer.lr_schedule == "inv":
+        settings["num_epochs"] = optimizer.num_epochs
+    lists = None if stage.data.benchmark else read_lists(stage)
+    for images, size in zip(lists.domains, lists.sizes) if lists else ():
+        check_batch_size(images, size // store.num_workers, domain_batch(stage))
+    settings.update(lists.digests() if lists else {})
     settings.update(devices=len(devices), workers=store.num_workers)
+    pulled_to = starting_values(stage) if regularization.l2sp or regularization.l2sp_published else None
+    if pulled_to:
+        settings["l2sp_start"] = digest_of(pulled_to).hex()[:16]
     record = Run(run.prefix, settings, defaults=Stage.defaults(), resume=run.resume, load_epoch=run.load_epoch or 0,
                  overwrite=run.overwrite, keep=run.keep, save_batches=run.save_batches,
                  checkpoints=not run.no_checkpoint, writes=store.rank == 0)
@@ -277,66 +237,110 @@ def _train(stage, store, stop):
     net = starting_network(stage, record.checkpoint, image_shape)
     if run.gpus:
         check_memory(devices, memory_needed(net, (optimizer.batch_size // len(devices), *image_shape)))
-    batches, validation = make_batches(stage, lists, image_shape, store, len(devices))
-    steps = step_updates(optimizer.lr_step_epochs, num_examples or batches.num_images, optimizer.batch_size,
-                         batches.batches_per_epoch, optimizer.lr_step_unit, store.num_workers)
-    _log_schedule(optimizer, steps, batches.batches_per_epoch)
+    read = make_batches(stage, lists, image_shape, store, len(devices))
+    schedule = _schedule(optimizer, read, store.num_workers)
     training = dict(
-        optimizer=optimizer.optimizer, momentum=optimizer.momentum, wd=optimizer.wd, kvstore=store,
+        optimizer=optimizer.optimizer, momentum=optimizer.momentum, wd=optimizer.wd, wd_on=optimizer.wd_on,
+        lr_mult=rate_factors(stage, net), kvstore=store,
         trainable=trainable_prefixes(net, stage.network.trainable) if stage.network.freeze else None,
-        frozen_statistics=stage.network.frozen_statistics, before_forward=stage.before_forward,
-        penalties=stage.penalties)
+        frozen_statistics=stage.network.frozen_statistics,
+        before_forward=[*stage.before_forward, *_changes_of_batches(stage, read.domains)],
+        penalties=[*stage.penalties, *([l2sp_penalty(stage, net, pulled_to)] if pulled_to else [])])
     if run.test_io:
         packed = stage.data.read != "files"
-        decoders = [decoder_speed(images, stage.data.threads, packed) for images in domains]
+        decoders = [decoder_speed(images, stage.data.threads, packed) for images in read.domains]
         synthetic = synthetic_batches(stage, image_shape, len(devices))
         computing = computing_speed(lambda batches: fit(net, objective, batches, devices, StepSchedule(0.0), 1,
                                                         **training), synthetic)
-        _say_what_limits(reading_speed(batches), computing, decoders)
+        _say_what_limits(reading_speed(read.training), computing, decoders)
         return []
+    after_epoch = [*([Validation(read.source_validation, name="source_accuracy")] if read.source_validation else []),
+                   *stage.after_epoch, *([EarlyStop(run.early_stop)] if run.early_stop else [])]
     with contextlib.nullcontext() if stop is None else stop:
-        results = fit(net, objective, batches, devices, StepSchedule(optimizer.lr, optimizer.lr_factor, steps),
-                      optimizer.num_epochs, validation=validation, top_k=max(run.top_k, 1),
-                      null_label=stage.data.null_label, run=record, stop=stop, seed=run.seed,
-                      disp_batches=run.disp_batches, monitor=run.monitor, after_epoch=stage.after_epoch, **training)
+        results = fit(net, objective, read.training, devices, schedule, optimizer.num_epochs, ema=optimizer.ema,
+                      validation=read.validation, top_k=max(run.top_k, 1), null_label=stage.data.null_label, run=record,
+                      stop=stop, seed=run.seed, disp_batches=run.disp_batches, monitor=run.monitor,
+                      after_epoch=after_epoch, **training)
     if not run.no_checkpoint:
         log.info("done: %s; what led to it is in %s", parameter_file(run.prefix, record.position.epoch), record.folder)
+        record.say_best()
     return results
 
 
 def _objective(stage):
+    labels = dict(null_label=stage.data.null_label, sparse_label=not _soft_labels(stage.regularization))
     if not stage.train_stage:
-        return TransferObjective(null_label=stage.data.null_label)
+        return TransferObjective(**labels)
     told = stage.objective
     options = dict(told.transfer_options)
     if "estimate" in options_of(told.transfer):
         options.setdefault("estimate", told.estimate)
-    return TransferObjective(transfer_loss(told.transfer, **options), told.transfer_weight,
-                             null_label=stage.data.null_label)
+    return TransferObjective(transfer_loss(told.transfer, **options), told.transfer_weight, **labels)
+
+
+def _soft_labels(told):
+    """Whether labels become rows of probabilities."""
+    return bool(told.mixup or told.label_smoothing or told.class_weights == "balanced")
+
+
+def _changes_of_batches(stage, domains):
+    """What happens to batches behind the reader."""
+    told = stage.regularization
+    if not _soft_labels(told):
+        return []
+    weights = None
+    if told.class_weights == "balanced" and domains:
+        labels = np.concatenate([images.labels[images.labelled] for images in domains])
+        weights = balanced_weights(labels, stage.num_classes)
+    labels = SoftLabels(stage.num_classes, stage.data.null_label, told.label_smoothing, weights)
+    return [labels, *([Mixup(told.mixup, domains=1 + stage.train_stage)] if told.mixup else [])]
 
 
 def _check_batch_size(stage, num_devices, objective):
     batch_size = stage.optimizer.batch_size
     # The reader gives pairs of each domain to every device.
-    multiple = max(objective.batch_multiple, 4 if stage.train_stage else 1)
+    multiple = max(objective.batch_multiple, 4 if stage.train_stage else 2 if stage.regularization.mixup else 1)
     unit = multiple * num_devices
     if batch_size % unit:
         nearest = max(unit, round(batch_size / unit) * unit)
         why = f"{multiple} × the number of devices (pairs of source and of target images on each)" \
-            if stage.train_stage else "the number of devices"
+            if stage.train_stage else "2 × the number of devices (pairs to mix)" if multiple == 2 else \
+            "the number of devices"
         raise InputError(f"`batch_size` is {batch_size} on {num_devices} device{'s' * (num_devices > 1)}; expected a "
                          f"multiple of {unit}, {why}. {nearest} would do.", "batch_size", batch_size,
                          f"a multiple of {unit}")
 
 
-def _log_schedule(optimizer, steps, batches_per_epoch):
-    drops = [f"{optimizer.lr * optimizer.lr_factor**i:g} after {step / batches_per_epoch:.4g} epochs (update {step})"
+def _schedule(optimizer, read, num_workers):
+    """The learning rate by number of updates; a log line says what will happen."""
+    an_epoch, num_epochs = read.training.batches_per_epoch, optimizer.num_epochs
+    rate = max(optimizer.lr) if isinstance(optimizer.lr, tuple) else optimizer.lr
+    begins = f"{an_epoch} updates an epoch; learning rate {rate:g}"
+    if optimizer.warmup_epochs:
+        begins += f" after {optimizer.warmup_epochs} epochs of warm-up from {optimizer.warmup_lr:g}"
+    if optimizer.lr_schedule == "inv":
+        schedule = InverseDecay(rate, optimizer.lr_gamma, optimizer.lr_power, num_epochs=num_epochs,
+                                updates_per_epoch=an_epoch)
+        log.info("%s, falling to %g in the last epoch", begins, schedule(num_epochs * an_epoch))
+    else:
+        steps = step_updates(optimizer.lr_step_epochs, read.num_examples, optimizer.batch_size, an_epoch,
+                             optimizer.lr_step_unit, num_workers)
+        if optimizer.lr_step_every:
+            steps = [epoch * an_epoch for epoch in range(optimizer.lr_step_every, num_epochs, optimizer.lr_step_every)]
+        schedule = StepSchedule(rate, optimizer.lr_factor, steps)
+        _log_steps(begins, rate, optimizer.lr_factor, steps, an_epoch, num_epochs)
+    if optimizer.warmup_epochs:
+        schedule = Warmup(schedule, optimizer.warmup_lr, optimizer.warmup_epochs, an_epoch)
+    return schedule
+
+
+def _log_steps(begins, rate, factor, steps, an_epoch, num_epochs):
+    drops = [f"{rate * factor**i:g} after {step / an_epoch:.4g} epochs (update {step})"
              for i, step in enumerate(steps, start=1)]
-    happen = sum(step < optimizer.num_epochs * batches_per_epoch for step in steps)
-    log.info("%d updates an epoch; learning rate %g%s", batches_per_epoch, optimizer.lr,
-             f", then {', '.join(drops[:happen])}" if happen else "")
+    happen = sum(step < num_epochs * an_epoch for step in steps)
+    log.info("%s%s", begins, f", then {', '.join(drops[:happen])}" if happen else "")
     if drops[happen:]:
-        log.info("never, since the run ends after %d epochs: %s", optimizer.num_epochs, ", ".join(drops[happen:]))
+        log.info("never, since the run ends after %d epochs: %s", num_epochs, ", ".join(drops[happen:]))
 
 
 def _say_what_limits(reading, computing, decoders):

@@ -6,6 +6,8 @@ from transfer_gluon.checkpoints.files import read_symbol
 from transfer_gluon.symbols import TransferNet, cut, image_shape_of, resnet, zoo_symbol
 from transfer_gluon.symbols.backbone import parse_image_shape
 from transfer_gluon.symbols.graph import layers as layers_of
+from transfer_gluon.symbols.layer_groups import layer_groups, new_names
+from transfer_gluon.symbols.new_layers import classifier_initializers, fresh_values, num_features
 from transfer_gluon.training.run import recorded_settings
 
 
@@ -26,7 +28,38 @@ def starting_network(stage, checkpoint, image_shape):
     if start.num_classes == stage.num_classes:
         log.info("%s has a classifier fc of %d classes; a new one takes its place. `keep_classifier` goes on with the "
                  "old one", start.name, stage.num_classes)
-    return TransferNet(start.features(layers, image_shape), stage.num_classes, image_shape=image_shape)
+    if told.new_layers > 1:
+        start = _begun_anew(start, layers, told, image_shape)
+    net = TransferNet(start.features(layers, image_shape), stage.num_classes, image_shape=image_shape)
+    features = num_features(start.symbol if told.network else cut(start.symbol, told.layer), image_shape)
+    net.fc_weight.init, net.fc_bias.init = classifier_initializers(told.new_init, features)
+    return net
+
+
+def _begun_anew(start, layers, told, image_shape):
+    """A checkpoint whose last layer groups have other values, drawn by chance."""
+    symbol = cut(start.symbol, layers)
+    names = new_names(layer_groups(symbol), told.new_layers)
+    log.info("%d parameters of the last %d layer groups begin anew, from %s on", len(names), told.new_layers - 1,
+             names[0])
+    drawn = fresh_values(symbol, names, image_shape, told.new_init)
+    values = ({name: drawn.get(name, value) for name, value in known.items()}
+              for known in (start.arg_params, start.aux_params))
+    return Checkpoint(start.name, start.symbol, *values)
+
+
+def starting_values(stage):
+    """The values that a stage takes over from the checkpoint that it starts from, copies, as a dict by the names of the
+    parameters that learn in its network."""
+    told = stage.network
+    start = load_checkpoint(told.pretrained_model, told.pretrained_epoch)
+    symbol = cut(start.symbol, told.layer)
+    taken_over = set(symbol.list_arguments()) & set(start.arg_params)
+    if stage.train_stage or told.keep_classifier:
+        taken_over |= {"fc_weight", "fc_bias"}
+    elif told.new_layers > 1:
+        taken_over -= set(new_names(layer_groups(symbol), told.new_layers))
+    return {name: start.arg_params[name].copy() for name in sorted(taken_over) if name in start.arg_params}
 
 
 def _layers(symbol, layer, further):

@@ -11,6 +11,8 @@ from transfer_gluon.base.errors import InputError
 from transfer_gluon.base.framework import mx
 from transfer_gluon.checkpoints.checkpoint import Checkpoint, inference_symbol
 from transfer_gluon.checkpoints.files import read_arrays, symbol_from_text, with_prefix, write_arrays
+from transfer_gluon.distributed.stores import MOVING
+from transfer_gluon.training.learner import AVERAGE
 from transfer_gluon.training.sums import Sums
 
 
@@ -59,7 +61,7 @@ class State:
     optimizer : dict of str to float
         Numbers that the optimizer counts along.
     others : dict of str to NDArray
-        Parameters of the objective, arrays of the optimizer, and moving statistics of the other devices.
+        Parameters of the objective, averages, arrays of the optimizer, and moving statistics of the other devices.
     """
 
     checkpoint: Checkpoint
@@ -72,8 +74,8 @@ class State:
     others: dict
 
     def restore(self, learner, trainer):
-        """Put the objective's parameters, the moving statistics of every device and the state of the optimizer where
-        they were.
+        """Put the objective's parameters, averages, the moving statistics of every device and the state of the
+        optimizer where they were.
 
         The network's parameters come with the network, which is made of `checkpoint`.
 
@@ -90,7 +92,7 @@ class State:
                 own = self.others.pop(f"device{number}:{name}", None)
                 if own is not None:
                     self._put(own, value, name)
-                elif name in self.checkpoint.aux_params or name in learner.own and parameter.grad_req == "null":
+                elif name in self.checkpoint.aux_params or _differs(name, parameter):
                     raise self._misfit(name)
         optimizer, names = trainer.optimizer, _names(learner)
         # LARS has some only from its first update on.
@@ -151,8 +153,7 @@ def save_state(path, learner, trainer, position, settings, symbol=None, summary=
     Raises: InputError when the file cannot be written; the previous one stays whole.
     """
     graph, own, names = inference_symbol(learner.net), learner.own, _names(learner)
-    auxiliary = {*graph.list_auxiliary_states(),
-                 *(name for name in own if learner.parameters[name].grad_req == "null")}
+    auxiliary = {*graph.list_auxiliary_states(), *(name for name in own if _differs(name, learner.parameters[name]))}
     values = {}
     for name, parameter in learner.parameters.items():
         first, *others = parameter.list_data()
@@ -165,12 +166,12 @@ def save_state(path, learner, trainer, position, settings, symbol=None, summary=
     values["json"] = _bytes(json.dumps({
         "symbol": symbol or graph.tojson(), "position": asdict(position), "settings": settings, "summary": summary,
         "replaces": list(replaces), "optimizer": _own_numbers(trainer.optimizer)}).encode())
-    values["sha256"] = _bytes(_digest(values))
+    values["sha256"] = _bytes(digest_of(values))
     write_arrays(path, dict(sorted(values.items())))
 
 
-# Beside the JSON: parameters, statistics of other devices, arrays of the optimizer.
-_NAMES = re.compile(r"arg:.+|aux:.+|objective\..+|device[1-9]\d*:.+|optimizer:.+:\d+", re.DOTALL)
+# Beside the JSON: parameters, averages, statistics of other devices, arrays of the optimizer.
+_NAMES = re.compile(r"arg:.+|aux:.+|objective\..+|ema\..+|device[1-9]\d*:.+|optimizer:.+:\d+", re.DOTALL)
 _EARLIER = {"symbol", "position", "settings", "optimizer"}
 
 
@@ -182,7 +183,7 @@ def load_state(path):
     values = read_arrays(path)
     try:
         digest, text = values.pop("sha256", None), values["json"]
-        if digest is not None and digest.asnumpy().tobytes() != _digest(values):
+        if digest is not None and digest.asnumpy().tobytes() != digest_of(values):
             raise ValueError
         del values["json"]
         content = json.loads(text.asnumpy().tobytes())
@@ -223,8 +224,15 @@ def _bytes(content):
     return mx.nd.array(np.frombuffer(content, np.uint8), dtype="uint8")
 
 
-def _digest(values):
-    """Of names, types, shapes and contents of arrays."""
+def _differs(name, parameter):
+    """Whether devices have values of their own of an average or a parameter of the objective, by its name."""
+    if name.startswith(AVERAGE):
+        return name.endswith(MOVING)
+    return name.startswith("objective.") and parameter.grad_req == "null"
+
+
+def digest_of(values):
+    """SHA-256 of names, types, shapes and contents of arrays, a dict by name, as bytes."""
     digest = hashlib.sha256()
     for name, value in sorted(values.items()):
         content = np.ascontiguousarray(value.asnumpy())

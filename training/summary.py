@@ -70,17 +70,31 @@ class Summary:
             temporary.write_bytes(self.text.encode())
 
 
-def best_epoch(rows):
-    """The epoch with the highest validation accuracy, the first of equals, or None where none was validated.
+# The accuracy on the part of the source that was held out, among the further figures of an epoch.
+SOURCE_ACCURACY = "source_accuracy"
 
-    On a target domain it is chosen by looking at target labels: say so where you report it.
 
-    >>> best_epoch([{"epoch": "1", "validation_accuracy": "0.5"}, {"epoch": "2", "validation_accuracy": "nan"}])
+def judged_by(result):
+    """The accuracy that an epoch is chosen by: on the source's held-out part where there is one, else the
+    validation's; NaN without either."""
+    return result.others.get(SOURCE_ACCURACY, result.validation_accuracy)
+
+
+def best_result(results):
+    """The `EpochResult` with the highest accuracy, the first of equals, or None where none was judged.
+
+    It is the source's held-out part that judges, or else the validation: on a target domain that is to choose by
+    looking at target labels; say so where you report it.
+
+    >>> one, two = (EpochResult(epoch, 9, 0.1, 1.0, 0.0, 0.5, validation_accuracy=0.5 * epoch) for epoch in (1, 2))
+    >>> best_result([one, two]).epoch
+    2
+    >>> one.others["source_accuracy"] = two.others["source_accuracy"] = 0.9
+    >>> best_result([one, two]).epoch
     1
     """
-    judged = [(float(row["validation_accuracy"]), -int(row["epoch"])) for row in rows]
-    judged = [pair for pair in judged if not math.isnan(pair[0])]
-    return -max(judged)[1] if judged else None
+    judged = [result for result in results if not math.isnan(judged_by(result))]
+    return max(judged, key=judged_by, default=None)
 
 
 def read_summary(path):

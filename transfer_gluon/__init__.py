@@ -23,11 +23,12 @@ _PARTS = {
     "iters": ["Augmentation", "DualIter", "EpochIter", "ImageList", "OrderedIter", "RecordIter", "ShuffledIter",
               "SyntheticIter", "centre_crop", "read_list", "square_centre_crop", "write_list"],
     "records": ["ensure_packed", "ensure_ready", "pack"],
-    "symbols": ["CORALLoss", "DANNLoss", "GaussianKernel", "JMMDLoss", "MMDLoss", "TRANSFER_LOSSES", "TransferLoss",
-                "TransferNet", "TransferObjective", "features_block", "halves", "resnet", "transfer_loss",
-                "zoo_symbol"],
-    "training": ["DataOptions", "EpochResult", "ImageOptions", "NetworkOptions", "ObjectiveOptions", "OptimizerOptions",
-                 "Run", "RunOptions", "Stage", "StepSchedule", "fit"],
+    "symbols": ["CORALLoss", "DANNLoss", "GaussianKernel", "JMMDLoss", "L2SP", "MMDLoss", "Mixup", "SoftLabels",
+                "TRANSFER_LOSSES", "TransferLoss", "TransferNet", "TransferObjective", "balanced_weights",
+                "features_block", "halves", "layer_groups", "resnet", "transfer_loss", "zoo_symbol"],
+    "training": ["DataOptions", "EarlyStop", "EpochResult", "ImageOptions", "InverseDecay", "NetworkOptions",
+                 "ObjectiveOptions", "OptimizerOptions", "RegularizationOptions", "Run", "RunOptions", "Stage",
+                 "StepSchedule", "Warmup", "fit"],
 }
 _PLACES = {name: part for part, names in _PARTS.items() for name in names}
 __all__ = sorted(_PLACES)

@@ -1,0 +1,100 @@
+"""Settings that cannot stand, or do nothing, beside others."""
+from transfer_gluon.base.errors import InputError
+from transfer_gluon.symbols.registry import options_of
+from transfer_gluon.training.optimizers import takes_momentum
+
+
+def idle(stage):
+    """The settings of a `Stage` that do nothing beside its others: a dict from their names to why."""
+    change, optimizer, run, network = stage.augmentation, stage.optimizer, stage.run, stage.network
+    steps, inverse, regularization = optimizer.lr_step_epochs, optimizer.lr_schedule == "inv", stage.regularization
+    warps = change.pad_size or change.max_random_rotate_angle or change.max_random_shear_ratio or (
+        change.min_random_scale, change.max_random_scale) != (1, 1) or (change.max_random_aspect_ratio
+                                                                        and not change.random_crop)
+    name = optimizer.optimizer
+    rates = [optimizer.lr, regularization.l2sp]
+    parted = any(isinstance(one, tuple) for one in rates) or regularization.l2sp_published
+    return {setting: why for applies, why, settings in [
+        (stage.train_stage == 0, "in stage 0, which has no transfer loss",
+         ["transfer", "transfer_weight", "transfer_options", "transfer_layers", "estimate"]),
+        ("estimate" not in options_of(stage.objective.transfer), f"with `transfer` {stage.objective.transfer}",
+         ["estimate"]),
+        (stage.train_stage == 1, "in stage 1, which goes on from the checkpoint of `pretrained_model`",
+         ["network", "num_layers", "keep_classifier", "new_layers", "new_init"]),
+        (stage.network.network, "with `network`, which begins with random weights",
+         ["pretrained_model", "pretrained_epoch", "keep_classifier", "new_layers", "l2sp", "l2sp_published"]),
+        (network.keep_classifier, "with `keep_classifier`, beside which nothing is new", ["new_layers", "new_init"]),
+        (stage.train_stage == 0 and not stage.network.network, "without `network` resnet", ["num_layers"]),
+        (not stage.network.freeze, "without `freeze`", ["trainable", "frozen_statistics"]),
+        (not (steps or optimizer.lr_step_every), "without `lr_step_epochs` or `lr_step_every`", ["lr_factor"]),
+        (not steps, "without `lr_step_epochs`", ["lr_step_unit"]),
+        (inverse, "with `lr_schedule` inv", ["lr_factor", "lr_step_epochs", "lr_step_unit", "lr_step_every"]),
+        (not inverse, "with `lr_schedule` step", ["lr_gamma", "lr_power"]),
+        (not optimizer.warmup_epochs, "without `warmup_epochs`", ["warmup_lr"]),
+        (not optimizer.wd, "without `wd`", ["wd_on"]),
+        (not parted, "without three rates in `lr` or `l2sp`, or `l2sp_published`", ["num_lowlrs"]),
+        (isinstance(optimizer.lr, tuple), "with three rates in `lr`, the first of which is the classifier's",
+         ["head_lr_mult"]),
+        (regularization.l2sp_published, "with `l2sp_published`, which has rates of its own", ["l2sp"]),
+        (run.no_checkpoint, "with `no_checkpoint`", ["keep", "save_batches"]),
+        (stage.data.no_validation, "with `no_validation`", ["top_k"]),
+        (not change.random_crop, "with `random_crop` 0", ["min_random_area"]),
+        (not warps, "without padding, rotation, shearing or scaling", ["fill_value"]),
+        (not takes_momentum(name), f"with `optimizer` {name}, which has no momentum", ["momentum"]),
+        (name.lower() == "adadelta", "with `optimizer` adadelta, which knows no learning rate",
+         ["lr", "lr_step_epochs", "lr_step_every", "lr_schedule", "warmup_epochs", "head_lr_mult", "num_lowlrs"]),
+    ] if applies for setting in settings}
+
+
+def check(stage):
+    """What can be told without looking at files and devices."""
+    run, data, network = stage.run, stage.data, stage.network
+    if data.null_label < stage.num_classes:
+        raise InputError(f"`null_label` is {data.null_label}, which is also one of the {stage.num_classes} classes; "
+                         f"choose a number from {stage.num_classes} up, and use it in target.lst.", "null_label",
+                         data.null_label, f"a number from {stage.num_classes} up")
+    if run.top_k > stage.num_classes:
+        raise InputError(f"`top_k` is {run.top_k}, and there are {stage.num_classes} classes; choose at most that "
+                         "many.", "top_k", run.top_k, f"at most {stage.num_classes}")
+    asked = [name for name in ("resume", "load_epoch", "overwrite") if getattr(run, name)]
+    if asked and not run.prefix:
+        raise InputError(f"`{asked[0]}` was given without `prefix`, which says which run is meant.")
+    if len(asked) > 1:
+        raise InputError("more than one of `resume`, `load_epoch` and `overwrite` was given; expected one of them.")
+    if data.read == "mxnet" and stage.augmentation.mode == "original":
+        raise InputError("`mode` original was given with `read` mxnet, which reads bytes; leave one of them out.")
+    if network.num_layers and network.network != "resnet":
+        raise InputError(f"`num_layers` was given with `network` {network.network}; only resnet takes it.")
+    unknown = [name for name, _ in stage.objective.transfer_options
+               if name not in options_of(stage.objective.transfer) or name == "estimate"]
+    if unknown:
+        has = [name for name in options_of(stage.objective.transfer) if name != "estimate"]
+        raise InputError(f"`transfer_options` names {', '.join(unknown)}, which the loss {stage.objective.transfer} "
+                         f"does not have; it has {', '.join(has) or 'none'}.", "transfer_options",
+                         stage.objective.transfer_options, f"names among {', '.join(has) or 'none'}")
+    if run.load_epoch and run.load_epoch >= stage.optimizer.num_epochs:
+        raise InputError(f"`load_epoch` is {run.load_epoch} and `num_epochs` is {stage.optimizer.num_epochs}: "
+                         "nothing is left to train. `num_epochs` counts from the beginning.")
+    _check_optimizer(stage.optimizer, stage.regularization)
+    if run.early_stop and data.no_validation and not data.source_validation:
+        raise InputError("`early_stop` was given with `no_validation` and without `source_validation`: there is no "
+                         "accuracy to go by. Hold a part of the source out, such as 0.2.", "early_stop", run.early_stop,
+                         "`source_validation` beside it")
+    if data.source_validation and data.read == "mxnet":
+        raise InputError("`source_validation` was given with `read` mxnet, which reads whole records; leave one of "
+                         "them out.")
+
+
+def _check_optimizer(optimizer, regularization):
+    parted = [name for name, rates in (("lr", optimizer.lr), ("l2sp", regularization.l2sp)) if isinstance(rates, tuple)]
+    parted += ["l2sp_published"] * regularization.l2sp_published
+    if parted and not optimizer.num_lowlrs:
+        raise InputError(f"`{parted[0]}` was given for three parts of the network, and `num_lowlrs` does not say how "
+                         "many layer groups are the lowest; give it, such as 8.", "num_lowlrs", None,
+                         "a number of layer groups")
+    if optimizer.lr_step_every and optimizer.lr_step_epochs:
+        raise InputError("`lr_step_every` and `lr_step_epochs` were both given; expected one of them.")
+    if optimizer.warmup_epochs >= optimizer.num_epochs:
+        raise InputError(f"`warmup_epochs` is {optimizer.warmup_epochs} and `num_epochs` is {optimizer.num_epochs}: "
+                         "the warm-up would never end.", "warmup_epochs", optimizer.warmup_epochs,
+                         f"less than {optimizer.num_epochs}")

@@ -1,0 +1,45 @@
+"""Which rate and which penalty each part of a network has: see `symbols.layer_groups`."""
+from transfer_gluon.base.framework import mx
+from transfer_gluon.symbols.frozen import trainable_prefixes
+from transfer_gluon.symbols.l2sp import L2SP, published_rates, readme_rates
+from transfer_gluon.symbols.layer_groups import begins, layer_groups, thirds
+
+_PARTS = "classifier", "high", "low"
+
+
+def rate_factors(stage, net):
+    """Factors of the learning rate, the largest of the stage's, by names of parameters; see `fit`'s ``lr_mult``."""
+    told = stage.optimizer
+    if not isinstance(told.lr, tuple):
+        return {"fc_": told.head_lr_mult} if told.head_lr_mult != 1 else {}
+    names, largest = thirds(_groups(net), told.num_lowlrs, stage.network.new_layers), max(told.lr) or 1.0
+    learning = _learning(stage, net)
+    return {name: rate / largest for part, rate in zip(_PARTS, told.lr) for name in names[part] if name in learning}
+
+
+def l2sp_penalty(stage, net, start):
+    """The penalty of a stage that starts from these values, a dict from the names of parameters."""
+    told, groups = stage.regularization, _groups(net)
+    learning = _learning(stage, net)
+    if told.l2sp_published:
+        rates, pulled = published_rates(groups, stage.optimizer.num_lowlrs, stage.network.new_layers)
+        start = {name: value for name, value in start.items() if name in pulled}
+    elif isinstance(told.l2sp, tuple):
+        rates = readme_rates(thirds(groups, stage.optimizer.num_lowlrs, stage.network.new_layers), told.l2sp)
+    else:
+        rates = readme_rates(thirds(groups, len(groups)), [told.l2sp])
+    return L2SP({name: rate for name, rate in rates.items() if name in learning}, start)
+
+
+def _groups(net):
+    features, _ = net(mx.sym.var("data"))
+    return layer_groups(features[-1] if isinstance(features, (list, tuple)) else features)
+
+
+def _learning(stage, net):
+    """The names of the parameters that will learn."""
+    names = {name for name, parameter in net.collect_params().items() if parameter.grad_req != "null"}
+    if not stage.network.freeze:
+        return names
+    trainable = trainable_prefixes(net, stage.network.trainable)
+    return {name for name in names if any(begins(name, prefix) for prefix in trainable)}
