@@ -1,6 +1,6 @@
 """Runs that are killed at a file event, each in a process of its own that starts at once.
 
-Reads tasks, a line of JSON each: `prefix`, `how` (arguments of `Run`, and `loss`, dann or jmmd), `num_epochs`,
+Reads tasks, a line of JSON each: `prefix`, `how` (arguments of `Run`, `loss`, dann or jmmd, and `regular`), `num_epochs`,
 `optimizer`, and `kill`, the number of the file event before which the process is killed, or null. Answers each with a
 line: `end` (done, refused, killed or failed), `message`, and `events`, how many there were. Events are the opening of a
 file to write, the making, renaming and removing of names, and the moment when half of the arrays are written.
@@ -55,10 +55,11 @@ class Events:
 
 def act(task):
     events = Events(os.path.dirname(task["prefix"]), task["kill"])
-    loss = task["how"].pop("loss", "jmmd")
+    loss, regular = task["how"].pop("loss", "jmmd"), task["how"].pop("regular", False)
     try:
         run = Run(task["prefix"], **task["how"])
-        train(run, task["num_epochs"], batches=3, optimizer=task["optimizer"], validation=Validation(1), loss=loss)
+        train(run, task["num_epochs"], batches=3, optimizer=task["optimizer"], validation=Validation(1), loss=loss,
+              regular=regular)
         return {"end": "done", "message": "", "events": events.count}
     except InputError as error:
         return {"end": "refused", "message": str(error), "events": events.count}

@@ -14,6 +14,7 @@ from test_resume import content
 SCENES = {
     "begin": (0, [], dict(save_batches=2), 2, "sgd"),
     "begin with a domain classifier": (0, [], dict(save_batches=1, loss="dann"), 2, "adam"),
+    "begin with an average and penalties": (0, [], dict(save_batches=1, regular=True), 2, "nag"),
     "keep": (0, [], dict(keep=1), 3, "sgd"),
     "resume": (2, [], dict(resume=True, save_batches=1), 3, "sgd"),
     "load epoch": (4, ["m-0003.params", "m-0004.params"], dict(load_epoch=2), 4, "sgd"),

@@ -2,7 +2,17 @@
 import numpy as np
 
 from transfer_gluon.base.framework import mx
-from transfer_gluon.symbols import DANNLoss, JMMDLoss, TransferNet, TransferObjective, features_block, image_variable
+from transfer_gluon.symbols import (
+    L2SP,
+    DANNLoss,
+    JMMDLoss,
+    Mixup,
+    SoftLabels,
+    TransferNet,
+    TransferObjective,
+    features_block,
+    image_variable,
+)
 from transfer_gluon.training.loop import fit
 from transfer_gluon.training.schedule import StepSchedule
 
@@ -52,11 +62,24 @@ class TinyIter(mx.io.DataIter):
         return mx.io.DataBatch([mx.nd.array(images)], [mx.nd.array(LABELS)], pad=0)
 
 
-def train(run=None, num_epochs=3, *, devices=1, stage=1, optimizer="sgd", batches=4, loss="jmmd", **others):
-    """A run of either stage, from its beginning or from where it was; returns `fit`'s results."""
+def everything(domains=2):
+    """Arguments of `fit` that regularise in every way: an average, mixed soft labels with weights, L2-SP, rates by
+    parts."""
+    start = {"conv0_weight": mx.nd.full((4, 3, 3, 3), 0.1)}
+    return dict(
+        ema=0.9, wd_on="all", lr_mult={"conv0": 0.5, "fc_": 2}, penalties=[L2SP({"conv0_weight": 0.3, "fc_weight": 0.1},
+                                                                               start)],
+        before_forward=[SoftLabels(3, smoothing=0.1, class_weights=[1, 2, 0.5]), Mixup(0.4, domains)])
+
+
+def train(run=None, num_epochs=3, *, devices=1, stage=1, optimizer="sgd", batches=4, loss="jmmd", regular=False,
+          **others):
+    """A run of either stage, from its beginning or from where it was, `regular` with `everything`; returns `fit`'s
+    results."""
     net = run.checkpoint.classifier("flatten0", 3, SHAPE) if run and run.checkpoint else tiny_net()
     losses = {"jmmd": JMMDLoss, "dann": lambda: DANNLoss(hidden=6)}
-    objective = TransferObjective(losses[loss]()) if stage else TransferObjective()
+    objective = TransferObjective(losses[loss]() if stage else None, sparse_label=not regular)
+    others = {**(everything(1 + stage) if regular else {}), **others}
     return fit(net, objective, TinyIter(batches), [mx.cpu(i) for i in range(devices)], StepSchedule(0.05, 0.5, [5]),
                num_epochs, optimizer=optimizer, wd=0.01, run=run, **others)
 

@@ -96,19 +96,21 @@ class Learner(contextlib.AbstractContextManager):
     def fill_in(self, batches, before_forward=()):
         """Have parameters drawn whose shapes only the first images tell: before batches seed what is drawn.
 
-        Where they are the objective's, images and labels of zeros take the way of a batch.
+        Where they are the objective's, a few images and labels of zeros take the way of a batch.
         """
         unknown = [name for name, parameter in self.parameters.items() if not parameter.shape or 0 in parameter.shape]
-        size = batches.batch_size // len(self.devices)
+        few = 2 * getattr(self.objective, "batch_multiple", 1)      # pairs of a domain, for what changes batches
         for device in self.devices if unknown else ():
             if not set(unknown).intersection(self.own):
                 self.net(mx.nd.zeros((1, *batches.provide_data[0].shape[1:]), ctx=device))
                 continue
-            images = mx.nd.zeros((size, *batches.provide_data[0].shape[1:]), ctx=device)
-            labels = mx.nd.zeros((size, *batches.provide_label[0].shape[1:]), ctx=device)
+            images = mx.nd.zeros((few, *batches.provide_data[0].shape[1:]), ctx=device)
+            labels = mx.nd.zeros((few, *batches.provide_label[0].shape[1:]), ctx=device)
             for change in before_forward:
                 images, labels = _changed(change, images, labels)
             self.objective(*self.net(images), labels)
+        # MXNet lays the static memory of a graph out anew for training, and would not wait for what computes in it.
+        mx.nd.waitall()
 
     def gradients(self, batch, before_forward=(), penalties=()):
         """Compute the gradients of a batch; its statistics on every device are returned.
