@@ -203,6 +203,9 @@ class _Trainer(mx.gluon.Trainer):
     """
 
     def _init_params(self):
+        # The first forward pass makes ones of the gammas that batch normalisation fixes, without a word to MXNet: now
+        # and then these, and now and then those of before, were spread over the devices.
+        mx.nd.waitall()
         with waiting():
             super()._init_params()
             mx.nd.waitall()

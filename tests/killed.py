@@ -1,9 +1,10 @@
 """Runs that are killed at a file event, each in a process of its own that starts at once.
 
-Reads tasks, a line of JSON each: `prefix`, `how` (arguments of `Run`, `loss`, dann or jmmd, and `regular`), `num_epochs`,
-`optimizer`, and `kill`, the number of the file event before which the process is killed, or null. Answers each with a
-line: `end` (done, refused, killed or failed), `message`, and `events`, how many there were. Events are the opening of a
-file to write, the making, renaming and removing of names, and the moment when half of the arrays are written.
+Reads tasks, a line of JSON each: `prefix`, `how` (arguments of `Run`, `loss`, dann or jmmd, and `regular`),
+`num_epochs`, `optimizer`, and `kill`, the number of the file event before which the process is killed, or null. Answers
+each with a line: `end` (done, refused, killed or failed), `message`, and `events`, how many there were. Events are the
+opening of a file to write, the making, renaming and removing of names, and the moment when half of the arrays are
+written.
 """
 import json
 import os

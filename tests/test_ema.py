@@ -29,6 +29,9 @@ class Recorder:
 
     @property
     def name(self):
+        self.note()
+
+    def note(self):
         mx.nd.waitall()
         self.values.append({name: parameter.data().asnumpy().astype(np.float64)
                             for name, parameter in self._net.collect_params().items()})
@@ -49,7 +52,7 @@ def test_the_average_is_that_of_float64(decay):
     net.initialize(mx.init.Xavier())
     net(mx.nd.zeros((1, 3, 4, 4)))
     recorder = Recorder(net)
-    recorder.name       # what training begins with
+    recorder.note()     # what training begins with
     fitted(net, recorder, num_epochs=1, ema=decay)
     expected = recorder.values[0]
     for t, now in enumerate(recorder.values[1:7], start=1):

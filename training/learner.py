@@ -109,8 +109,6 @@ class Learner(contextlib.AbstractContextManager):
             for change in before_forward:
                 images, labels = _changed(change, images, labels)
             self.objective(*self.net(images), labels)
-        # MXNet lays the static memory of a graph out anew for training, and would not wait for what computes in it.
-        mx.nd.waitall()
 
     def gradients(self, batch, before_forward=(), penalties=()):
         """Compute the gradients of a batch; its statistics on every device are returned.
