@@ -39,7 +39,7 @@ def prepared(height, width, resize=None):
     (20, 20, 3)
     """
     side = validation_size(max(height, width)) if resize is None else resize
-    check_side(side, height, width, "val_resize")
+    check_side(side, height, width, "val_resize", "Where it was not given, the checkpoint says so.")
 
     def prepare(image):
         size = first_size(image, side, height, width)
@@ -56,11 +56,12 @@ def centre_crop(height, width):
     return prepared(height, width)
 
 
-def check_side(resize, height, width, parameter):
-    """Raise InputError where an image whose shorter side is `resize` may have no part of this size."""
+def check_side(resize, height, width, parameter, hint=""):
+    """Raise InputError where an image whose shorter side is `resize` may have no part of this size; it blames a
+    `parameter`."""
     crop = max(height, width)
     if resize != SQUEEZE and resize < crop:
-        raise InputError.of(parameter, resize, f"at least {crop}, the longer side of the crop, or squeeze")
+        raise InputError.of(parameter, resize, f"at least {crop}, the longer side of the crop, or squeeze", hint)
 
 
 def first_size(image, resize, height, width):
