@@ -16,6 +16,7 @@ from transfer_gluon.iters.augmentation import training_size, validation_size
 from transfer_gluon.iters.random_transform import RandomTransform, jittered, random_box
 from transfer_gluon.iters.transforms import Box, centre_crop, prepared, resized_part, square_centre_crop
 from transfer_gluon.records import pack
+from transfer_gluon.training.stages import Stage
 
 PLAIN = dict(random_crop=False, random_mirror=False, jitter=0.0, pca_noise=0.0)
 
@@ -455,3 +456,16 @@ def test_pixels_depend_on_seed_epoch_and_index_and_not_on_threads(tmp_path, chan
         assert all((found[label] == wanted[label]).all() for label in found) and len(found) in (12, 18)
     for others in (pixels(1, seed=4), pixels(1, epoch=3)):
         assert sum((others[label] != wanted[label]).any() for label in wanted) > 4
+
+
+@pytest.mark.parametrize("change, why", [
+    (dict(remode="rand"), "`remode` was given without `reprob`"),
+    (dict(crop="plain", random_crop=False), "`crop` was given with `random_crop` 0"),
+    (dict(crop="plain", min_random_area=0.5), "`min_random_area` was given with `crop` plain"),
+    (dict(aa="rand-m9", jitter=0.3), "`jitter` was given beside `aa`"),
+    (dict(aa="rand-m9", pca_noise=0.0), "`pca_noise` was given beside `aa`"),
+    (dict(max_random_aspect_ratio=0.2, fill_value=3), "`fill_value` was given without padding")])
+def test_choices_that_do_nothing_beside_others_are_refused(change, why):
+    with pytest.raises(InputError, match=f"{why}.*does nothing"):
+        Stage(0, 3, augmentation=Augmentation(**change))
+    Stage(0, 3, augmentation=Augmentation(crop="plain", max_random_aspect_ratio=0.2, fill_value=3))
