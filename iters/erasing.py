@@ -1,6 +1,7 @@
 """Random erasing: a rectangle of an image is hidden."""
 import math
 
+import cv2
 import numpy as np
 
 # Of ImageNet's colours, red, green, blue from 0 to 255.
@@ -47,8 +48,7 @@ class RandomErasing:
         if rng.random() < self._probability:
             part = self._rectangle(*image.shape[:2], rng)
             if part is not None:
-                values = self._values(image[part].shape, rng)
-                image[part] = values if image.dtype.kind == "f" else np.clip(np.rint(values), 0, 255)
+                self._fill(image[part], rng)
         return image
 
     def _rectangle(self, height, width, rng):
@@ -61,12 +61,13 @@ class RandomErasing:
                 return slice(top, top + h), slice(left, left + w)
         return None
 
-    def _values(self, shape, rng):
-        if self._mode == "const":
-            return MEAN
-        if self._mode == "rand":
-            return MEAN + DEVIATION * [rng.gauss(0, 1) for _ in range(3)]
-        noise = np.random.default_rng(rng.getrandbits(64)).standard_normal(shape, np.float32)
-        noise *= DEVIATION.astype(np.float32)
-        noise += MEAN.astype(np.float32)
-        return noise
+    def _fill(self, part, rng):
+        if self._mode == "pixel":
+            # OpenCV's numbers, of which every thread has its own, are drawn three times as fast as NumPy's, and while
+            # other threads run. The first ones behind a seed are all alike.
+            cv2.setRNGSeed(rng.getrandbits(31))
+            cv2.randn(np.empty((4, 4, 3), np.float32), MEAN, DEVIATION)
+            cv2.randn(part, MEAN, DEVIATION)
+        else:
+            colour = MEAN if self._mode == "const" else MEAN + DEVIATION * [rng.gauss(0, 1) for _ in range(3)]
+            part[:] = colour if part.dtype.kind == "f" else np.clip(np.rint(colour), 0, 255)
