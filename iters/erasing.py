@@ -47,7 +47,7 @@ class RandomErasing:
         """
         if rng.random() < self._probability:
             part = self._rectangle(*image.shape[:2], rng)
-            if part is not None:
+            if part is not None and image[part].size:       # of a tiny image, 2 % may be no pixel
                 self._fill(image[part], rng)
         return image
 

@@ -126,3 +126,16 @@ def test_what_cannot_be_is_refused():
             Augmentation(**wrong)
     np.testing.assert_allclose(erasing.MEAN, MEAN)
     np.testing.assert_allclose(erasing.DEVIATION, DEVIATION)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.uint8])
+def test_tiny_images_are_erased_in_place(dtype):
+    erased = 0
+    for seed in range(300):
+        rng = random.Random(seed)
+        whole = np.full((rng.randint(1, 9), rng.randint(4, 12), 3), 7, dtype)
+        image = whole[:, 2:-1]
+        assert RandomErasing(1.0, "pixel")(image, rng) is image
+        erased += (image != 7).any()
+        assert (whole[:, :2] == 7).all() and (whole[:, -1] == 7).all()
+    assert erased > 100
