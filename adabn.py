@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from transfer_gluon.cli.exit_codes import CONTEXT, Command, exit_codes
-from transfer_gluon.cli.types import FILE, GPUS, IMAGE_SHAPE, NUM_THREADS, PATH, Names
+from transfer_gluon.cli.types import FILE, GPUS, IMAGE_SHAPE, NUM_THREADS, PATH, RESIZE, Names
 
 import click
 
@@ -30,11 +30,16 @@ from transfer_gluon.iters.image_list import MOST_LABEL, NULL_LABEL
 @click.option("--image-shape", type=IMAGE_SHAPE, default=None,
               help="Channels, height, width of the network's input, in pixels.  "
                    "[default: what it was trained with, if the checkpoint says so; else 3,320,320]")
+@click.option("--val-resize", type=RESIZE, default=None,
+              help="Shorter side, in pixels, that images are resized to before their centre is cut out; or squeeze: to "
+                   "the network's input, without keeping the aspect.  [default: what the checkpoint says; else "
+                   "1.125 × height and width of the input, as the original]")
 @click.option("--batch-size", type=click.IntRange(min=1), default=32, help="Images computed at a time.")
 @click.option("--null-label", type=click.IntRange(0, MOST_LABEL), default=NULL_LABEL,
               help="The label that means 'unknown'.")
 @click.option("--data-nthreads", "threads", type=NUM_THREADS, default=15, help="Threads that decode images.")
-def main(prefix, epoch, val, gpus, layers, statistics, save_prefix, image_shape, batch_size, null_label, threads):
+def main(prefix, epoch, val, gpus, layers, statistics, save_prefix, image_shape, val_resize, batch_size, null_label,
+         threads):
     """Take batch normalisation statistics from target images and classify the images with them."""
     from transfer_gluon.base.devices import find_devices
     from transfer_gluon.base.files import writable_folder
@@ -55,7 +60,7 @@ def main(prefix, epoch, val, gpus, layers, statistics, save_prefix, image_shape,
     if save_prefix:
         refuse_to_replace(save_prefix, epoch, "save_prefix", checkpoint.symbol)
     found = adapt_to_images(checkpoint, images, devices, "all" if layers == ("all",) else layers, statistics,
-                            image_shape, batch_size, threads)
+                            image_shape, batch_size, threads, val_resize)
     if save_prefix:
         adapted = found.checkpoint
         log.info("saved %s", write_checkpoint(save_prefix, epoch, adapted.symbol, adapted.arg_params,

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from transfer_gluon.cli.exit_codes import CONTEXT, Command, exit_codes
-from transfer_gluon.cli.types import FILE, GPUS, IMAGE_SHAPE, NUM_THREADS, PATH
+from transfer_gluon.cli.types import FILE, GPUS, IMAGE_SHAPE, NUM_THREADS, PATH, RESIZE
 
 import click
 
@@ -24,11 +24,15 @@ from transfer_gluon.base.errors import InputError, first_ten
 @click.option("--image-shape", type=IMAGE_SHAPE, default=None,
               help="Channels, height, width of the network's input, in pixels.  "
                    "[default: what it was trained with, if the checkpoint says so; else 3,320,320]")
+@click.option("--val-resize", type=RESIZE, default=None,
+              help="Shorter side, in pixels, that images are resized to before their centre is cut out; or squeeze: to "
+                   "the network's input, without keeping the aspect.  [default: what the checkpoint says; else "
+                   "1.125 × the longer side of the input]")
 @click.option("--batch-size", type=click.IntRange(min=1), default=32, help="Images computed at a time.")
 @click.option("--gpu", "gpus", type=GPUS, default=None,
               help="Number of the GPU to compute on; several share each batch.  [default: the CPU]")
 @click.option("--data-nthreads", "threads", type=NUM_THREADS, default=15, help="Threads that decode images.")
-def main(prefix, epoch, lst, out, top_k, classes, image_shape, batch_size, gpus, threads):
+def main(prefix, epoch, lst, out, top_k, classes, image_shape, val_resize, batch_size, gpus, threads):
     """Classify the images of a list, prepared as for validation, straight from their files.
 
     Images that cannot be decoded get a line with empty fields; the command names them at its end, and ends with
@@ -58,7 +62,7 @@ def main(prefix, epoch, lst, out, top_k, classes, image_shape, batch_size, gpus,
             raise InputError(f"{classes}: {len(names)} classes, and {checkpoint.name} has {there}; expected a name a "
                              "line, that of class 0 first.")
     bad = []
-    found = predict_images(checkpoint, images, devices, top_k, image_shape, batch_size, threads, bad)
+    found = predict_images(checkpoint, images, devices, top_k, image_shape, batch_size, threads, bad, val_resize)
     write_predictions(out, images.files, *found, names)
     log.info("wrote %s", out)
     if bad:

@@ -3,7 +3,8 @@
 
 One run: the same photos of 640×480 pixels, the same augmentation to 320×320, two threads or processes each,
 interleaved repetitions, medians. Training batches are read to arrays of float32, those of validation to bytes, as the
-decoder gives; one row compares the two modes of `Augmentation`, each as its batches are handed to the devices.
+decoder gives; one row compares the two modes of `Augmentation`, each as its batches are handed to the devices, one
+what RandAugment and random erasing cost.
 PyTorch's row needs torch; without torchvision its transforms are Pillow by hand.
 """
 import functools
@@ -29,6 +30,8 @@ except ImportError:
 
 WIDTH, HEIGHT, CROP, BATCH, THREADS = 640, 480, 320, 32, 2
 TRAINING, VALIDATION, FLOATS, BYTES = "ours, training", "ours, validation", "ours, original", "ours, bytes"
+# RandAugment instead of jitter and noise, and every image erased, in the mode that takes longest.
+CHANGED, CHANGE = "ours, RandAugment and erasing", dict(aa="rand-m9-mstd0.5-inc1", reprob=1.0, remode="pixel")
 # Principal axes of the colours of ImageNet, and the standard deviations along them, for images from 0 to 255.
 EIGENVALUES = np.array([55.46, 4.794, 1.148])
 EIGENVECTORS = np.array([[-0.5675, 0.7192, 0.4009], [-0.5808, -0.0045, -0.8140], [-0.5836, -0.6948, 0.4203]])
@@ -151,6 +154,7 @@ def main(images, repetitions):
         in_cpp = RecordIter(photos, BATCH, shape, augmentation, THREADS)
         modes = {name: ShuffledIter(photos, BATCH, shape, Augmentation(mode=mode), THREADS, packed=True)
                  for name, mode in ((FLOATS, "original"), (BYTES, "bytes"))}
+        modes[CHANGED] = ShuffledIter(photos, BATCH, shape, Augmentation(**CHANGE), THREADS, packed=True)
         validation = OrderedIter(photos, BATCH, centre_crop(CROP, CROP), THREADS, packed=True)
         in_python, files = image_iter(photos), [np.fromfile(file, np.uint8) for file in photos.files]
         contestants = {
@@ -164,7 +168,7 @@ def main(images, repetitions):
             loader = torch_loader(photos)
             contestants["PyTorch DataLoader, Pillow"] = lambda: sum(len(labels) for _, labels in loader)
         rows = [(TRAINING, other) for other in contestants if other != TRAINING]
-        rows += [(FLOATS, BYTES), (VALIDATION, "cv2.imdecode")]
+        rows += [(FLOATS, BYTES), (CHANGED, FLOATS), (VALIDATION, "cv2.imdecode")]
         contestants.update({name: functools.partial(mxnet_batches, batches, batches.provide_data[0].dtype)
                             for name, batches in modes.items()})
         contestants[VALIDATION] = lambda: mxnet_batches(validation, "uint8")

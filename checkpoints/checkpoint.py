@@ -10,7 +10,15 @@ from transfer_gluon.base.errors import InputError
 from transfer_gluon.base.files import replacing
 from transfer_gluon.base.framework import mx
 from transfer_gluon.checkpoints.files import read_parameters, read_symbol, write_arrays
-from transfer_gluon.symbols import TransferNet, cut, features_block, image_shape_of, image_variable, normalized
+from transfer_gluon.symbols import (
+    TransferNet,
+    cut,
+    features_block,
+    image_shape_of,
+    image_variable,
+    normalized,
+    resize_of,
+)
 from transfer_gluon.symbols.backbone import check_fit, loaded_parameters
 
 DEFAULT_IMAGE_SHAPE = 3, 320, 320       # the original's
@@ -40,6 +48,12 @@ class Checkpoint:
         return image_shape_of(self.symbol) or DEFAULT_IMAGE_SHAPE
 
     @property
+    def resize(self):
+        """How images were made that size for validation: the shorter side in pixels that they were resized to, or
+        ``squeeze``; None if it says nothing, so by the usual rule (`iters.transforms.prepared`)."""
+        return resize_of(self.symbol)
+
+    @property
     def num_classes(self):
         """Of its classifier ``fc``; None where it has none."""
         return self.arg_params["fc_bias"].size if self.arg_params and "fc_bias" in self.arg_params else None
@@ -62,10 +76,11 @@ class Checkpoint:
         """
         return features_block(cut(self.symbol, layer), self.arg_params, self.aux_params, self.name, image_shape)
 
-    def classifier(self, layer, num_classes, image_shape=None):
+    def classifier(self, layer, num_classes, image_shape=None, resize=None):
         """The network up to `layer` with the checkpoint's ``fc`` behind it: a `TransferNet` to go on with.
 
-        Of several layers the last feeds ``fc``, and the network's features are a list of all.
+        Of several layers the last feeds ``fc``, and the network's features are a list of all. `image_shape` and
+        `resize` are what its own checkpoints will say.
 
         Raises: InputError when ``fc`` is missing or has another number of classes, and as `features` does.
         """
@@ -81,7 +96,7 @@ class Checkpoint:
         last = layer if isinstance(layer, str) else list(layer)[-1:]
         whole = mx.sym.FullyConnected(cut(self.symbol, last), num_hidden=num_classes, name="fc")
         check_fit(whole, self.arg_params, self.aux_params, self.name, image_shape)
-        return TransferNet(self.features(layer), num_classes, image_shape=image_shape,
+        return TransferNet(self.features(layer), num_classes, image_shape=image_shape, resize=resize,
                            params=loaded_parameters({name: self.arg_params[name] for name in names}))
 
 
@@ -120,7 +135,7 @@ def saved_epochs(prefix):
 
 def inference_symbol(net):
     """The graph of a `TransferNet` from ``data`` to ``softmax``."""
-    _, logits = net(image_variable(net.image_shape))
+    _, logits = net(image_variable(net.image_shape, net.resize))
     return mx.sym.SoftmaxOutput(logits, name="softmax")
 
 

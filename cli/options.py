@@ -12,6 +12,7 @@ from transfer_gluon.cli.types import (
     PAIRS,
     PATH,
     RATES,
+    RESIZE,
     RGB_MEAN,
     RGB_STD,
     Number,
@@ -22,7 +23,8 @@ import click
 from transfer_gluon.base.errors import with_flags
 
 _TYPES = {"path": PATH, "folder": FOLDER, "image_shape": IMAGE_SHAPE, "rgb_mean": RGB_MEAN, "rgb_std": RGB_STD,
-          "epochs": EPOCHS, "gpus": GPUS, "names": NAMES, "pairs": PAIRS, "rates": RATES, "keep": KEEP}
+          "epochs": EPOCHS, "gpus": GPUS, "names": NAMES, "pairs": PAIRS, "rates": RATES, "keep": KEEP,
+          "resize": RESIZE}
 
 
 class GroupedCommand(Command):

@@ -225,6 +225,26 @@ def _number(text):
         return float(text)
 
 
-NAMES, PAIRS, RATES, KEEP = Names(), Pairs(), Rates(), Keep(min=0)
+class Resize(click.ParamType):
+    """A length in pixels as int, or the word ``squeeze``.
+
+    >>> Resize().convert("256", None, None), Resize().convert("squeeze", None, None)
+    (256, 'squeeze')
+    """
+
+    name = "resize"
+
+    def get_metavar(self, param, ctx=None):
+        return "SIDE|squeeze"
+
+    def convert(self, value, param, ctx):
+        if value == "squeeze" or isinstance(value, int):
+            return value
+        if not re.fullmatch("[0-9]{1,5}", value, re.ASCII) or not 1 <= int(value) <= 10_000:
+            self.fail(f"{value!r}; expected a number of pixels from 1 to 10000, or squeeze.", param, ctx)
+        return int(value)
+
+
+NAMES, PAIRS, RATES, KEEP, RESIZE = Names(), Pairs(), Rates(), Keep(min=0), Resize()
 EPOCHS = WholeNumbers("epochs", "10,16")
 GPUS = WholeNumbers("numbers of GPUs", "0,2,5")

@@ -13,7 +13,7 @@ from transfer_gluon.inference.classifier import classifier, inference_block, num
 from transfer_gluon.inference.evaluate import evaluate
 from transfer_gluon.inference.outputs import outputs
 from transfer_gluon.iters import OrderedIter
-from transfer_gluon.iters.transforms import square_centre_crop
+from transfer_gluon.iters.transforms import prepared, square_centre_crop
 from transfer_gluon.symbols.graph import Graph
 
 
@@ -144,10 +144,11 @@ class Adaptation:
 
 
 def adapt_to_images(checkpoint, images, devices, layers=None, statistics="image", image_shape=None, batch_size=32,
-                    threads=4):
+                    threads=4, val_resize=None):
     """Adapt a network to the images of a list, and judge it by those that have a label, before and after.
 
-    Images are prepared as the original did for this: see `square_centre_crop`.
+    Images are prepared as the original did for this, see `square_centre_crop`; or, where the checkpoint or
+    `val_resize` says what they are resized to, as for validation.
 
     Parameters
     ----------
@@ -162,12 +163,17 @@ def adapt_to_images(checkpoint, images, devices, layers=None, statistics="image"
         Images computed at a time.
     threads : int
         That decode images.
+    val_resize : int, "squeeze" or None
+        What images are resized to first: see `iters.transforms.prepared`. None: what the checkpoint says.
 
     Returns: `Adaptation`.
 
-    Raises: InputError for labels beyond the classes of the network, images that cannot be read, and as `adapt`.
+    Raises: InputError for labels beyond the classes of the network, images that cannot be read or are resized to less
+    than the network takes, and as `adapt`.
     """
     shape = image_shape or checkpoint.image_shape
+    resize = val_resize or checkpoint.resize
+    prepare = prepared(*shape[1:], resize) if resize else square_centre_crop(*shape[1:])
     classes = num_classes(checkpoint.symbol, shape, checkpoint.name)
     known = images.labelled
     beyond = set(images.labels[known & (images.labels >= classes)].tolist())
@@ -175,7 +181,7 @@ def adapt_to_images(checkpoint, images, devices, layers=None, statistics="image"
         raise InputError(f"{images.path}: has the labels {', '.join(map(str, sorted(beyond)[:10]))}, and "
                          f"{checkpoint.name} has {classes} classes; say by `null_label` which label means 'unknown'.",
                          "null_label", images.null_label, f"labels below {classes}, or this one")
-    batches = OrderedIter(images, batch_size, square_centre_crop(*shape[1:]), threads)
+    batches = OrderedIter(images, batch_size, prepare, threads)
     adapted, classes_before = adapt(checkpoint, batches, devices, layers, statistics)
     before = (classes_before == images.labels)[known].mean() if known.any() else float("nan")
     after, _ = evaluate(classifier(adapted, devices), batches, devices, null_label=images.null_label,

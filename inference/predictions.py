@@ -12,7 +12,7 @@ from transfer_gluon.base.log import log
 from transfer_gluon.inference.classifier import classifier, num_classes
 from transfer_gluon.inference.outputs import outputs
 from transfer_gluon.iters import OrderedIter
-from transfer_gluon.iters.transforms import centre_crop
+from transfer_gluon.iters.transforms import prepared
 
 
 def predict(net, batches, devices, top_k, source="the network"):
@@ -49,7 +49,8 @@ def predict(net, batches, devices, top_k, source="the network"):
     return classes, probabilities
 
 
-def predict_images(checkpoint, images, devices, top_k=None, image_shape=None, batch_size=32, threads=4, bad=None):
+def predict_images(checkpoint, images, devices, top_k=None, image_shape=None, batch_size=32, threads=4, bad=None,
+                   val_resize=None):
     """The most probable classes of the images of a list, prepared as for validation, straight from their files.
 
     Parameters
@@ -68,12 +69,16 @@ def predict_images(checkpoint, images, devices, top_k=None, image_shape=None, ba
         That decode images.
     bad : list or None
         What is wrong with images that cannot be read is added to it; None: the first one raises.
+    val_resize : int, "squeeze" or None
+        What images are resized to first: see `iters.transforms.prepared`. None: what the checkpoint says.
 
     Returns: as `predict`.
 
-    Raises: InputError for more classes than there are, for a network that cannot take such images, and as `predict`.
+    Raises: InputError for more classes than there are, for a network that cannot take such images, for images resized
+    to less than it takes, and as `predict`.
     """
     shape = image_shape or checkpoint.image_shape
+    prepare = prepared(*shape[1:], val_resize or checkpoint.resize)
     net = classifier(checkpoint, devices, shape)
     classes = num_classes(checkpoint.symbol, shape, checkpoint.name)
     top_k = min(5, classes) if top_k is None else top_k
@@ -81,7 +86,7 @@ def predict_images(checkpoint, images, devices, top_k=None, image_shape=None, ba
         raise InputError(f"`top_k` is {top_k}, and {checkpoint.name} has {classes} classes; choose at most that many.",
                          "top_k", top_k, f"a number from 1 to {classes}")
     log.info("%d images of %d × %d pixels, %d classes", len(images), *shape[1:], classes)
-    batches = OrderedIter(images, batch_size, centre_crop(*shape[1:]), threads, bad=bad)
+    batches = OrderedIter(images, batch_size, prepare, threads, bad=bad)
     return predict(net, batches, devices, top_k, checkpoint.name)
 
 

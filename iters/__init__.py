@@ -10,5 +10,5 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={
     "record_iter": ["RecordIter"],
     "shuffled": ["ShuffledIter"],
     "synthetic": ["SyntheticIter"],
-    "transforms": ["centre_crop", "square_centre_crop"],
+    "transforms": ["centre_crop", "prepared", "square_centre_crop"],
 })

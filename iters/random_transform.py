@@ -5,8 +5,9 @@ import math
 import cv2
 import numpy as np
 
-from transfer_gluon.iters.augmentation import training_size, validation_size
-from transfer_gluon.iters.transforms import Box, centre_box, resized_part, short_side_size
+from transfer_gluon.iters.erasing import RandomErasing
+from transfer_gluon.iters.rand_augment import RandAugment
+from transfer_gluon.iters.transforms import Box, centre_box, check_side, first_size, resized_part
 
 # Principal axes (columns) of the colours of ImageNet, red, green, blue from 0 to 255, times the standard deviations
 # along them (Krizhevsky, Sutskever, Hinton: ImageNet Classification with Deep CNNs, 2012, section 4.1; figures: MXNet).
@@ -26,6 +27,8 @@ class RandomTransform:
     height, width : int
         Of what comes out, in pixels.
 
+    Raises: InputError for images that are first resized to less than a centre crop.
+
     >>> import random
     >>> from transfer_gluon.iters.augmentation import Augmentation
     >>> RandomTransform(Augmentation(), 20, 20)(np.zeros((48, 64, 3), np.uint8), random.Random(0)).shape
@@ -35,9 +38,13 @@ class RandomTransform:
     def __init__(self, augmentation, height, width):
         self._given = given = augmentation
         self._width, self._height = width, height
-        self._side = (training_size if given.random_crop else validation_size)(max(height, width))
-        # With random crops, the aspect is drawn with the box.
-        self._aspect = 0.0 if given.random_crop else given.max_random_aspect_ratio
+        self._side = given.first_size(max(height, width))
+        if not given.random_crop:
+            check_side(self._side, height, width, "train_resize")
+        # Crops of random aspect draw it with the box.
+        self._aspect = 0.0 if given.resized_crop else given.max_random_aspect_ratio
+        self._rand_augment = RandAugment(given.aa) if given.aa is not None else None
+        self._erasing = RandomErasing(given.reprob, given.remode) if given.reprob else None
         self._warps = bool(given.max_random_rotate_angle or given.max_random_shear_ratio or self._aspect
                            or given.pad_size or (given.min_random_scale, given.max_random_scale) != (1, 1))
 
@@ -49,10 +56,11 @@ class RandomTransform:
         image = self._warped(image, rng) if self._warps else self._cropped(image, rng)
         if self._given.random_mirror and rng.random() < 0.5:
             image = cv2.flip(image, 1)
-        return self._recoloured(self._shifted(image, rng), rng)
+        image = self._recoloured(self._shifted(image, rng), rng)
+        return self._erasing(image, rng) if self._erasing else image
 
     def _cropped(self, image, rng):
-        size = short_side_size(image, self._side)
+        size = first_size(image, self._side, self._height, self._width)
         box = self._box(*size, rng)
         part = resized_part(image, size, box)
         if (box.width, box.height) == (self._width, self._height):
@@ -64,6 +72,9 @@ class RandomTransform:
         given = self._given
         if not given.random_crop:
             return centre_box(width, height, self._width, self._height)
+        if given.crop == "plain":
+            _, _, w, h = self._largest_box(width, height)
+            return Box(rng.randrange(width - w + 1), rng.randrange(height - h + 1), w, h)
         return random_box(width, height, given.min_random_area, given.aspects, rng) or self._largest_box(width, height)
 
     def _largest_box(self, width, height):
@@ -73,7 +84,7 @@ class RandomTransform:
     def _warped(self, image, rng):
         """Turned, sheared, scaled, and padded around the middle, and then cropped, in one interpolation."""
         given = self._given
-        size = short_side_size(image, self._side)
+        size = first_size(image, self._side, self._height, self._width)
         image = cv2.resize(image, size, interpolation=cv2.INTER_CUBIC)
         scale = rng.uniform(given.min_random_scale, given.max_random_scale)
         angle = math.radians(rng.uniform(-1, 1) * given.max_random_rotate_angle)
@@ -103,9 +114,12 @@ class RandomTransform:
         return cv2.cvtColor(hls, cv2.COLOR_HLS2RGB)
 
     def _recoloured(self, image, rng):
-        """With jitter of brightness, contrast and saturation, and noise along the principal colour axes."""
+        """With jitter of brightness, contrast and saturation, and noise along the principal colour axes; or with the
+        operations of RandAugment."""
         jitter, noise = self._given.jitter, self._given.pca_noise
         floats = self._given.mode != "bytes"
+        if self._rand_augment:
+            image, jitter, noise = self._rand_augment(image, rng), 0, 0
         if not jitter and not noise:
             return image.astype(np.float32) if floats else image
         factors = [1 + rng.uniform(-jitter, jitter) for _ in range(3)]

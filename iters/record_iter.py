@@ -5,7 +5,7 @@ from pathlib import Path
 
 from transfer_gluon.base.errors import InputError
 from transfer_gluon.base.framework import mx
-from transfer_gluon.iters.augmentation import training_size, validation_size
+from transfer_gluon.iters.augmentation import SQUEEZE
 from transfer_gluon.iters.epochs import EpochIter
 from transfer_gluon.iters.image_list import list_text
 from transfer_gluon.iters.recordio import read_index
@@ -72,14 +72,24 @@ class RecordIter(EpochIter):
 
 
 def record_iter_arguments(augmentation, crop):
-    """An `Augmentation` as arguments of `ImageRecordIter`, for training images of `crop` pixels."""
-    if augmentation.random_crop:
+    """An `Augmentation` as arguments of `ImageRecordIter`, for training images of `crop` pixels.
+
+    Raises: InputError for what MXNet's reader cannot do.
+    """
+    cannot = [name for name, there in (("aa", augmentation.aa is not None), ("reprob", augmentation.reprob),
+                                       ("train_resize", augmentation.train_resize == SQUEEZE)) if there]
+    if cannot:
+        raise InputError(f"`{cannot[0]}` is {getattr(augmentation, cannot[0])!r}, which MXNet's reader cannot do; read "
+                         "by another one.", cannot[0], getattr(augmentation, cannot[0]), "nothing with MXNet's reader")
+    if augmentation.resized_crop:
         # MXNet draws the aspect of a random resized crop from this range, and from nothing else.
         least, most = augmentation.aspects
-        geometry = dict(resize=training_size(crop), random_resized_crop=True, max_random_area=1.0,
+        geometry = dict(resize=augmentation.first_size(crop), random_resized_crop=True, max_random_area=1.0,
                         min_random_area=augmentation.min_random_area, min_aspect_ratio=least, max_aspect_ratio=most)
     else:
-        geometry = dict(resize=validation_size(crop), max_aspect_ratio=augmentation.max_random_aspect_ratio)
+        geometry = dict(resize=augmentation.first_size(crop), max_aspect_ratio=augmentation.max_random_aspect_ratio)
+        if augmentation.random_crop:
+            geometry.update(rand_crop=True)
     jitter = augmentation.jitter
     return dict(
         geometry, rand_mirror=augmentation.random_mirror, inter_method=_CUBIC,

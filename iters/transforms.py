@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from transfer_gluon.base.errors import InputError
-from transfer_gluon.iters.augmentation import validation_size
+from transfer_gluon.iters.augmentation import SQUEEZE, validation_size
 from transfer_gluon.iters.images import MOST_PIXELS
 
 
@@ -19,18 +19,55 @@ class Box(NamedTuple):
     height: int
 
 
-def centre_crop(height, width):
-    """The preparation for validation: shorter side 1.125 × the crop (360 for 320), cubic, then the centre.
+def prepared(height, width, resize=None):
+    """The preparation for validation, cubic.
 
-    Returns: callable from an image to its part of (height, width, 3).
+    Parameters
+    ----------
+    height, width : int
+        Of the crop, in pixels.
+    resize : int, "squeeze" or None
+        The shorter side, in pixels, that an image is resized to before its centre is cut out; None: 1.125 × the
+        longer side of the crop (360 for 320). ``squeeze``: the whole image is resized to the crop, without keeping its
+        aspect.
+
+    Returns: callable from an image to (height, width, 3).
+
+    Raises: InputError for a side shorter than the crop; it speaks of `val_resize`, as options and commands call it.
+
+    >>> prepared(20, 20, "squeeze")(np.zeros((30, 60, 3), np.uint8)).shape
+    (20, 20, 3)
     """
-    side = validation_size(max(height, width))
+    side = validation_size(max(height, width)) if resize is None else resize
+    check_side(side, height, width, "val_resize", "Where it was not given, the checkpoint says so.")
 
     def prepare(image):
-        size = short_side_size(image, side)
+        size = first_size(image, side, height, width)
         return resized_part(image, size, centre_box(*size, width, height))
 
     return prepare
+
+
+def centre_crop(height, width):
+    """`prepared` by the usual rule: shorter side 1.125 × the crop (360 for 320), cubic, then the centre.
+
+    Returns: callable from an image to its part of (height, width, 3).
+    """
+    return prepared(height, width)
+
+
+def check_side(resize, height, width, parameter, hint=""):
+    """Raise InputError where an image whose shorter side is `resize` may have no part of this size; it blames a
+    `parameter`."""
+    crop = max(height, width)
+    if resize != SQUEEZE and resize < crop:
+        raise InputError.of(parameter, resize, f"at least {crop}, the longer side of the crop, or squeeze", hint)
+
+
+def first_size(image, resize, height, width):
+    """(width, height) that an image is resized to: its shorter side to `resize`, or all of it to the crop where that is
+    ``squeeze``."""
+    return (width, height) if resize == SQUEEZE else short_side_size(image, resize)
 
 
 def square_centre_crop(height, width):

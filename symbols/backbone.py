@@ -13,21 +13,46 @@ _INITIALIZERS = {"_gamma": "ones", "_beta": "zeros", "_bias": "zeros", "_moving_
                  "_running_mean": "zeros", "_running_var": "ones"}
 
 # An attribute with underscores is kept in files and means nothing to MXNet, which would insist on ``__shape__``.
-_IMAGE_SHAPE = "__image_shape__"
+_IMAGE_SHAPE, _RESIZE = "__image_shape__", "__resize__"
 
 
-def image_variable(image_shape=None):
+def image_variable(image_shape=None, resize=None):
     """The variable ``data`` of a network; what is said here about its images stays with the network in its file.
+
+    Parameters
+    ----------
+    image_shape : (int, int, int) or None
+        Channels, height, width, in pixels.
+    resize : int, "squeeze" or None
+        How images are made that size for validation: see `iters.transforms.prepared`. None: nothing is said.
 
     >>> image_shape_of(mx.sym.Flatten(image_variable((3, 224, 224))))
     (3, 224, 224)
+    >>> resize_of(mx.sym.Flatten(image_variable((3, 224, 224), 256)))
+    256
     """
-    return mx.sym.var("data", attr={_IMAGE_SHAPE: ",".join(map(str, image_shape))} if image_shape else None)
+    said = {_IMAGE_SHAPE: image_shape and ",".join(map(str, image_shape)), _RESIZE: resize and str(resize)}
+    return mx.sym.var("data", attr={name: text for name, text in said.items() if text} or None)
 
 
 def image_shape_of(symbol):
     """Channels, height, width that `image_variable` was told, in pixels; None where it was told nothing, or no such."""
     return parse_image_shape(symbol.attr_dict().get("data", {}).get(_IMAGE_SHAPE))
+
+
+def resize_of(symbol):
+    """The `resize` that `image_variable` was told: int, ``squeeze``, or None where it was told nothing, or no such."""
+    return parse_resize(symbol.attr_dict().get("data", {}).get(_RESIZE))
+
+
+def parse_resize(text):
+    """A shorter side in pixels, or ``squeeze``, in a text; None for anything else.
+
+    >>> parse_resize("256"), parse_resize("squeeze"), parse_resize("-1")
+    (256, 'squeeze', None)
+    """
+    text = str(text)
+    return "squeeze" if text == "squeeze" else int(text) if re.fullmatch("[1-9][0-9]{0,3}|10000", text) else None
 
 
 def parse_image_shape(text):

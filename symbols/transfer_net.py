@@ -17,6 +17,8 @@ class TransferNet(mx.gluon.HybridBlock):
         Holds these two where they are there already; `loaded_parameters`.
     image_shape : (int, int, int) or None
         Channels, height, width of the images, in pixels: what checkpoints tell `predict.py`, no more.
+    resize : int, "squeeze" or None
+        How images are made that size for validation, likewise; None: by the usual rule.
 
     Inputs:
         - **images**: (b, channels, height, width), raw RGB 0–255 unless the network wants otherwise.
@@ -30,9 +32,10 @@ class TransferNet(mx.gluon.HybridBlock):
     [(4, 12), (4, 5)]
     """
 
-    def __init__(self, features, num_classes, params=None, image_shape=None):
+    def __init__(self, features, num_classes, params=None, image_shape=None, resize=None):
         super().__init__(prefix="", params=params)
         self.image_shape = image_shape
+        self.resize = resize
         self.num_classes = num_classes
         self.features = features
         # No name scope: a checkpoint calls these parameters fc_weight and fc_bias, whatever is below.

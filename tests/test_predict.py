@@ -12,7 +12,7 @@ from transfer_gluon.base.framework import mx
 from transfer_gluon.checkpoints.checkpoint import load_checkpoint, save_checkpoint, write_checkpoint
 from transfer_gluon.inference.predictions import predict, predict_images
 from transfer_gluon.iters import OrderedIter, read_list, write_list
-from transfer_gluon.iters.transforms import centre_crop
+from transfer_gluon.iters.transforms import centre_crop, prepared
 from transfer_gluon.symbols import TransferNet, features_block, image_shape_of
 from transfer_gluon.training.learner import prepare
 
@@ -126,8 +126,8 @@ def test_class_scores_that_are_no_numbers_are_no_prediction(data, value):
 
 def test_five_classes_are_named_unless_told_otherwise(data, tmp_path, monkeypatch):
     sizes = []
-    monkeypatch.setattr("transfer_gluon.inference.predictions.centre_crop",
-                        lambda *size: sizes.append(size) or centre_crop(*size))
+    monkeypatch.setattr("transfer_gluon.inference.predictions.prepared",
+                        lambda *given: sizes.append(given[:2]) or prepared(*given))
     net = TransferNet(features_block(tiny_symbol()), 7, image_shape=SHAPE)
     prepare(net, [mx.cpu()])
     net(mx.nd.zeros((1, *SHAPE)))

@@ -6,14 +6,17 @@ import random
 import cv2
 import numpy as np
 import pytest
+from conftest import make_domain
 from scipy import ndimage, stats
 
 from transfer_gluon.base.errors import InputError
 from transfer_gluon.base.framework import mx
-from transfer_gluon.iters import Augmentation
+from transfer_gluon.iters import Augmentation, RecordIter, ShuffledIter, read_list
 from transfer_gluon.iters.augmentation import training_size, validation_size
 from transfer_gluon.iters.random_transform import RandomTransform, jittered, random_box
-from transfer_gluon.iters.transforms import Box, centre_crop, resized_part, square_centre_crop
+from transfer_gluon.iters.transforms import Box, centre_crop, prepared, resized_part, square_centre_crop
+from transfer_gluon.records import pack
+from transfer_gluon.training.stages import Stage
 
 PLAIN = dict(random_crop=False, random_mirror=False, jitter=0.0, pca_noise=0.0)
 
@@ -304,3 +307,165 @@ def test_boxes_have_the_area_and_the_aspect_that_were_asked_for(monkeypatch):
         transformed(smooth(60, 80), random.Random(0), random_crop=True, min_random_area=0.5,
                     max_random_aspect_ratio=0.25, **change)
     assert drawn == [(0.5, pytest.approx((0.6, 5 / 3)))] * 2
+
+
+def cubic(image, width, height):
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_CUBIC).astype(float)
+
+
+def test_numbers_are_drawn_as_before_there_were_other_crops():
+    """Runs of earlier versions go on with the same pixels."""
+    class Noted:
+        def __getattr__(self, name):
+            names.append(name)
+            return getattr(rng, name)
+
+    names, rng = [], random.Random(0)
+    RandomTransform(Augmentation(), 40, 40)(smooth(60, 80), Noted())
+    crop, mirror, jitter = "uniform uniform randrange randrange", "random", "uniform uniform uniform choice"
+    assert names == f"{crop} {mirror} {jitter} gauss gauss gauss".split()
+
+
+@pytest.mark.parametrize("shape", [(60, 80), (80, 60), (200, 90)])
+@pytest.mark.parametrize("resize", [None, 64])
+def test_a_plain_crop_is_a_part_of_the_networks_size_anywhere_in_the_image(shape, resize):
+    image = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    side = resize or 45
+    whole = cubic(image, side * shape[1] // min(shape), side * shape[0] // min(shape))
+    parts = np.lib.stride_tricks.sliding_window_view(whole, (40, 40, 3))[:, :, 0]
+    given = Augmentation(**{**PLAIN, "random_crop": True}, crop="plain", train_resize=resize)
+    transform = RandomTransform(given, 40, 40)
+    rng, places = random.Random(0), []
+    for _ in range(300):
+        found = transform(image, rng)
+        # The first pixels tell where it may be from; resizing a part is to one level resizing the whole.
+        near = abs(parts[:, :, :4, :4] - found[:4, :4]).max(axis=(2, 3, 4)) <= 1
+        place, = (tuple(place) for place in np.argwhere(near))
+        np.testing.assert_allclose(found, parts[place], atol=1)
+        places.append(place)
+    for axis, count in enumerate(parts.shape[:2]):
+        drawn = [place[axis] for place in places]
+        assert min(drawn) <= count * 0.1 and max(drawn) >= count * 0.9 - 1
+        assert np.mean(drawn) == pytest.approx((count - 1) / 2, abs=0.2 * count ** 0.5 + 0.06 * count)
+
+
+def test_a_plain_crop_of_an_image_that_is_too_small_is_resized():
+    image = smooth(60, 120)
+    transform = RandomTransform(Augmentation(**{**PLAIN, "random_crop": True}, crop="plain", train_resize=20), 40, 40)
+    rng, whole = random.Random(0), cubic(image, 40, 20)
+    wanted = [cubic(whole[:, left:left + 20], 40, 40) for left in range(21)]
+    lefts = [np.argmin([abs(transform(image, rng) - one).max() for one in wanted]) for _ in range(40)]
+    assert min(lefts) < 4 and max(lefts) > 16
+    with pytest.raises(InputError, match="`train_resize` is 39; expected at least 40, the longer side of the crop"):
+        RandomTransform(Augmentation(random_crop=False, train_resize=39), 20, 40)
+
+
+def test_images_are_first_resized_to_the_side_that_is_asked_for(monkeypatch):
+    image, sizes = smooth(60, 80), []
+    monkeypatch.setattr("transfer_gluon.iters.random_transform.random_box", lambda *given: sizes.append(given[:2]))
+    for resize, change in ((96, {}), (None, {}), (50, dict(pad_size=0, max_random_rotate_angle=1))):
+        transformed(image, random.Random(0), random_crop=True, train_resize=resize, **change)
+    assert sizes == [(128, 96), (85, 64), (66, 50)]
+    np.testing.assert_array_equal(transformed(image, random.Random(0), train_resize=50), prepared(40, 40, 50)(image))
+
+
+@pytest.mark.parametrize("shape", [(60, 80), (33, 100), (40, 40)])
+def test_squeezed_images_are_whole_and_lose_their_aspect(shape):
+    image = smooth(*shape)
+    wanted = cubic(image, 52, 40)
+    np.testing.assert_array_equal(prepared(40, 52, "squeeze")(image), wanted)
+    squeezed = RandomTransform(Augmentation(**PLAIN, train_resize="squeeze"), 40, 52)
+    np.testing.assert_array_equal(squeezed(image, random.Random(0)), wanted)
+    turned = RandomTransform(Augmentation(**PLAIN, train_resize="squeeze", max_random_rotate_angle=90), 40, 40)
+    np.testing.assert_allclose(turned(image, Extreme()), np.rot90(cubic(image, 40, 40)), atol=2)
+
+
+@pytest.mark.parametrize("side", [40, 41, 64])
+def test_validation_images_are_resized_to_the_side_that_is_asked_for(side):
+    image = np.random.default_rng(0).integers(0, 256, (90, 120, 3), dtype=np.uint8)
+    whole = cubic(image, side * 120 // 90, side)
+    left, top = (whole.shape[1] - 32) // 2, (side - 40) // 2
+    np.testing.assert_allclose(prepared(40, 32, side)(image), whole[top:top + 40, left:left + 32], atol=1)
+
+
+def test_the_usual_rule_is_that_of_the_original():
+    image = smooth(90, 120)
+    np.testing.assert_array_equal(prepared(40, 32)(image), prepared(40, 32, 45)(image))
+    np.testing.assert_array_equal(prepared(40, 32)(image), centre_crop(40, 32)(image))
+
+
+@pytest.mark.parametrize("height, width", [(40, 32), (32, 40)])
+def test_a_validation_side_shorter_than_the_crop_is_refused(height, width):
+    with pytest.raises(InputError, match="`val_resize` is 39; expected at least 40, the longer side of the crop, or "
+                       "squeeze"):
+        prepared(height, width, 39)
+
+
+def test_what_leaves_nothing_to_choose_is_refused_with_random_crops():
+    with pytest.raises(InputError, match="`train_resize` is squeeze.*`random_crop` 0"):
+        Augmentation(train_resize="squeeze")
+    for wrong in ("stretch", 0, 1.5, 10_001, True, (224,)):
+        with pytest.raises(InputError, match="`train_resize` is .*a whole number from 1 to 10000, or squeeze"):
+            Augmentation(train_resize=wrong)
+    with pytest.raises(InputError, match="`crop` is 'centre'; expected one of resized, plain"):
+        Augmentation(crop="centre")
+
+
+def test_mxnets_reader_takes_the_same_plain_crops_and_refuses_what_it_cannot_do(tmp_path):
+    images = read_list(make_domain(tmp_path, "source", list(range(18))))
+    pack(images, progress=False)
+    given = Augmentation(**{**PLAIN, "random_crop": True}, crop="plain", train_resize=20, mode="bytes")
+    for batches in (kind(images, 18, (3, 16, 16), given, 2) for kind in (RecordIter, ShuffledIter)):
+        batch, places = batches.next(), set()
+        for pixels, label in zip(batch.data[0].asnumpy(), batch.label[0].asnumpy()):
+            whole = resized(images.files[int(label)], 20)
+            parts = np.lib.stride_tricks.sliding_window_view(whole, (16, 16, 3))[:, :, 0]
+            near = abs(parts - pixels.transpose(1, 2, 0).astype(float)).max(axis=(2, 3, 4))
+            assert near.min() <= 2      # MXNet has an OpenCV of its own
+            places.add(np.unravel_index(near.argmin(), near.shape))
+        assert len(places) > 6
+    for change, name in ((dict(aa="rand-m9"), "aa"), (dict(reprob=0.5), "reprob"),
+                         (dict(train_resize="squeeze", random_crop=False), "train_resize")):
+        why = f"`{name}` is .*, which MXNet's reader cannot do; read by another"
+        with pytest.raises(InputError, match=why) as error:
+            RecordIter(images, 4, (3, 16, 16), Augmentation(**change))
+        assert error.value.parameter == name
+
+
+def resized(file, side):
+    image = cv2.imread(file, cv2.IMREAD_COLOR_RGB)
+    return cubic(image, side * image.shape[1] // min(image.shape[:2]), side * image.shape[0] // min(image.shape[:2]))
+
+
+@pytest.mark.parametrize("change", [dict(aa="rand-m9-mstd0.5-inc1"), dict(reprob=0.7, remode="pixel"),
+                                    dict(reprob=0.7, remode="rand"), dict(crop="plain", train_resize=20),
+                                    dict(random_crop=False, train_resize="squeeze")])
+def test_pixels_depend_on_seed_epoch_and_index_and_not_on_threads(tmp_path, change):
+    images = read_list(make_domain(tmp_path, "source", list(range(18))))
+
+    def pixels(threads, seed=3, epoch=2, skipped=0):
+        batches = ShuffledIter(images, 6, (3, 16, 16), Augmentation(**change), threads, seed)
+        batches.set_epoch(epoch)
+        batches.skip(skipped)
+        return {label: image for batch in batches for label, image in
+                zip(batch.label[0].asnumpy(), batch.data[0].asnumpy())}
+
+    wanted = pixels(1)
+    assert len(wanted) == 18
+    for found in (pixels(2), pixels(5), pixels(2, skipped=1)):
+        assert all((found[label] == wanted[label]).all() for label in found) and len(found) in (12, 18)
+    for others in (pixels(1, seed=4), pixels(1, epoch=3)):
+        assert sum((others[label] != wanted[label]).any() for label in wanted) > 4
+
+
+@pytest.mark.parametrize("change, why", [
+    (dict(remode="rand"), "`remode` was given without `reprob`"),
+    (dict(crop="plain", random_crop=False), "`crop` was given with `random_crop` 0"),
+    (dict(crop="plain", min_random_area=0.5), "`min_random_area` was given with `crop` plain"),
+    (dict(aa="rand-m9", jitter=0.3), "`jitter` was given beside `aa`"),
+    (dict(aa="rand-m9", pca_noise=0.0), "`pca_noise` was given beside `aa`"),
+    (dict(max_random_aspect_ratio=0.2, fill_value=3), "`fill_value` was given without padding")])
+def test_choices_that_do_nothing_beside_others_are_refused(change, why):
+    with pytest.raises(InputError, match=f"{why}.*does nothing"):
+        Stage(0, 3, augmentation=Augmentation(**change))
+    Stage(0, 3, augmentation=Augmentation(crop="plain", max_random_aspect_ratio=0.2, fill_value=3))

@@ -49,7 +49,7 @@ def told(folder, trained, monkeypatch):
         return note
 
     def validation(images, batch_size, prepare, threads, **part):
-        seen.validated, seen.validation_threads = images, threads
+        seen.validated, seen.validation_threads, seen.prepare = images, threads, prepare
         return "validation"
 
     def fit(net, objective, batches, devices, schedule, num_epochs, **others):
@@ -118,10 +118,15 @@ AUGMENTATION = {    # flag: value, name of the attribute
     "--max-random-rotate-angle": (11, "max_random_rotate_angle"),
     "--max-random-shear-ratio": (0.125, "max_random_shear_ratio"), "--max-random-scale": (1.5, "max_random_scale"),
     "--min-random-scale": (0.75, "min_random_scale"), "--augmentation": ("bytes", "mode"),
+    "--crop": ("plain", "crop"), "--train-resize": (20, "train_resize"), "--aa": ("rand-m9-mstd0.5-inc1", "aa"),
+    "--reprob": (0.25, "reprob"),
 }
 WIRES = {   # flag: the rest of the command, its value, what is then true, and is not without it
     **{flag: (STAGE0, value, lambda seen, name=name, value=value: getattr(seen.augmentation, name) == value)
        for flag, (value, name) in AUGMENTATION.items()},
+    "--remode": ([*STAGE0, "--reprob", 0.5], "pixel", lambda seen: seen.augmentation.remode == "pixel"),
+    "--val-resize": (STAGE0, "squeeze", lambda seen: seen.net.resize == seen.settings["val_resize"] == "squeeze"
+                     and seen.prepare(np.tri(16, 40, -8, np.uint8)[:, :, None].repeat(3, 2)).max()),
     "--fill-value": ([*STAGE0, "--pad-size", 1], 17, lambda seen: seen.augmentation.fill_value == 17),
     "--train-stage": (STAGE1[:2] + STAGE1[4:], 1, lambda seen: len(seen.lists) == 2 and seen.batch == 4),
     "--pretrained-epoch": (STAGE1[:4] + STAGE1[6:], 1, lambda seen: seen.settings["pretrained_epoch"] == 1),

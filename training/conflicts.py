@@ -10,7 +10,7 @@ def idle(stage):
     steps, inverse, regularization = optimizer.lr_step_epochs, optimizer.lr_schedule == "inv", stage.regularization
     warps = change.pad_size or change.max_random_rotate_angle or change.max_random_shear_ratio or (
         change.min_random_scale, change.max_random_scale) != (1, 1) or (change.max_random_aspect_ratio
-                                                                        and not change.random_crop)
+                                                                        and not change.resized_crop)
     name = optimizer.optimizer
     rates = [optimizer.lr, regularization.l2sp]
     parted = any(isinstance(one, tuple) for one in rates) or regularization.l2sp_published
@@ -38,7 +38,10 @@ def idle(stage):
         (regularization.l2sp_published, "with `l2sp_published`, which has rates of its own", ["l2sp"]),
         (run.no_checkpoint, "with `no_checkpoint`", ["keep", "save_batches"]),
         (stage.data.no_validation, "with `no_validation`", ["top_k"]),
-        (not change.random_crop, "with `random_crop` 0", ["min_random_area"]),
+        (not change.random_crop, "with `random_crop` 0", ["min_random_area", "crop"]),
+        (change.random_crop and change.crop == "plain", "with `crop` plain", ["min_random_area"]),
+        (change.aa is not None, "beside `aa`, which takes their place", ["jitter", "pca_noise"]),
+        (not change.reprob, "without `reprob`", ["remode"]),
         (not warps, "without padding, rotation, shearing or scaling", ["fill_value"]),
         (not takes_momentum(name), f"with `optimizer` {name}, which has no momentum", ["momentum"]),
         (name.lower() == "adadelta", "with `optimizer` adadelta, which knows no learning rate",

@@ -13,7 +13,7 @@ from transfer_gluon.iters import (
     RecordIter,
     ShuffledIter,
     SyntheticIter,
-    centre_crop,
+    prepared,
     read_list,
     write_list,
 )
@@ -91,8 +91,9 @@ def make_batches(stage, lists, image_shape, store, num_devices):
     part = dict(packed=packed, num_parts=store.num_workers, part_index=store.rank)
     readers = [RecordIter(images, *arguments) if data.read == "mxnet" else ShuffledIter(images, *arguments, **part)
                for images in domains]
+    prepare = prepared(*image_shape[1:], stage.images.val_resize)
     validation, source_validation = [
-        OrderedIter(images[0], stage.optimizer.batch_size, centre_crop(*image_shape[1:]), data.threads, **part)
+        OrderedIter(images[0], stage.optimizer.batch_size, prepare, data.threads, **part)
         if images else None for images in (validated, held)]
     return Read(_together(readers, num_devices), validation, source_validation, domains, lists.num_examples)
 

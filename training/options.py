@@ -4,7 +4,7 @@ Nothing here needs MXNet.
 """
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Optional
+from typing import Optional, Union
 
 from transfer_gluon.base.errors import InputError
 from transfer_gluon.base.parameters import Parameters, parameter
@@ -44,6 +44,10 @@ class ImageOptions(Parameters):
     image_shape: Optional[tuple[int, int, int]] = parameter(
         None, "Channels, height, width of the network's input, in pixels.", least=1, most=10_000, kind="image_shape",
         default_words="what the checkpoint was trained with, if it says so; else 3,320,320")
+    val_resize: Union[int, str, None] = parameter(
+        None, "Shorter side, in pixels, that images are resized to for validation before their centre is cut out; or "
+        "squeeze: to the network's input, without keeping the aspect. Checkpoints keep it.", least=1, most=10_000,
+        kind="resize", default_words="what the checkpoint says; else 1.125 × the longer side of the input")
     rgb_mean: Optional[tuple[float, float, float]] = parameter(
         None, "Mean to subtract from red, green, blue, in a layer put in front of the network, such as "
         "123.68,116.779,103.939.", least=0, most=1e6, kind="rgb_mean",

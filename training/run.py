@@ -21,7 +21,7 @@ from transfer_gluon.checkpoints.checkpoint import (
     symbol_file,
     write_symbol,
 )
-from transfer_gluon.symbols import image_shape_of, normalization
+from transfer_gluon.symbols import image_shape_of, normalization, resize_of
 from transfer_gluon.training.settings import RunSettings, differences, read_settings
 from transfer_gluon.training.state import Position, load_state, save_state
 from transfer_gluon.training.summary import (
@@ -292,12 +292,14 @@ class Run:
         """All epochs of a prefix share one file: who changes what comes before the layers changes those before, too."""
         before = self.checkpoint.symbol
         told = image_shape_of(before)
-        if told not in (None, image_shape_of(symbol)) or normalization(before) != normalization(symbol):
+        if told not in (None, image_shape_of(symbol)) or resize_of(before) != resize_of(symbol) or (
+                normalization(before) != normalization(symbol)):
             raise InputError(f"{self.prefix}: its epochs were trained with images of {told or 'an unknown size'} and "
-                             f"{'a' if normalization(before) else 'no'} normalisation, others than are asked for, and "
-                             f"{symbol_file(self.prefix)} is that of all of them. Leave `image_shape`, `rgb_mean` and "
-                             "`rgb_std` as they were, or give another `prefix` and start from the epoch by "
-                             "`pretrained_model`.")
+                             f"{'a' if normalization(before) else 'no'} normalisation, and validated by "
+                             f"{resize_of(before) or 'the usual'} `val_resize`: others than are asked for, and "
+                             f"{symbol_file(self.prefix)} is that of all of them. Leave `image_shape`, `val_resize`, "
+                             "`rgb_mean` and `rgb_std` as they were, or give another `prefix` and start from the epoch "
+                             "by `pretrained_model`.")
 
     def mend(self):
         """Of a run that is at its end, finish what a killed process left undone, and write again what is lost of

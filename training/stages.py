@@ -45,7 +45,7 @@ from transfer_gluon.training.options import (
 from transfer_gluon.training.param_groups import l2sp_penalty, rate_factors
 from transfer_gluon.training.run import Run, recorded_settings
 from transfer_gluon.training.schedule import InverseDecay, StepSchedule, Warmup, step_updates
-from transfer_gluon.training.start import known_image_shape, starting_network, starting_values
+from transfer_gluon.training.start import known_image_shape, known_val_resize, starting_network, starting_values
 from transfer_gluon.training.state import digest_of
 from transfer_gluon.training.throughput import computing_speed, reading_speed
 
@@ -174,6 +174,11 @@ nothing; leave it out.
             "bytes" if self.data.read == "mxnet" else "original"
         return dataclasses.replace(self, augmentation=dataclasses.replace(self.augmentation, mode=mode))
 
+    def with_val_resize(self, known):
+        """With the `val_resize` that is `known` where none is given."""
+        images = dataclasses.replace(self.images, val_resize=self.images.val_resize or known)
+        return dataclasses.replace(self, images=images)
+
     def with_new_prefix(self, store):
         """The same; kept under a prefix in ``runs/`` that nothing has yet, named after stage and time."""
         if store.num_workers > 1:
@@ -207,8 +212,10 @@ def _train(stage, store, stop):
         if Path(run.prefix).resolve() == Path(stage.network.pretrained_model).resolve():
             raise InputError(f"`prefix` and `pretrained_model` are both {run.prefix}; the run would replace what it "
                              "starts from. Give another `prefix`.")
-    image_shape = stage.images.image_shape or known_image_shape(
-        (run.resume or run.load_epoch) and run.prefix, not stage.network.network and stage.network.pretrained_model)
+    known_by = (run.resume or run.load_epoch) and run.prefix, \
+        not stage.network.network and stage.network.pretrained_model
+    image_shape = stage.images.image_shape or known_image_shape(*known_by)
+    stage = stage.with_val_resize(known_val_resize(*known_by))
     settings = {name: value for name, value in stage.settings().items() if name not in CHANGES_NO_NUMBER}
     settings["image_shape"] = _text(image_shape)
     if optimizer.lr_schedule == "inv":

@@ -3,8 +3,8 @@ from transfer_gluon.base.errors import InputError, first_ten
 from transfer_gluon.base.log import log
 from transfer_gluon.checkpoints.checkpoint import DEFAULT_IMAGE_SHAPE, Checkpoint, load_checkpoint, symbol_file
 from transfer_gluon.checkpoints.files import read_symbol
-from transfer_gluon.symbols import TransferNet, cut, image_shape_of, resnet, zoo_symbol
-from transfer_gluon.symbols.backbone import parse_image_shape
+from transfer_gluon.symbols import TransferNet, cut, image_shape_of, resize_of, resnet, zoo_symbol
+from transfer_gluon.symbols.backbone import parse_image_shape, parse_resize
 from transfer_gluon.symbols.graph import layers as layers_of
 from transfer_gluon.symbols.layer_groups import layer_groups, new_names
 from transfer_gluon.symbols.new_layers import classifier_initializers, fresh_values, num_features
@@ -24,13 +24,14 @@ def starting_network(stage, checkpoint, image_shape):
         start = start.normalized(stage.images.rgb_mean or (0, 0, 0), stage.images.rgb_std or (1, 1, 1))
     layers = _layers(start.symbol, told.layer, stage.objective.transfer_layers)
     if checkpoint or stage.train_stage or told.keep_classifier:
-        return start.classifier(layers, stage.num_classes, image_shape)
+        return start.classifier(layers, stage.num_classes, image_shape, stage.images.val_resize)
     if start.num_classes == stage.num_classes:
         log.info("%s has a classifier fc of %d classes; a new one takes its place. `keep_classifier` goes on with the "
                  "old one", start.name, stage.num_classes)
     if told.new_layers > 1:
         start = _begun_anew(start, layers, told, image_shape)
-    net = TransferNet(start.features(layers, image_shape), stage.num_classes, image_shape=image_shape)
+    net = TransferNet(start.features(layers, image_shape), stage.num_classes, image_shape=image_shape,
+                      resize=stage.images.val_resize)
     features = num_features(start.symbol if told.network else cut(start.symbol, told.layer), image_shape)
     net.fc_weight.init, net.fc_bias.init = classifier_initializers(told.new_init, features)
     return net
@@ -99,3 +100,13 @@ def known_image_shape(run_prefix, pretrained_model):
         if shape:
             return shape
     return DEFAULT_IMAGE_SHAPE
+
+
+def known_val_resize(run_prefix, pretrained_model):
+    """What images of a run are resized to for validation, else those of the pretrained network: the shorter side,
+    ``squeeze``, or None for the usual rule."""
+    recorded = recorded_settings(run_prefix) if run_prefix else {}
+    if recorded:
+        return parse_resize(recorded.get("val_resize"))
+    found = next((prefix for prefix in (run_prefix, pretrained_model) if prefix and symbol_file(prefix).exists()), None)
+    return resize_of(read_symbol(symbol_file(found))) if found else None
