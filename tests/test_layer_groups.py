@@ -5,6 +5,7 @@ from transfer_gluon.base.errors import InputError
 from transfer_gluon.base.framework import mx
 from transfer_gluon.symbols import cut, normalized, resnet
 from transfer_gluon.symbols.efficientnet_lite import efficientnet_lite0
+from transfer_gluon.symbols.inception_v4 import inception_v4
 from transfer_gluon.symbols.layer_groups import begins, groups_of, layer_groups, new_names, thirds
 from transfer_gluon.symbols.torch_networks import torch_alexnet, torch_resnet, torch_vgg
 from transfer_gluon.symbols.zoo import zoo_symbol
@@ -29,6 +30,7 @@ WANTED = {
     "torch_vgg 11 bn": (lambda: torch_vgg(11, True), [*(f"features_{i}" for i in (0, 4, 8, 11, 15, 18, 22, 25)),
                                                       "classifier_0", "classifier_3"]),
     "efficientnet_lite0": (efficientnet_lite0, ["conv_stem", *(f"blocks_{i}" for i in range(16)), "conv_head"]),
+    "inception_v4": (inception_v4, [f"features_{i}" for i in range(22)]),
     "alexnet": (lambda: zoo_symbol("alexnet"), [*(f"conv{i}" for i in range(5)), "dense0", "dense1"]),
     "vgg16_bn": (lambda: zoo_symbol("vgg16_bn"), [*(f"conv{i}" for i in range(13)), "dense0", "dense1"]),
     "resnet50_v1": (lambda: zoo_symbol("resnet50_v1"), ["conv0", "stage1", "stage2", "stage3", "stage4"]),
