@@ -3,11 +3,12 @@ from collections import namedtuple
 from functools import partial
 
 from transfer_gluon.symbols.efficientnet_lite import efficientnet_lite0
+from transfer_gluon.symbols.inception_v4 import inception_v4
 from transfer_gluon.symbols.torch_networks import torch_alexnet, torch_resnet, torch_vgg
 
-# A network up to flatten0, its last linear layer (which gives the number of classes), and its input's mean and standard
-# deviation in units of 0–255.
-_Architecture = namedtuple("_Architecture", "features classifier mean std")
+# A network up to flatten0, its last linear layer (which gives the number of classes), its input's mean and standard
+# deviation in units of 0–255, and the size of the images that it was trained with.
+_Architecture = namedtuple("_Architecture", "features classifier mean std image_shape", defaults=[(3, 224, 224)])
 _torchvision = partial(_Architecture, mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375))
 
 ARCHITECTURES = {
@@ -17,4 +18,5 @@ ARCHITECTURES = {
     **{f"vgg{depth}_bn": _torchvision(partial(torch_vgg, depth, batch_norm=True), "classifier_6")
        for depth in (11, 13, 16, 19)},
     "efficientnet_lite0": _Architecture(efficientnet_lite0, "fc", (127.0,) * 3, (128.0,) * 3),
+    "inception_v4": _Architecture(inception_v4, "last_linear", (127.5,) * 3, (127.5,) * 3, (3, 299, 299)),
 }

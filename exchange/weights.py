@@ -5,7 +5,6 @@ from transfer_gluon.exchange.architectures import ARCHITECTURES
 from transfer_gluon.symbols import image_variable, normalized
 from transfer_gluon.symbols.backbone import misfits
 
-_IMAGE_SHAPE = 3, 224, 224      # of all these networks
 _BATCH_NORM = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_var"}
 
 
@@ -34,8 +33,8 @@ def import_weights(state, architecture, source="the file"):
     logits = mx.sym.FullyConnected(network.features(), num_hidden=1000 if rows is None else rows.size,
                                    name=network.classifier)
     symbol = normalized(mx.sym.SoftmaxOutput(logits, name="softmax"), network.mean, network.std)
-    symbol = symbol(data=image_variable(_IMAGE_SHAPE))
-    shapes, _, aux_shapes = symbol.infer_shape(data=(1, *_IMAGE_SHAPE))
+    symbol = symbol(data=image_variable(network.image_shape))
+    shapes, _, aux_shapes = symbol.infer_shape(data=(1, *network.image_shape))
     arguments = dict(zip(symbol.list_arguments(), shapes))
     auxiliary = dict(zip(symbol.list_auxiliary_states(), aux_shapes))
     del arguments["data"], arguments["softmax_label"]

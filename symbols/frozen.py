@@ -5,13 +5,12 @@ whole goes backward through its frozen layers for nothing else. Here the network
 the frozen part are moved by its forward pass. So did cuDNN in 2017, with which the original's published results were
 made; on a CPU the original left them still, since no backward pass reaches them.
 """
-import os
-import re
 from dataclasses import replace
 
 from transfer_gluon.base.errors import InputError
 from transfer_gluon.base.framework import mx
 from transfer_gluon.symbols.graph import Graph
+from transfer_gluon.symbols.layer_groups import begins, groups_of
 
 # What the original trained of its residual networks when it froze the others.
 _ORIGINAL = ("bn1", "fc", "stage3", "stage4")
@@ -25,39 +24,28 @@ def trainable_prefixes(net, trainable=None):
     ----------
     net : HybridBlock
     trainable : sequence of str, or None
-        Prefixes, such as ``["stage4", "fc"]``. None: those of the original, in its ResNets.
+        Prefixes that cut no number, such as ``["stage4", "fc"]``: see `begins`. None: those of the original, in its
+        ResNets.
 
     Returns: list of str.
 
-    Raises: InputError with the groups that the network's names form, when one begins no name, or when none is
-    given for a network of other names.
+    Raises: InputError with what the network's names begin with, group by group, when a prefix begins none of them, or
+    when none is given for a network of other names.
     """
     names = [name for name, parameter in net.collect_params().items() if parameter.grad_req != "null"]
-    groups = " ".join(name_groups(names))
+    there = " ".join(unit for group in groups_of(names) for unit in group.units) + " fc"
     if trainable is None:
-        if not all(any(name.startswith(prefix + "_") for name in names) for prefix in ("bn1", "stage3_unit1")):
+        if not all(any(begins(name, prefix + "_") for name in names) for prefix in ("bn1", "stage3_unit1")):
             raise InputError(f"`freeze` trains {', '.join(_ORIGINAL)} of the published ResNets, and this network has "
-                             f"other names: say with `trainable` which train. It has {groups}.",
+                             f"other names: say with `trainable` which train. It has {there}.",
                              "trainable", None, "prefixes of names of parameters")
         return list(_ORIGINAL)
     trainable = [trainable] if isinstance(trainable, str) else list(trainable)
-    unknown = [prefix for prefix in trainable if not prefix or not any(name.startswith(prefix) for name in names)]
+    unknown = [prefix for prefix in trainable if not prefix or not any(begins(name, prefix) for name in names)]
     if unknown or not trainable:
         raise InputError(f"`trainable`: no parameter begins with {', '.join(map(repr, unknown)) or 'nothing at all'}. "
-                         f"The network has {groups}.", "trainable", trainable, "prefixes of names of parameters")
+                         f"The network has {there}.", "trainable", trainable, "prefixes of names of parameters")
     return trainable
-
-
-def name_groups(names):
-    """What names of parameters begin with, in their order: their first part, after what all but ``fc`` share.
-
-    >>> name_groups(["features_conv0_weight", "features_dense0_weight", "features_dense0_bias", "fc_bias"])
-    ['features_conv0', 'features_dense0', 'fc']
-    """
-    names = [name for name in names if not name.startswith("fc_")]
-    shared = os.path.commonprefix(names).rpartition("_")[0]
-    shared = len(shared) + bool(shared)
-    return [*dict.fromkeys(name[:shared] + re.match("_*[^_]*", name[shared:])[0] for name in names), "fc"]
 
 
 def frozen_below(net, learning, statistics="move"):

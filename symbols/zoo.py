@@ -18,6 +18,9 @@ _CLASSIFIERS = re.compile(
     r"resnest|resnet|resnext|se_|senet|shufflenet|squeezenet|vgg|xception)")
 _NO_CLASSIFIERS = re.compile(r"_(kinetics400|hmdb51|ucf101|sthsthv2|custom|int8|gn)")
 
+# Names that the zoo does not have and `new_network` does: for whoever misspells them.
+OUR_OWN = "resnet", "inception_v4", "efficientnet_lite0"
+
 _IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _CIFAR = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
 
@@ -69,9 +72,10 @@ def zoo_network(network, classes=1000):
     from transfer_gluon.base.gluoncv_zoo import get_model
     names = zoo_names()
     if network not in names:
-        close = difflib.get_close_matches(network, names, n=5)
+        close = difflib.get_close_matches(network, [*names, *OUR_OWN], n=5)
         raise InputError(f"`network` is {network}, and the model zoo has no image classifier of this name. " + (
-            f"Did you mean {' or '.join(close)}?" if close else f"It has {' '.join(names)}; resnet is our own."),
+            f"Did you mean {' or '.join(close)}?" if close else f"It has {' '.join(names)}; our own are "
+            f"{', '.join(OUR_OWN)}."),
             "network", network, "the name of an image classifier of the model zoo")
     with mx.name.NameManager():
         block = get_model(network, pretrained=False, classes=classes)

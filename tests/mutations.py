@@ -15,6 +15,7 @@ WIRING, ITERS, TRAINING, FILES = (f"tests/test_{name}.py" for name in ("wiring",
 STAGES, TRANSFORM, SHUFFLED = "training/stages.py", "iters/random_transform.py", "iters/shuffled.py"
 DOMAINS = "training/domains.py"
 LOOP, RUN, REPRODUCE = "training/loop.py", "training/run.py", "tests/test_reproduce.py"
+GROUPS_FILE, GROUPS = "symbols/layer_groups.py", "tests/test_layer_groups.py"
 HEAP = "tests/test_mmd.py::test_wrong_batches_are_refused_and_leave_the_heap_whole"
 
 MUTATIONS = [
@@ -130,6 +131,21 @@ MUTATIONS = [
      "tests/test_adabn.py::test_the_command_counts_labelled_images_before_and_after"),
     ("symbols/frozen.py", "1 / mx.sym.square(inverse_deviation) - norm.eps", "1 / mx.sym.square(inverse_deviation)",
      f"{TRAINING}::test_variances_of_frozen_layers_are_those_of_the_images_however_small"),
+    # Layers in groups, and what a prefix means.
+    *[(GROUPS_FILE, *change, GROUPS) for change in (
+        ("name.startswith(prefix) and not cuts_a_number", "name.startswith(prefix)"),
+        ("if units[name] in own else current", "or current"),
+        ("if below and places[parameters[0]] < places[groups[below][-1]]:", "if False:"),
+        ("name in names if _kind(name) not in _NORMALISATION)", "name in names)"),
+        ("if 0 < place == len(parts) - 1 and", "if False and"),
+        ("names = [name for name in names if name not in CLASSIFIER]", "names = list(names)"),
+        ("most = len(groups) - new_layers + 1", "most = len(groups)"),
+        ('re.compile(r"(unit)?\\d+")', 're.compile(r"\\d+")'),
+        ("shared + bool(shared)) for", "0) for"))],
+    ("symbols/frozen.py", "not any(begins(name, prefix)", "not any(name.startswith(prefix)",
+     f"{TRAINING}::test_what_trains_must_be_named_by_prefixes_that_there_are"),
+    ("tools/layers.py", "list_auxiliary_states(), 0)", "list_auxiliary_states(), 1)", GROUPS),
+    ("tools/layers.py", "features = cut(start.symbol, layer)", 'features = cut(start.symbol, "flatten0")', GROUPS),
     (DOMAINS, "min(len(source), len(target))", "max(len(source), len(target))",
      f"{WIRING}::test_an_epoch_of_the_schedule_is_that_of_the_smaller_domain"),
     # What a run keeps and compares, and what is made of several.

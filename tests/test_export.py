@@ -60,6 +60,7 @@ NETWORKS = {
     "ours, normalised": (lambda: classifier(normalized(resnet(18, (3, 64, 64)), (123, 116, 103), (58, 57, 56))), 64),
     "pooling to a size": (pooling_to_a_size, 20),
     "padding at one side": (lambda: classifier(ARCHITECTURES["efficientnet_lite0"].features()), 64),
+    "averages at the edges": (lambda: classifier(ARCHITECTURES["inception_v4"].features()), 75),
     **{name: ((lambda name=name: zoo_classifier(name)), side) for name, side in (
         ("resnet50_v1d", 64), ("mobilenetv3_small", 64), ("squeezenet1.0", 224), ("resnest14", 64),
         ("inceptionv3", 299))},

@@ -1,10 +1,13 @@
-"""Groups of layers: every parameter in one of them, the names of the main networks, and what prefixes mean."""
+"""Groups of layers: every parameter in one, the names of the main networks, what prefixes mean, the list of them."""
+import re
+
 import pytest
 
 from transfer_gluon.base.errors import InputError
 from transfer_gluon.base.framework import mx
 from transfer_gluon.symbols import cut, normalized, resnet
 from transfer_gluon.symbols.efficientnet_lite import efficientnet_lite0
+from transfer_gluon.symbols.inception_v4 import inception_v4
 from transfer_gluon.symbols.layer_groups import begins, groups_of, layer_groups, new_names, thirds
 from transfer_gluon.symbols.torch_networks import torch_alexnet, torch_resnet, torch_vgg
 from transfer_gluon.symbols.zoo import zoo_symbol
@@ -29,6 +32,7 @@ WANTED = {
     "torch_vgg 11 bn": (lambda: torch_vgg(11, True), [*(f"features_{i}" for i in (0, 4, 8, 11, 15, 18, 22, 25)),
                                                       "classifier_0", "classifier_3"]),
     "efficientnet_lite0": (efficientnet_lite0, ["conv_stem", *(f"blocks_{i}" for i in range(16)), "conv_head"]),
+    "inception_v4": (inception_v4, [f"features_{i}" for i in range(22)]),
     "alexnet": (lambda: zoo_symbol("alexnet"), [*(f"conv{i}" for i in range(5)), "dense0", "dense1"]),
     "vgg16_bn": (lambda: zoo_symbol("vgg16_bn"), [*(f"conv{i}" for i in range(13)), "dense0", "dense1"]),
     "resnet50_v1": (lambda: zoo_symbol("resnet50_v1"), ["conv0", "stage1", "stage2", "stage3", "stage4"]),
@@ -130,3 +134,45 @@ def test_layers_that_begin_anew():
     for wrong in (0, 9):
         with pytest.raises(InputError, match=f"`new_layers` is {wrong}, and the network has 7 groups .* from 1 to 8"):
             new_names(groups, wrong)
+
+
+def test_the_list_of_a_checkpoint(stage0, command):
+    said = command("tools/layers.py", "--model", stage0).stdout.splitlines()
+    # Gamma and beta of 3 colours, 16 × 3 × 3 × 3. Of the last unit, 32 → 64: 1 × 1 and two of 3 × 3, gamma and beta of
+    # 32 and 64, and 64 of bn1 behind it.
+    assert [line.split() for line in said[1:-2]] == [
+        ["0", "438", "bn_data", "conv0"], ["1", "4,928", "stage1_unit1"], ["2", "14,432", "stage2_unit1"],
+        ["3", "57,664", "stage3_unit1", "bn1"]]
+    assert said[-2] == (f"{stage0}-0001.params: 4 groups, 77,462 numbers that learn, and behind flatten0 the "
+                        "classifier fc of 3 classes.")
+    assert command("tools/layers.py", "--model", stage0, "--epoch", 1).stdout.splitlines() == said
+    assert "s0-0002.params: no such checkpoint" in command("tools/layers.py", "--model", stage0, "--epoch", 2,
+                                                           expect=2).stderr
+    below = command("tools/layers.py", "--model", stage0, "--layer-before-fullc", "stage2_unit1_plus").stdout
+    assert "behind stage2_unit1_plus the classifier" in below and "stage3_unit1" not in below
+
+
+def test_the_list_of_a_new_network_and_of_its_layers(command):
+    said = command("tools/layers.py", "--network", "resnet", "--num-layers", 18, "--image-shape", "3,64,64").stdout
+    assert said.count("_unit") == 8 and "the new network resnet: 9 groups" in said
+    said = command("tools/layers.py", "--network", "inception_v4").stdout
+    # 42,679,816 of timm's with its classifier of 1000 classes, 1536 × 1000 + 1000
+    assert "the new network inception_v4: 22 groups, 41,142,816 numbers that learn" in said
+    names = command("tools/layers.py", "--network", "alexnet", "--all-layers").stdout.splitlines()
+    assert names[0] == "normalize" and names[-1] == "flatten0" and "conv4_fwd" in names
+
+
+@pytest.mark.parametrize("flags, why", [
+    ([], "expected either --model or --network"),
+    (["--model", "m", "--network", "alexnet"], "expected either --model or --network"),
+    (["--network", "alexnet", "--num-layers", 8], "--num-layers was given without --network resnet"),
+    (["--network", "alexnet", "--epoch", 1], "--epoch was given with --network"),
+    (["--model", "m", "--num-layers", 8], "--num-layers was given with --model"),
+    (["--model", "m", "--image-shape", "3,64,64"], "--image-shape was given with --model"),
+    (["--network", "alexnet", "--all-layers", "--layer-before-fullc", "flatten0"], "was given with --all-layers"),
+    (["--network", "resnet"], "--network resnet was given without --num-layers"),
+    (["--network", "alexnet", "--layer-before-fullc", "x"], "--layer-before-fullc is x"),
+    (["--network", "alexnet", "--image-shape", "3,16,16"], "does not work for images of 3 × 16 × 16"),
+    (["--network", "resnet51"], "--network is resnet51.* no image classifier")])
+def test_lists_that_cannot_be_are_refused(flags, why, command):
+    assert re.search(why, command("tools/layers.py", *flags, expect=2).stderr)

@@ -16,6 +16,7 @@ from transfer_gluon.symbols import (
     normalized,
     resnet,
 )
+from transfer_gluon.symbols.networks import new_network
 from transfer_gluon.symbols.zoo import zoo_names, zoo_network, zoo_symbol
 from transfer_gluon.training.loop import fit
 from transfer_gluon.training.schedule import StepSchedule
@@ -123,6 +124,31 @@ def test_networks_that_the_zoo_does_not_have_are_refused_with_close_ones():
     assert "yolo3_darknet53_coco" not in zoo_names()
     with pytest.raises(InputError, match="no image classifier"):
         zoo_symbol("yolo3_darknet53_coco")
+
+
+def test_new_networks_by_their_names():
+    assert new_network("resnet", 8, (3, 28, 28)).list_arguments() == resnet(8, (3, 28, 28)).list_arguments()
+    assert normalization(new_network("inception_v4")) == ((127.5,) * 3, (127.5,) * 3)
+    assert normalization(new_network("efficientnet_lite0")) == ((127.0,) * 3, (128.0,) * 3)
+    assert new_network("alexnet").list_arguments() == zoo_symbol("alexnet").list_arguments()
+    assert not {"resnet", "inception_v4", "efficientnet_lite0"}.intersection(zoo_names())
+    with pytest.raises(InputError, match="`network` resnet was given without `num_layers`"):
+        new_network("resnet")
+    for name, close in ("inceptionv4", "inception_v4"), ("efficientnet", "efficientnet_lite0"):
+        with pytest.raises(InputError, match=f"`network` is {name}.* Did you mean .*{close}"):
+            new_network(name)
+    with pytest.raises(InputError, match="`network` is x1, .*vgg19_bn.*; our own are resnet, inception_v4, effic"):
+        new_network("x1")
+
+
+@pytest.mark.parametrize("side, fits", [(75, True), (74, False), (320, True)])
+def test_inception_v4_takes_images_from_75_pixels_up(side, fits):
+    network = Checkpoint("inception_v4", new_network("inception_v4"))
+    if fits:
+        network.features("flatten0", (3, side, side))
+    else:
+        with pytest.raises(InputError, match=f"does not work for images of 3 × {side} × {side}"):
+            network.features("flatten0", (3, side, side))
 
 
 def test_images_without_three_channels_are_refused(stage0):

@@ -13,6 +13,7 @@ from transfer_gluon.inference.evaluate import evaluate
 from transfer_gluon.iters import DualIter, SyntheticIter
 from transfer_gluon.symbols import JMMDLoss, MMDLoss, TransferNet, TransferObjective, features_block, resnet, zoo_symbol
 from transfer_gluon.symbols.frozen import frozen_below, trainable_prefixes
+from transfer_gluon.symbols.torch_networks import torch_alexnet
 from transfer_gluon.training.learner import prepare
 from transfer_gluon.training.loop import fit
 from transfer_gluon.training.optimizers import create_optimizer
@@ -341,7 +342,7 @@ def test_a_network_with_dropout_and_without_statistics_is_frozen_too():
 
 def test_what_trains_must_be_named_by_prefixes_that_there_are():
     net = TransferNet(features_block(zoo_symbol("resnext50_32x4d")), 3)
-    with pytest.raises(InputError, match="say with `trainable` which train. It has conv0 batchnorm0 stage1 .*fc"):
+    with pytest.raises(InputError, match="say with `trainable` .* It has conv0 batchnorm0 stage1 .*stage4 fc"):
         trainable_prefixes(net)
     with pytest.raises(InputError, match="no parameter begins with 'stage9'. The network has .*stage4"):
         trainable_prefixes(net, ["stage4", "stage9", "fc"])
@@ -351,6 +352,10 @@ def test_what_trains_must_be_named_by_prefixes_that_there_are():
         trainable_prefixes(net, "stage4,fc")
     assert trainable_prefixes(net, "fc") == ["fc"]
     assert trainable_prefixes(net, ("stage4", "fc")) == ["stage4", "fc"]
+    net = TransferNet(features_block(torch_alexnet()), 3)
+    assert trainable_prefixes(net, ["features_10", "features", "classifier_"])
+    with pytest.raises(InputError, match="no parameter begins with 'features_1'. The network has features_0 .* fc"):
+        trainable_prefixes(net, ["features_1"])     # which would be features_10, cut in its number
 
 
 def test_weight_decay_acts_on_weights_and_gammas_only():

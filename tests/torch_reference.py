@@ -1,7 +1,13 @@
-"""Networks in PyTorch under the names of torchvision and of the EfficientNet-Lite conversion, to compare with."""
+"""Networks in PyTorch under the names of torchvision and of the EfficientNet-Lite conversion, and timm's own
+Inception-v4, to compare with."""
 import torch
 from torch import nn
 from torch.nn import functional as F
+
+
+def inception_v4():
+    import timm  # which the others do without
+    return timm.create_model("inception_v4")
 
 
 class Residual(nn.Module):
@@ -125,14 +131,14 @@ NETWORKS = {
     "resnet18": lambda: ResNet((2, 2, 2, 2), False), "resnet34": lambda: ResNet((3, 4, 6, 3), False),
     "resnet50": lambda: ResNet((3, 4, 6, 3), True), "resnet101": lambda: ResNet((3, 4, 23, 3), True),
     "resnet152": lambda: ResNet((3, 8, 36, 3), True), "alexnet": alexnet, "vgg16": vgg16,
-    "vgg16_bn": lambda: vgg16(True), "efficientnet_lite0": EfficientNetLite0,
+    "vgg16_bn": lambda: vgg16(True), "efficientnet_lite0": EfficientNetLite0, "inception_v4": inception_v4,
 }
 
 
-def random_network(architecture, seed=0):
+def random_network(architecture, side=224, seed=0):
     """A network with random weights and statistics: no batch normalisation is the identity, no signal dies out.
 
-    The last layer is scaled so that classes differ as in a trained network.
+    The last layer is scaled so that classes differ as in a trained network, for images of this side.
     """
     torch.manual_seed(seed)
     network = NETWORKS[architecture]().eval()
@@ -144,7 +150,7 @@ def random_network(architecture, seed=0):
         elif value.is_floating_point():
             value.uniform_(0.5, 1.5)
     with torch.no_grad():
-        spread = network(torch.randn(2, 3, 224, 224)).std()
+        spread = network(torch.randn(2, 3, side, side)).std()
         for value in list(network.parameters())[-2:]:
             value.mul_(2 / spread)
     return network

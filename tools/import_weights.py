@@ -32,7 +32,8 @@ def main(weights, architecture, output):
     symbol, *values = import_weights(read_state_dict(file), architecture, str(file))
     refuse_to_replace(output, 0, "output", symbol)
     print(write_checkpoint(output, 0, symbol, *values))
-    print(f"start from it by --pretrained-model {output} --pretrained-epoch 0 --image-shape 3,224,224")
+    shape = ",".join(map(str, ARCHITECTURES[architecture].image_shape))
+    print(f"start from it by --pretrained-model {output} --pretrained-epoch 0 --image-shape {shape}")
 
 
 if __name__ == "__main__":
