@@ -74,7 +74,7 @@ class L2SP:
 
 
 class _HalfSquares(mx.gluon.HybridBlock):
-    """A block because a graph costs a fifth of what its operators cost one by one: its memory is its own.
+    """A block because a graph costs a third of what its operators cost one by one: its memory is its own.
 
     What is differentiated is u·v with v = u held, whose gradient is one pass over the weights: that of a square takes
     three. MXNet's u·v itself loses digits where u is long, and its sum of all numbers is slow, so the value is summed
