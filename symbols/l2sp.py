@@ -3,8 +3,8 @@ import math
 
 from transfer_gluon.base.errors import InputError, first_ten
 from transfer_gluon.base.framework import mx
+from transfer_gluon.symbols.layer_groups import CLASSIFIER
 
-_CLASSIFIER = ("fc_weight", "fc_bias")
 # Batch normalisation learns the first two; the others do not learn.
 _EXEMPT = ("_gamma", "_beta", "_moving_mean", "_moving_var", "_running_mean", "_running_var")
 
@@ -74,7 +74,7 @@ class L2SP:
 
 
 class _HalfSquares(mx.gluon.HybridBlock):
-    """A block because a graph costs a fifth of what its operators cost one by one: its memory is its own.
+    """A block because a graph costs a third of what its operators cost one by one: its memory is its own.
 
     What is differentiated is u·v with v = u held, whose gradient is one pass over the weights: that of a square takes
     three. MXNet's u·v itself loses digits where u is long, and its sum of all numbers is slow, so the value is summed
@@ -164,7 +164,7 @@ def published_rates(groups, num_low, new_layers=1):
                          "num_lowlrs", num_low, "1 or more, below the new layers")
     pulled = [name for group in groups[:low] for name in _held(group.parameters)]
     others = [name for group in groups[low:] for name in _held(group.parameters)]
-    rates = {**dict.fromkeys(pulled, 0.02), **dict.fromkeys([*others, *_CLASSIFIER], 0.0005)}
+    rates = {**dict.fromkeys(pulled, 0.02), **dict.fromkeys([*others, *CLASSIFIER], 0.0005)}
     if pulled:
         rates[pulled[0]] = 0.04
     return rates, pulled

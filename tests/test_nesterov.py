@@ -1,0 +1,50 @@
+"""MXNet's `nag` against PyTorch's SGD with Nesterov's momentum, in float64."""
+import numpy as np
+import pytest
+import reference
+from test_training import Fixed, toy, toy_net
+
+from transfer_gluon.base.framework import mx
+from transfer_gluon.symbols import TransferObjective
+from transfer_gluon.training.loop import fit
+from transfer_gluon.training.schedule import StepSchedule
+
+
+def by_hand(images, labels, start, updates, lr, momentum, wd, lr_mult):
+    """As PyTorch documents it, with g the mean gradient plus decay: v = momentum·v + g; w = w - lr·(g + momentum·v).
+
+    But where weights decay, MXNet computes the v that it keeps from the decay of the new w.
+    """
+    values = {name: value.copy() for name, value in start.items()}
+    velocity = {name: 0.0 for name in start}
+    a, known = images.astype(np.float64), labels != 9999
+    for _ in range(updates):
+        x = np.tanh(a @ values["hidden_weight"].T + values["hidden_bias"])
+        p = reference.softmax(x @ values["fc_weight"].T + values["fc_bias"])
+        dz = (p - reference.one_hot(labels, p.shape[1])) * known[:, None]
+        dh = dz @ values["fc_weight"] * (1 - x**2)
+        gradient = {"fc_weight": dz.T @ x, "fc_bias": dz.sum(axis=0), "hidden_weight": dh.T @ a,
+                    "hidden_bias": dh.sum(axis=0)}
+        for name, w in values.items():
+            decay = wd if name.endswith("_weight") else 0
+            g = gradient[name] / len(images) + decay * w
+            velocity[name] = momentum * velocity[name] + g
+            values[name] = w - lr * lr_mult.get(name.split("_")[0], 1) * (g + momentum * velocity[name])
+            velocity[name] += decay * (values[name] - w)
+    return values
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+@pytest.mark.parametrize("wd, lr_mult", [(0.0, {}), (0.02, {}), (0.0, {"fc": 10.0, "hidden": 0.5}),
+                                         (0.02, {"fc": 10.0, "hidden": 0.5})])
+def test_nag_is_pytorchs_nesterov_but_for_the_decay_of_its_velocity(wd, lr_mult, devices):
+    images, labels, start = toy(seed=5)
+    net = toy_net(start)
+    fit(net, TransferObjective(), Fixed(images, labels, 5), [mx.cpu(i) for i in range(devices)], StepSchedule(0.05), 2,
+        optimizer="nag", momentum=0.9, wd=wd, lr_mult={f"{name}_": factor for name, factor in lr_mult.items()})
+    wanted = by_hand(images, labels, start, 10, 0.05, 0.9, wd, lr_mult)
+    without = by_hand(images, labels, start, 10, 0.05, 0.0, wd, lr_mult)
+    for name, parameter in net.collect_params().items():
+        moved = np.abs(wanted[name] - start[name]).max()
+        assert moved > 0.01 and np.abs(wanted[name] - without[name]).max() > 0.01
+        np.testing.assert_allclose(parameter.list_data()[-1].asnumpy(), wanted[name], rtol=1e-5, atol=1e-5 * moved)
