@@ -149,10 +149,9 @@ MUTATIONS = [
      "tests/test_resume.py::test_the_first_signal_is_noted_and_the_second_acts"),
     ("training/versions.py", ' + "+" * bool(git("status", "--porcelain", "--untracked-files=no"))', "",
      "tests/test_flags.py::test_the_revision_is_that_of_the_project_and_no_other"),
-    ("reproduce.py", '[-1]["validation_accuracy"]', '[0]["validation_accuracy"]', REPRODUCE),
-    ("reproduce.py", '["--use-dan", *start])[0], train("jan", start)', 'start)[0], train("jan", ["--use-dan", *start])',
-     REPRODUCE),
-    ("reproduce.py", "    record.unlink(missing_ok=True)\n", "", REPRODUCE),
+    ("trials/trial.py", '[-1]["validation_accuracy"]', '[0]["validation_accuracy"]', REPRODUCE),
+    ("trials/methods.py", '["--use-dan", *start]', "start", REPRODUCE),
+    ("trials/trial.py", "    record.unlink(missing_ok=True)\n", "", REPRODUCE),
     # What a message says, and what can be imported.
     ("cli/exit_codes.py", "        _typed.set(context.command_path)\n", "",
      "tests/test_flags.py::test_messages_begin_with_what_was_typed"),
