@@ -1,16 +1,18 @@
 """What reproduce.py calls, when it calls it again, and which numbers it takes."""
 import csv
+import re
+import shlex
 import subprocess
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from conftest import make_domain
+from conftest import NEW_NETWORK, SMALL, make_domain
 
 from transfer_gluon.base.errors import InputError
 from transfer_gluon.iters import read_list
-from transfer_gluon.training.summary import EpochResult, Summary
+from transfer_gluon.training.summary import EpochResult, Summary, best_result, read_summary
 from transfer_gluon.trials import domains, methods, tables, trial
 
 WORDS = dict(stage0=["--num-epochs", "18"], stage1=["--num-epochs", "14"], common=["--num-epochs", "5", "--wd", "0.1"],
@@ -247,3 +249,29 @@ def test_flags_given_again_are_added_behind(office, command, tmp_path, monkeypat
         command("reproduce.py", "--domains", office, "--output", tmp_path / "out", *flags, expect=2)
         assert ("--source-validation" in called[-1]) == recipe
     assert called[-1][-6:] == ["--lr", "3", "--wd", "1", "--lr", "4"]
+
+
+def test_two_domains_are_trained_and_a_second_call_trains_nothing(command, tmp_path):
+    for domain in ("a", "b/images"):
+        make_folders(tmp_path / "two" / domain, images=8)
+    recipe = ["--num-epochs", 2, "--source-validation", 0.25, "--keep", "best", "--early-stop", 2, "--head-lr-mult", 10,
+              "--new-init", "normal"]
+    flags = ["--domains", tmp_path / "two", "--output", tmp_path / "out", "--seeds", 1, "--stage0",
+             shlex.join(map(str, [*NEW_NETWORK[2:], *SMALL[2:], *recipe]))]
+    done = command("reproduce.py", *flags)
+    assert re.search(r"\| a → b \| \d+\.\d % \| \d+\.\d % \|\n\| b → a \| .*\n\| mean of 2 pairs \| .* % \|\n",
+                     done.stdout)
+    assert not list((tmp_path / "out").rglob("*.rec"))
+    with open(tmp_path / "out" / "results.csv", newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert [(line["source"], line["target"], line["last_epoch"]) for line in lines] == \
+        [("a", "b", "2"), ("b", "a", "2")]
+    for line in lines:
+        folder = tmp_path / "out" / line["source"] / line["target"] / "seed0"
+        summary = Summary(read_summary(folder / "cnn-run" / "summary.csv")).results()
+        best = best_result(summary)
+        assert int(line["best_epoch"]) == best.epoch and (folder / f"cnn-{best.epoch:04d}.params").exists()
+        for result, name in ((summary[-1], "last"), (best, "best")):
+            assert float(line[f"{name}_accuracy_percent"]) == pytest.approx(100 * result.validation_accuracy, abs=1e-3)
+    again = command("reproduce.py", *flags)
+    assert again.stdout == done.stdout and again.stderr.count("done before") == 2
