@@ -2,8 +2,9 @@
 # Office-31, source only, by the recipe of June 2018: squeezed images, no crop, no mirroring, a falling rate, the last of
 # 200 epochs. Published (A → W): AlexNet 51 %, ResNet-50 67 %. Folders and networks as for recipes/office-31.sh;
 # docs/fine-tuning-office.md says what it is made of.
+# NETWORKS=resnet50 before the command runs one of them.
 set -e
-for network in alexnet resnet50; do
+for network in ${NETWORKS:-alexnet resnet50}; do
     side=224
     if [ $network = alexnet ]; then side=227; fi
     python reproduce.py --domains data/office-31 --gpus 0 --output runs/office-31-2018/$network \

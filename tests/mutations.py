@@ -152,6 +152,11 @@ MUTATIONS = [
     ("trials/trial.py", '[-1]["validation_accuracy"]', '[0]["validation_accuracy"]', REPRODUCE),
     ("trials/methods.py", '["--use-dan", *start]', "start", REPRODUCE),
     ("trials/trial.py", "    record.unlink(missing_ok=True)\n", "", REPRODUCE),
+    ("trials/tables.py", "lambda row: float(row[SOURCE_ACCURACY])", 'lambda row: float(row["validation_accuracy"])',
+     REPRODUCE),
+    ("trials/domains.py", "itertools.permutations", "itertools.combinations", REPRODUCE),
+    ("trials/domains.py", '("val.lst", domains[target])', '("val.lst", domains[source])', REPRODUCE),
+    ("trials/methods.py", 'if method != "cnn" and method not in rows else', 'if method != "cnn" else', REPRODUCE),
     # What a message says, and what can be imported.
     ("cli/exit_codes.py", "        _typed.set(context.command_path)\n", "",
      "tests/test_flags.py::test_messages_begin_with_what_was_typed"),

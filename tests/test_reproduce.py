@@ -7,11 +7,17 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
+from transfer_gluon.cli.options import filled
+from transfer_gluon.cli.types import refuse_idle
+
 import pytest
-from conftest import NEW_NETWORK, SMALL, make_domain
+from conftest import NEW_NETWORK, ROOT, SMALL, make_domain
 
 from transfer_gluon.base.errors import InputError
+from transfer_gluon.commands import fine_tune, reproduce
 from transfer_gluon.iters import read_list
+from transfer_gluon.training.options import GROUPS
+from transfer_gluon.training.stages import Stage
 from transfer_gluon.training.summary import EpochResult, Summary, best_result, read_summary
 from transfer_gluon.trials import domains, methods, tables, trial
 
@@ -274,4 +280,27 @@ def test_two_domains_are_trained_and_a_second_call_trains_nothing(command, tmp_p
         for result, name in ((summary[-1], "last"), (best, "best")):
             assert float(line[f"{name}_accuracy_percent"]) == pytest.approx(100 * result.validation_accuracy, abs=1e-3)
     again = command("reproduce.py", *flags)
-    assert again.stdout == done.stdout and again.stderr.count("done before") == 2
+    assert again.stdout == done.stdout
+    assert re.findall("seed 0, (.*), source only: done before", again.stderr) == ["a → b", "b → a"]
+
+
+def recipe_flags(recipe, **variables):
+    """The flags of fine_tune.py in a recipe that calls reproduce.py, as words."""
+    text = " ".join(re.findall(r'--(?:common|stage0) "(.*?)"', (ROOT / "recipes" / recipe).read_text()))
+    for name, value in variables.items():
+        text = text.replace(f"${name}", value)
+    return text.split()
+
+
+@pytest.mark.parametrize("recipe", ["office-31.sh", "office-31-2018.sh"])
+def test_the_flags_of_the_recipes_go_together(recipe):
+    words = recipe_flags(recipe, network="alexnet", side="227")
+    with fine_tune.main.make_context("fine_tune.py", ["--num-classes", "31", "--read", "files", *words]) as context:
+        stage = Stage(0, 31, **{name: filled(group, context.params) for name, group in GROUPS.items()})
+        assert stage.optimizer.head_lr_mult == 10
+        refuse_idle(stage.idle())
+
+
+def test_without_flags_domains_are_trained_by_the_later_recipe():
+    words, default = recipe_flags("office-31.sh", network="resnet50"), reproduce.OFFICE_STAGE0.split()
+    assert dict(zip(words[::2], words[1::2])) == dict(zip(default[::2], default[1::2]))

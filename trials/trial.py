@@ -51,6 +51,9 @@ class Trial:
     stage: int = None
     pair: tuple = ()
 
+    def __str__(self):
+        return ", ".join([f"seed {self.seed}", *([" → ".join(self.pair)] if self.pair else []), self.title])
+
     @property
     def log(self):
         """Path of the file that holds what the command said."""
@@ -91,9 +94,8 @@ def execute(run, bar):
     """
     made_of = {"command": shlex.join(run.command), "lists": run.lists}
     record = Path(f"{run.prefix}.made-of.json")
-    said = f"seed {run.seed}, {run.title}"
     if run.done.exists() and _read(record) == made_of:
-        bar.write(f"{said}: done before, {accuracy(run):.2f} %", file=sys.stderr)
+        bar.write(f"{run}: done before, {accuracy(run):.2f} %", file=sys.stderr)
         bar.update()
         return
     started = time.monotonic()
@@ -104,11 +106,11 @@ def execute(run, bar):
         code = subprocess.run([sys.executable, COMMANDS / script, *flags], stdout=log, stderr=subprocess.STDOUT,
                               stdin=subprocess.DEVNULL).returncode
     if code:
-        raise InputError(f"{said}: ended with exit code {code}. Its last words, from {run.log}:\n"
+        raise InputError(f"{run}: ended with exit code {code}. Its last words, from {run.log}:\n"
                          + "\n".join(read_text(run.log).splitlines()[-5:]))
     with replacing(record) as temporary:
         temporary.write_text(json.dumps(made_of))
-    bar.write(f"{said}: {accuracy(run):.2f} % in {time.monotonic() - started:.0f} s", file=sys.stderr)
+    bar.write(f"{run}: {accuracy(run):.2f} % in {time.monotonic() - started:.0f} s", file=sys.stderr)
     bar.update()
 
 
