@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from transfer_gluon.cli.options import filled
 from transfer_gluon.cli.types import refuse_idle
 
+import cv2
 import pytest
 from conftest import NEW_NETWORK, ROOT, SMALL, make_domain
 
@@ -19,7 +20,7 @@ from transfer_gluon.iters import read_list
 from transfer_gluon.training.options import GROUPS
 from transfer_gluon.training.stages import Stage
 from transfer_gluon.training.summary import EpochResult, Summary, best_result, read_summary
-from transfer_gluon.trials import domains, methods, tables, trial
+from transfer_gluon.trials import curves, domains, methods, tables, trial
 
 WORDS = dict(stage0=["--num-epochs", "18"], stage1=["--num-epochs", "14"], common=["--num-epochs", "5", "--wd", "0.1"],
              adabn=["--layers", "all"])
@@ -44,8 +45,8 @@ def write_accuracies(run, accuracies, of_source=None):
         summary.add(EpochResult(epoch, epoch, 0.1, 1.0, 0.0, 0.5, accuracy, accuracy, others))
     folder = Path(f"{run.prefix}-run")
     folder.mkdir(parents=True, exist_ok=True)
-    summary.write(folder / "summary.csv")
     run.done.write_bytes(b"")
+    summary.write(folder / "summary.csv")       # which may be what tells that the run is done
 
 
 def test_every_row_of_the_table_is_called_by_its_own_flags(runs, tmp_path):
@@ -127,6 +128,16 @@ def test_further_rows_vary_stage_0_or_go_on_from_it(tmp_path):
     for wrong, what in ([("cnn", [])], "without flags"), ([("mmd", ["--lr", "1"])] * 2, "twice with --lr 1"):
         with pytest.raises(InputError, match=what):
             methods.further_rows(wrong)
+
+
+def test_the_picture_takes_variants_and_runs_that_stopped_early(data, tmp_path):
+    also = [("cnn", ["--mixup", "0.2"]), ("coral", ["--early-stop", "1"])]
+    stages = methods.plan(tmp_path, data, {}, 3, None, 2, also=also, **WORDS)
+    for run in sum(stages, []):
+        write_accuracies(run, [0.5, 0.75, 0.25][:3 - run.seed])
+        run.log.write_text("62.50% after\n")
+    curves.draw(tmp_path / "curves.png", sum(stages, []), data)
+    assert cv2.imread(str(tmp_path / "curves.png")).std() > 10
 
 
 def make_folders(folder, labels=(0, 1, 2), images=4):
