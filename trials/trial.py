@@ -1,0 +1,131 @@
+"""A command of ours that is run once, with what it says and what it comes to."""
+import json
+import re
+import shlex
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from transfer_gluon.base.errors import InputError
+from transfer_gluon.base.files import read_text, replacing
+from transfer_gluon.training.summary import read_summary
+
+_TOP = Path(__file__).resolve().parent.parent
+# The commands lie on top of the tree; installed, in a folder of their own.
+COMMANDS = _TOP / "commands" if (_TOP / "commands").is_dir() else _TOP
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One command of one seed.
+
+    Attributes
+    ----------
+    method, title : str
+        Its row in the table: under which name, and what people read.
+    seed : int
+    command : tuple of str
+        The script and its flags.
+    prefix : Path
+        Where it writes.
+    done : Path
+        The file without which it is not done.
+    lists : dict
+        The lists that it reads, from name to digest.
+    stage : 0, 1 or None
+        Of training; None for a command that does not train.
+    pair : tuple of str
+        Source and target, where there are several.
+    """
+
+    method: str
+    title: str
+    seed: int
+    command: tuple
+    prefix: Path
+    done: Path
+    lists: dict
+    stage: int = None
+    pair: tuple = ()
+
+    def __str__(self):
+        return ", ".join([f"seed {self.seed}", *([" → ".join(self.pair)] if self.pair else []), self.title])
+
+    @property
+    def log(self):
+        """Path of the file that holds what the command said."""
+        return Path(f"{self.prefix}.log")
+
+    @property
+    def summary(self):
+        """Path of the file that has a line an epoch."""
+        return Path(f"{self.prefix}-run", "summary.csv")
+
+
+def training_command(data_dir, num_classes, seed, prefix, gpus, flags):
+    """The command of a training run that goes on where it was; `flags` are words behind those that it always has."""
+    command = ["fine_tune.py", "--data-dir", data_dir, "--num-classes", num_classes, "--seed", seed,
+               "--model-prefix", prefix, "--resume", *(["--gpus", gpus] if gpus else []), *flags]
+    return tuple(map(str, command))
+
+
+def execute_all(stages, jobs):
+    """Run lists of trials one after the other, `jobs` of a list at the same time. Raises: InputError, as `execute`."""
+    from tqdm import tqdm
+
+    with tqdm(total=sum(map(len, stages)), unit=" runs", disable=None) as bar, ThreadPoolExecutor(jobs) as pool:
+        for stage in stages:
+            futures = [pool.submit(execute, run, bar) for run in stage]
+            try:
+                for future in futures:
+                    future.result()
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+
+
+def execute(run, bar):
+    """Run a command unless it was finished before with these lists; what it says goes to its log.
+
+    Raises: InputError with its last words when it fails.
+    """
+    made_of = {"command": shlex.join(run.command), "lists": run.lists}
+    record = Path(f"{run.prefix}.made-of.json")
+    if run.done.exists() and _read(record) == made_of:
+        bar.write(f"{run}: done before, {accuracy(run):.2f} %", file=sys.stderr)
+        bar.update()
+        return
+    started = time.monotonic()
+    run.prefix.parent.mkdir(parents=True, exist_ok=True)
+    record.unlink(missing_ok=True)
+    script, *flags = run.command
+    with open(run.log, "w") as log:
+        code = subprocess.run([sys.executable, COMMANDS / script, *flags], stdout=log, stderr=subprocess.STDOUT,
+                              stdin=subprocess.DEVNULL).returncode
+    if code:
+        raise InputError(f"{run}: ended with exit code {code}. Its last words, from {run.log}:\n"
+                         + "\n".join(read_text(run.log).splitlines()[-5:]))
+    with replacing(record) as temporary:
+        temporary.write_text(json.dumps(made_of))
+    bar.write(f"{run}: {accuracy(run):.2f} % in {time.monotonic() - started:.0f} s", file=sys.stderr)
+    bar.update()
+
+
+def _read(record):
+    try:
+        return json.loads(record.read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def accuracy(run):
+    """Accuracy on val.lst after the last epoch, in percent."""
+    if run.stage is None:
+        said = re.search(r"([\d.]+)% after", read_text(run.log))
+        if not said:
+            raise InputError(f"{run.log}: tells no accuracy; see what it says, and delete it to run the command again.")
+        return float(said[1])
+    return 100 * float(read_summary(run.summary)[-1]["validation_accuracy"])
