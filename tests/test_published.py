@@ -1,5 +1,8 @@
 """Lists of published data sets, from stand-ins of their folders."""
+import os
 import shutil
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,6 +23,13 @@ def empty(path):
     except FileNotFoundError:       # one call a file, where there are thousands
         path.parent.mkdir(parents=True)
         path.touch()
+
+
+@pytest.fixture
+def tmp_path():
+    """A folder in memory, where there is such: thousands of files take a second there, and a disk's half minute."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None) as folder:
+        yield Path(folder)
 
 
 @pytest.fixture
