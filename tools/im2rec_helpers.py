@@ -64,7 +64,7 @@ def list_command(folder, path, classes, unlabelled, null_label):
 def dataset_command(name, folder, output, clutter, per_class, seed):
     """Write source.lst, val.lst and classes.txt of a published data set to the folder OUTPUT.
 
-    FOLDER is where its archives were unpacked. Which images train and which validate: docs/data.md.
+    FOLDER is where its archives were unpacked. Which images train and which validate: docs/fine-tuning.md.
     """
     if per_class is None:
         refuse_idle({"seed": "without --per-class"})
