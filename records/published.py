@@ -109,8 +109,8 @@ def cars(folder):
     """Stanford Cars: of the training set the images 12 to 21 of each class train, of the test set 1 to 11 validate.
 
     Either ``cars_annos.mat`` and ``car_ims/000001.jpg``, …, which the published code reads; or ``devkit/``,
-    ``cars_train/00001.jpg``, …, ``cars_test/`` and ``cars_test_annos_withlabels.mat``, in whose annotations the images
-    stand in another order, so that they are others. See `list_published`.
+    ``cars_train/00001.jpg``, …, ``cars_test/`` and ``cars_test_annos_withlabels.mat``. Images count in the order of the
+    annotations, which need not be the same in both: then the second gives other images. See `list_published`.
     """
     folder = Path(folder)
     both = folder / "cars_annos.mat"
