@@ -7,6 +7,7 @@
 # make lint       the style of the code
 # make test-mutations  changes the code, a line at a time, and expects a test to fail: some 7 minutes
 # make test-long  eighty kills, many repetitions of distributed runs: some 8 minutes on 2 cores
+# make recipes-check  every recipe for a few updates, on generated stand-ins: some minutes on 2 cores
 # make bench      heads, reading, packing, loading, frozen layers, communication: ratios, in a quarter of an hour
 # make lock       resolve the dependencies of pyproject.toml anew (needs uv)
 #
@@ -15,7 +16,7 @@
 PYTHON ?=
 IN_VENV := PATH="$(CURDIR)/.venv/bin:$$PATH"
 
-.PHONY: help ready demo demo-long demo-methods lint test test-long test-mutations test-all bench gpu lock
+.PHONY: help ready demo demo-long demo-methods lint test test-long test-mutations test-all recipes-check bench gpu lock
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -46,6 +47,9 @@ test-mutations: ready
 
 test-long: ready
 	@$(IN_VENV) python -m pytest -m long
+
+recipes-check: ready
+	@$(IN_VENV) python tests/recipes_check.py
 
 test-all:
 	@for version in 3.9 3.10 3.11 3.12 3.13; do $(MAKE) test PYTHON=python$$version || exit 1; done

@@ -16,6 +16,7 @@ from transfer_gluon.records.contact_sheet import contact_sheet
 from transfer_gluon.records.describe import describe, repeated
 from transfer_gluon.records.make_list import list_folder, mask_list, read_classes, split_list
 from transfer_gluon.records.packing import ENCODINGS, MOST_RESIZE, Options, is_packed, pack
+from transfer_gluon.records.published import PUBLISHED, list_published
 from transfer_gluon.records.unpack import unpack
 
 NULL = click.option("--null-label", type=click.IntRange(0, MOST_LABEL), default=NULL_LABEL,
@@ -49,6 +50,26 @@ def list_command(folder, path, classes, unlabelled, null_label):
     writable_folder(path, "path")
     labels, _ = list_folder(folder, path, classes, null_label if unlabelled else None)
     print(f"{path}: {len(labels)} images, {'no labels' if unlabelled else f'{len(set(labels))} classes'}")
+
+
+@commands.command("dataset")
+@click.argument("name", type=click.Choice(list(PUBLISHED)))
+@click.argument("folder", type=FilePath(exists=True, file_okay=False))
+@click.argument("output", type=FilePath(file_okay=False))
+@click.option("--clutter", is_flag=True, help="caltech256: 257.clutter is a class, too.")
+@click.option("--per-class", type=click.IntRange(min=1), default=None,
+              help="caltech256: so many images of each class, by chance, to source.lst and all others to val.lst, "
+                   "instead of images 1 to 30 and 31 to 50.")
+@SEED
+def dataset_command(name, folder, output, clutter, per_class, seed):
+    """Write source.lst, val.lst and classes.txt of a published data set to the folder OUTPUT.
+
+    FOLDER is where its archives were unpacked. Which images train and which validate: docs/fine-tuning.md.
+    """
+    if per_class is None:
+        refuse_idle({"seed": "without --per-class"})
+    classes, training, validation = list_published(name, folder, output, clutter, per_class, seed)
+    print(f"{output}: {classes} classes, {training} images to train on, {validation} to validate on")
 
 
 @commands.command("split")
