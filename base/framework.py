@@ -65,13 +65,14 @@ class _Loader(importlib.abc.Loader):
     def exec_module(self, module):
         import setuptools  # noqa: F401
 
-        from transfer_gluon.base import numpy_names
+        from transfer_gluon.base import nesterov, numpy_names
         numpy_names.answer()
         _preload_cuda()
         with warnings.catch_warnings(), _no_server():
             warnings.simplefilter("ignore", DeprecationWarning)     # of distutils, in MXNet's own code
             self._loader.exec_module(module)
         numpy_names.repair(module)
+        nesterov.repair(module)
 
 
 def _when_first_used(name):

@@ -4,10 +4,11 @@
 # docs/fine-tuning-office.md says what it is made of.
 # NETWORKS=resnet50 before the command runs one of them.
 set -e
+GPUS=${GPUS-0}      # GPUS= is the CPU
 for network in ${NETWORKS:-alexnet resnet50}; do
     side=224
     if [ $network = alexnet ]; then side=227; fi
-    python reproduce.py --domains data/office-31 --gpus 0 --output runs/office-31-2018/$network \
+    python reproduce.py --domains data/office-31 ${GPUS:+--gpus $GPUS} --output runs/office-31-2018/$network \
         --common "--image-shape 3,$side,$side --train-resize squeeze --val-resize squeeze --random-crop 0" \
         --common "--random-mirror 0 --color-jitter 0 --pca-noise 0 --augmentation bytes" \
         --stage0 "--pretrained-model model/$network --new-init torch --lr 0.0001 --head-lr-mult 10" \

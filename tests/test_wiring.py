@@ -2,6 +2,7 @@
 
 Nothing is trained: what would read, train and keep is replaced by pieces that note what they were given.
 """
+import re
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,8 +14,8 @@ from transfer_gluon.base.framework import mx
 from transfer_gluon.checkpoints.checkpoint import load_checkpoint
 from transfer_gluon.commands import fine_tune
 from transfer_gluon.distributed.stores import Store
-from transfer_gluon.iters import SyntheticIter
-from transfer_gluon.symbols import CORALLoss, JMMDLoss, MMDLoss
+from transfer_gluon.iters import SyntheticIter, read_list, write_list
+from transfer_gluon.symbols import CORALLoss, JMMDLoss, Mixup, MMDLoss
 from transfer_gluon.training import DataOptions, NetworkOptions, OptimizerOptions, RunOptions, domains, stages
 from transfer_gluon.training.run import Run
 from transfer_gluon.training.stages import Stage
@@ -31,6 +32,9 @@ def folder(tmp_path_factory):
     make_data(folder / "data")
     make_data(folder / "more")
     (make_data(folder / "alone") / "target.lst").unlink()
+    source = read_list(make_data(folder / "unequal") / "source.lst")
+    write_list(source.path, [0] * 16 + [1] * 4 + [2] * 4, source.files)
+    (folder / "unequal" / "target.lst").unlink()
     return folder
 
 
@@ -49,7 +53,8 @@ def told(folder, trained, monkeypatch):
         return note
 
     def validation(images, batch_size, prepare, threads, **part):
-        seen.validated, seen.validation_threads, seen.prepare = images, threads, prepare
+        seen.validated, seen.validation_threads, seen.prepare = getattr(seen, "validated", images), threads, prepare
+        seen.validations = [*getattr(seen, "validations", []), images]
         return "validation"
 
     def fit(net, objective, batches, devices, schedule, num_epochs, **others):
@@ -121,12 +126,71 @@ AUGMENTATION = {    # flag: value, name of the attribute
     "--crop": ("plain", "crop"), "--train-resize": (20, "train_resize"), "--aa": ("rand-m9-mstd0.5-inc1", "aa"),
     "--reprob": (0.25, "reprob"),
 }
+PRETRAINED = STAGE1[:2] + STAGE1[4:]        # stage 0, from a checkpoint
+
+
+def rows(seen, labels=(0, 1, 2, 9999)):
+    """What a batch's labels become on their way to the network."""
+    images, labels = mx.nd.ones((len(labels), 3, 2, 2)), mx.nd.array(labels)
+    for change in seen.before_forward:
+        images, labels = change(images, labels)
+    return labels.asnumpy()
+
+
+def penalty(seen, **values):
+    """What the penalty rises by where the parameters of the network are so much larger."""
+    seen.net.initialize()
+    seen.net(mx.nd.zeros((1, 3, 16, 16)))
+    of_all = {name: mx.nd.zeros(parameter.shape) for name, parameter in seen.net.collect_params().items()
+              if parameter.grad_req != "null"}
+    start = seen.penalties[0](of_all).asscalar()
+    return {name: float(seen.penalties[0]({**of_all, name: of_all[name] + value}).asscalar() - start)
+            for name, value in values.items()}
+
+
+def rates(seen):
+    """The first rates of the classifier and of three layers."""
+    return [round(seen.schedule(1) * seen.lr_mult.get(name, 1.0), 9)
+            for name in ("fc_weight", "stage3_unit1_conv1_weight", "stage1_unit1_conv1_weight", "conv0_weight")]
+
+
 WIRES = {   # flag: the rest of the command, its value, what is then true, and is not without it
     **{flag: (STAGE0, value, lambda seen, name=name, value=value: getattr(seen.augmentation, name) == value)
        for flag, (value, name) in AUGMENTATION.items()},
     "--remode": ([*STAGE0, "--reprob", 0.5], "pixel", lambda seen: seen.augmentation.remode == "pixel"),
     "--val-resize": (STAGE0, "squeeze", lambda seen: seen.net.resize == seen.settings["val_resize"] == "squeeze"
                      and seen.prepare(np.tri(16, 40, -8, np.uint8)[:, :, None].repeat(3, 2)).max()),
+    "--mixup": (STAGE0, 0.2, lambda seen: type(seen.before_forward[1]) is Mixup
+                and seen.before_forward[1]._alpha == 0.2),
+    "--label-smoothing": (STAGE0, 0.3, lambda seen: rows(seen).round(3).tolist() == np.round(
+        [[.8, .1, .1], [.1, .8, .1], [.1, .1, .8], [0, 0, 0]], 3).astype(np.float32).tolist()),
+    "--class-weights": ([*STAGE0, "--data-dir", "unequal"], "balanced",
+                        lambda seen: rows(seen)[:3].diagonal().tolist() == [.5, 2., 2.]),
+    "--l2sp": (PRETRAINED, 0.5, lambda seen: penalty(seen, fc_bias=2.0, bn_data_beta=1.0) == pytest.approx(
+        {"fc_bias": 0.25 * 3 * 4, "bn_data_beta": 0}, rel=1e-3)),
+    "--l2sp-published": ([*PRETRAINED, "--num-lowlrs", 2], None, lambda seen: penalty(seen, fc_bias=2.0)["fc_bias"]
+                         == pytest.approx(0.00025 * 3 * 4, rel=1e-2)),
+    "--num-lowlrs": ([*STAGE1, "--lr", "3,2,1"], 2, lambda seen: rates(seen) == [3, 2, 1, 1]),
+    "--head-lr-mult": (STAGE0, 10, lambda seen: seen.lr_mult == {"fc_": 10}),
+    "--lr-schedule": (STAGE0, "inv", lambda seen: seen.schedule(4) == pytest.approx(0.1 * (1 + 10 / 9)**-0.75)),
+    "--lr-gamma": ([*STAGE0, "--lr-schedule", "inv"], 18,
+                   lambda seen: seen.schedule(4) == pytest.approx(0.1 * (1 + 18 / 9)**-0.75)),
+    "--lr-power": ([*STAGE0, "--lr-schedule", "inv"], 2,
+                   lambda seen: seen.schedule(4) == pytest.approx(0.1 * (1 + 10 / 9)**-2)),
+    "--lr-step-every": (STAGE0, 2, lambda seen: [round(seen.schedule(t), 9) for t in (6, 7, 12, 13)]
+                        == [0.1, 0.01, 0.01, 0.001]),
+    "--warmup-epochs": (STAGE0, 2,
+                        lambda seen: [round(seen.schedule(t), 6) for t in (3, 4, 7)] == [1e-4, 0.05005, 0.1]),
+    "--warmup-lr": ([*STAGE0, "--warmup-epochs", 2], 0.02, lambda seen: seen.schedule(3) == 0.02),
+    "--wd-on": ([*STAGE0, "--wd", 0.1], "all", lambda seen: seen.wd_on == "all"),
+    "--ema": (STAGE0, 0.75, lambda seen: seen.ema == 0.75),
+    "--new-layers": (PRETRAINED, 2, lambda seen: begun_anew(seen) == {"stage3_unit1_conv1_weight",
+                                                                      "stage3_unit1_sc_weight"}),
+    "--new-init": (STAGE0, "normal", lambda seen: (seen.net.fc_weight.init.sigma, seen.net.fc_bias.init.value)
+                   == (0.005, 0.1)),
+    "--source-validation": (STAGE0, 0.25, lambda seen: len(seen.lists[0]) == 18 and
+                            [len(images) for images in seen.validations] == [16, 6]),
+    "--early-stop": (STAGE0, 4, lambda seen: seen.after_epoch[-1]._patience == 4),
     "--fill-value": ([*STAGE0, "--pad-size", 1], 17, lambda seen: seen.augmentation.fill_value == 17),
     "--train-stage": (STAGE1[:2] + STAGE1[4:], 1, lambda seen: len(seen.lists) == 2 and seen.batch == 4),
     "--pretrained-epoch": (STAGE1[:4] + STAGE1[6:], 1, lambda seen: seen.settings["pretrained_epoch"] == 1),
@@ -183,6 +247,15 @@ WIRES = {   # flag: the rest of the command, its value, what is then true, and i
 OTHERS = {"--num-classes", "--pretrained-model", "--layer-before-fullc", "--load-epoch", "--gpus", "--dtype"}
 
 
+def begun_anew(seen):
+    """Which convolutions of the last two stages are others than those of the checkpoint that is started from."""
+    seen.net.initialize()
+    seen.net(mx.nd.zeros((1, 3, 16, 16)))
+    before = load_checkpoint(seen.settings["pretrained_model"], 1).arg_params
+    return {name for name, value in before.items() if re.match("stage[23].*(conv1|sc)_weight", name)
+            and (seen.net.collect_params()[name].data().asnumpy() != value.asnumpy()).any()}
+
+
 def mean(seen):
     from transfer_gluon.symbols import normalization
     return normalization(seen.net(mx.sym.var("data"))[0])
@@ -200,7 +273,7 @@ def test_a_flag_reaches_what_it_names(told, flag):
     def holds(*flags):
         try:
             return bool(reached(told(*flags)))
-        except (AttributeError, KeyError, InputError):
+        except (AttributeError, LookupError, ValueError, InputError):
             return False
 
     given = [flag] if value is None else [flag, value]
@@ -268,8 +341,8 @@ def test_the_seams_of_a_stage_are_those_of_fit(told, folder, trained):
 
 
 # What may differ when a run goes on, and what workers may have of their own.
-OF_NO_NUMBER = {"num_epochs", "model_prefix", "no_checkpoint", "resume", "load_epoch", "overwrite", "keep",
-                "save_batches", "gpus", "cpus", "data_dir", "data_nthreads", "disp_batches", "monitor", "test_io"}
+OF_NO_NUMBER = {"num_epochs", "early_stop", "model_prefix", "no_checkpoint", "resume", "load_epoch", "overwrite",
+                "keep", "save_batches", "gpus", "cpus", "data_dir", "data_nthreads", "disp_batches", "monitor", "test_io"}
 OF_A_WORKER = {"gpus", "cpus", "data_dir", "data_nthreads", "disp_batches", "monitor", "keep", "kv_store"}
 
 

@@ -73,8 +73,8 @@ class NetworkOptions(Parameters):
     pretrained_epoch: int = parameter(0, "Its epoch number.", least=0)
     layer: str = parameter("flatten0", "The layer whose output feeds the classifier fc.", flag="layer-before-fullc")
     network: Optional[str] = parameter(
-        None, "A new network with random weights instead of a checkpoint (stage 0): resnet, or a name of gluoncv's "
-        "model zoo, such as resnet50_v1d, vgg16, mobilenetv2_1.0.")
+        None, "A new network with random weights instead of a checkpoint (stage 0): resnet, inception_v4, "
+        "efficientnet_lite0, or a name of gluoncv's model zoo, such as resnet50_v1d, vgg16, mobilenetv2_1.0.")
     num_layers: Optional[int] = parameter(
         None, "Depth of `network` resnet: 18, 34, 50, 101, 152, 200, 269; up to 32 pixels 8, 14, 20, ….", least=1,
         most=2000, kind="whole")

@@ -3,7 +3,7 @@ from transfer_gluon.base.errors import InputError, first_ten
 from transfer_gluon.base.log import log
 from transfer_gluon.checkpoints.checkpoint import DEFAULT_IMAGE_SHAPE, Checkpoint, load_checkpoint, symbol_file
 from transfer_gluon.checkpoints.files import read_symbol
-from transfer_gluon.symbols import TransferNet, cut, image_shape_of, resize_of, resnet, zoo_symbol
+from transfer_gluon.symbols import TransferNet, cut, image_shape_of, new_network, resize_of
 from transfer_gluon.symbols.backbone import parse_image_shape, parse_resize
 from transfer_gluon.symbols.graph import layers as layers_of
 from transfer_gluon.symbols.layer_groups import layer_groups, new_names
@@ -78,14 +78,7 @@ def _layers(symbol, layer, further):
 
 
 def _new_network(network, num_layers, image_shape):
-    if network == "resnet":
-        if num_layers is None:
-            raise InputError("`network` resnet was given without `num_layers`; 50 is a usual depth.", "num_layers",
-                             None, "a number such as 50")
-        symbol = resnet(num_layers, image_shape)
-    else:
-        symbol = zoo_symbol(network)
-    return Checkpoint(f"the new network {network}", symbol)
+    return Checkpoint(f"the new network {network}", new_network(network, num_layers, image_shape))
 
 
 def known_image_shape(run_prefix, pretrained_model):
