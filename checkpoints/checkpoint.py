@@ -135,7 +135,7 @@ def saved_epochs(prefix):
 
 def inference_symbol(net):
     """The graph of a `TransferNet` from ``data`` to ``softmax``."""
-    _, logits = net(image_variable(net.image_shape, net.resize))
+    _, logits = net(image_variable(net.image_shape, getattr(net, "resize", None)))
     return mx.sym.SoftmaxOutput(logits, name="softmax")
 
 
