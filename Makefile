@@ -4,6 +4,7 @@
 # make test-all   the tests under every Python from 3.9 to 3.13
 # make demo-long  the digits benchmark over 10 seeds: 17 minutes on 2 cores
 # make demo-methods  further rows for its table: Deep CORAL, DANN, the quadratic estimate; some 9 minutes more on 2 cores
+# make demo-fine-tuning  what an average of the weights, mixup, L2-SP and class weights change there: some 40 minutes
 # make lint       the style of the code
 # make test-mutations  changes the code, a line at a time, and expects a test to fail: some 7 minutes
 # make test-long  eighty kills, many repetitions of distributed runs: some 8 minutes on 2 cores
@@ -16,7 +17,7 @@
 PYTHON ?=
 IN_VENV := PATH="$(CURDIR)/.venv/bin:$$PATH"
 
-.PHONY: help ready demo demo-long demo-methods lint test test-long test-mutations test-all recipes-check bench gpu lock
+.PHONY: help ready demo demo-long demo-methods demo-fine-tuning lint test test-long test-mutations test-all recipes-check bench gpu lock
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -32,6 +33,9 @@ demo: ready
 
 demo-long: ready
 	@$(IN_VENV) sh recipes/digits.sh --seeds 10 --output runs/digits-long
+
+demo-fine-tuning: ready
+	@$(IN_VENV) sh recipes/digits-fine-tuning.sh
 
 demo-methods: ready
 	@$(IN_VENV) sh recipes/digits-methods.sh

@@ -41,7 +41,8 @@ RECIPES = {
     "cars.sh": ([*TABLE, "--common", "--image-shape 3,32,32 --data-nthreads 2", "--stage0", f"--lr 0.01 {BRIEF}",
                  "--stage1", f"--lr 0.0001 {BRIEF}"], 3),
 }
-ELSEWHERE = {"digits.sh": "make demo", "digits-methods.sh": "make demo-methods", "non-binary.sh": "non-binary-*.sh"}
+ELSEWHERE = {"digits.sh": "make demo", "digits-methods.sh": "make demo-methods",
+             "digits-fine-tuning.sh": "make demo-fine-tuning", "non-binary.sh": "non-binary-*.sh"}
 NETWORKS = "imagenet1k-resnet-50", "resnet-152", "inception_v4", "alexnet", "resnet50"
 
 

@@ -130,7 +130,7 @@ def mutate(kind, prefix, rng):
         told = mutated(json.loads(file.read_text()), rng)
         if rng.random() < 0.3 and isinstance(told, dict):       # whoever changes it knows how it is protected
             told.pop("sha256", None)
-            told = {"sha256": settings_file.digest_of(told), **told} if rng.random() < 0.5 else told
+            told = {"sha256": settings_file._digest(told), **told} if rng.random() < 0.5 else told
         file.write_text(json.dumps(told))
     elif kind.startswith("summary"):
         lines = [line.split(",") for line in file.read_text().splitlines()]

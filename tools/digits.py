@@ -85,10 +85,13 @@ def _write(file, image):
         raise InputError(f"{file}: cannot be written. Is the disk full, or is there a folder of this name?")
 
 
-def make(folder, num_source=4000, seed=0):
+def make(folder, num_source=4000, seed=0, unequal=False):
     """Write ``source/``, ``target/`` and the lists ``source.lst``, ``target.lst``, ``val.lst`` to `folder`.
 
-    The target list has null labels only; the validation list is the same images with their labels.
+    With `unequal`, all zeros stand in the source list, of each digit fewer than of the one before, by the same factor,
+    and 13 nines at most. The target list has null labels only; the validation list is the same images with their labels.
+
+    Returns: the labels of the source, a list of int.
     """
     from sklearn.datasets import load_digits
 
@@ -99,11 +102,16 @@ def make(folder, num_source=4000, seed=0):
     rng = np.random.default_rng(seed)
     typefaces = fonts()
     labels, files = [], []
+    # Of each digit, in the proportions of a real set of photos, whose smallest class had 13.
+    most = np.geomspace(num_source // 10, min(13, num_source // 10), 10).round() if unequal else [num_source] * 10
     for i in range(num_source):
+        if i // 10 >= most[i % 10]:
+            continue
         labels.append(i % 10)
         files.append(str(folder / "source" / f"{i:05d}.png"))
         _write(files[-1], printed_digit(labels[-1], typefaces[rng.integers(len(typefaces))], rng))
     write_list(folder / "source.lst", labels, files)
+    source = labels
 
     digits = load_digits()
     files = [str(folder / "target" / f"{i:05d}.png") for i in range(len(digits.images))]
@@ -111,16 +119,18 @@ def make(folder, num_source=4000, seed=0):
         _write(file, handwritten_digit(pixels))
     write_list(folder / "target.lst", [NULL_LABEL] * len(files), files)
     write_list(folder / "val.lst", digits.target.tolist(), files)
+    return source
 
 
 @click.command(cls=Command, context_settings=CONTEXT)
 @click.option("--data-dir", "folder", type=FOLDER, default="data/digits", help="Folder to write to.")
 @click.option("--num-source", type=click.IntRange(min=10), default=4000, help="Printed digits.")
+@click.option("--unequal", is_flag=True, help="Fewer of the higher digits: of 4000, 400 zeros and 13 nines.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of the printed digits.")
-def main(folder, num_source, seed):
+def main(folder, num_source, unequal, seed):
     """Make the digits benchmark: printed digits as source, handwritten ones as target."""
-    make(folder, num_source, seed)
-    print(f"{folder}: {num_source} printed and 1797 handwritten digits")
+    labels = make(folder, num_source, seed, unequal)
+    print(f"{folder}: {len(labels)} printed and 1797 handwritten digits")
 
 
 if __name__ == "__main__":
