@@ -89,7 +89,7 @@ def make(folder, num_source=4000, seed=0, unequal=False):
     """Write ``source/``, ``target/`` and the lists ``source.lst``, ``target.lst``, ``val.lst`` to `folder`.
 
     With `unequal`, all zeros stand in the source list, of each digit fewer than of the one before, by the same factor,
-    and 13 nines at most. The target list has null labels only; the validation list is the same images with their labels.
+    and 13 nines at most. The target list has null labels only; the validation list is the same images with theirs.
 
     Returns: the labels of the source, a list of int.
     """
