@@ -615,7 +615,7 @@ def test_workers_validate_on_disjoint_parts(tmp_path, num_parts, packed, count):
 
 
 def test_too_few_images_for_all_workers_are_refused(images):
-    with pytest.raises(InputError, match="4 images for each worker; a batch takes 5"):
+    with pytest.raises(InputError, match="4 images for each worker, without those held out; a batch takes 5"):
         reader(images, 5, num_parts=4)
 
 
