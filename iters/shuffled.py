@@ -87,5 +87,5 @@ def check_batch_size(images, each, batch_size):
     """Raise InputError when the `each` images of a list that every worker has do not fill a batch."""
     if each < batch_size:
         fewer = " for each worker, without those held out" * (each < len(images))
-        raise InputError(f"{images.path}: {each} images{fewer}; a batch takes {batch_size} of them. Give more images or "
-                         "a smaller `batch_size`.", "batch_size", batch_size, f"at most {each}")
+        raise InputError(f"{images.path}: {each} images{fewer}; a batch takes {batch_size} of them. Give more images "
+                         "or a smaller `batch_size`.", "batch_size", batch_size, f"at most {each}")
