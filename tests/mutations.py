@@ -140,7 +140,7 @@ MUTATIONS = [
         ("training/ema.py", "            average[:] = before\n", ""),
         ("training/run.py", "with epoch.learner.averaged():", "with contextlib.nullcontext():"),
         (LOOP, "            with learner.averaged():\n", "            with contextlib.nullcontext():\n"),
-        (LOOP, "        learner.averaged(stays=True)\n", ""),
+        (LOOP, "        learner.finish()\n", ""),
         (LOOP, "learner.updated(position.updates)", "learner.updated(number)"),
         ("training/state.py", "return name.endswith(MOVING)", "return False"))],
     *[(file, before, after, "tests/test_fine_tuning.py") for file, before, after in (

@@ -123,6 +123,15 @@ def test_a_part_of_the_source_ends_the_training_and_chooses_the_checkpoint(folde
     assert "nothing is left to train" in command(folder, tmp_path / "m", *flags, "--resume")
 
 
+def test_an_end_that_goes_by_labels_needs_some_and_says_whose(folder, tmp_path):
+    val = read_list(make_data(tmp_path / "data") / "val.lst")
+    flags = ["--data-dir", tmp_path / "data", "--early-stop", 2]
+    assert "--early-stop goes by" in command(folder, tmp_path / "m", *flags)
+    write_list(val.path, [9999] * len(val), val.files)
+    assert "where no image has a label" in command(folder, tmp_path / "n", *flags, fails=True)
+    command(folder, tmp_path / "n", *flags, "--source-validation", 0.3)
+
+
 def test_fine_tuning_needs_a_source_and_nothing_else(folder, tmp_path):
     make_data(tmp_path / "data")
     for name in ("target.lst", "val.lst"):

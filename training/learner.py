@@ -83,15 +83,14 @@ class Learner(contextlib.AbstractContextManager):
         if self._average:
             self._average.update(number)
 
-    def averaged(self, stays=False):
-        """A context in which the network's parameters are their averages, where these are kept; if it `stays`, for
-        good."""
-        if not self._average:
-            return contextlib.nullcontext()
-        if stays:
+    def averaged(self):
+        """A context in which the network's parameters are their averages, where these are kept."""
+        return self._average.in_place() if self._average else contextlib.nullcontext()
+
+    def finish(self):
+        """Leave the averages in the network, where these are kept."""
+        if self._average:
             self._average.exchange()
-            return contextlib.nullcontext()
-        return self._average.in_place()
 
     def fill_in(self, batches, before_forward=()):
         """Have parameters drawn whose shapes only the first images tell: before batches seed what is drawn.

@@ -165,7 +165,7 @@ def fit(net, objective, batches, devices, schedule, num_epochs, *, optimizer="sg
             results.append(epoch.result)
             if store.anybody(stop and stop.name):
                 raise _stopped(stop, run, store)
-        learner.averaged(stays=True)
+        learner.finish()
     return results
 
 

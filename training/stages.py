@@ -223,6 +223,8 @@ def _train(stage, store, stop):
     lists = None if stage.data.benchmark else read_lists(stage)
     for images, size in zip(lists.domains, lists.sizes) if lists else ():
         check_batch_size(images, size // store.num_workers, domain_batch(stage))
+    if run.early_stop and lists and not lists.num_held:
+        _check_judge(lists.validated, run.early_stop)
     settings.update(lists.digests() if lists else {})
     settings.update(devices=len(devices), workers=store.num_workers)
     pulled_to = starting_values(stage) if regularization.l2sp or regularization.l2sp_published else None
@@ -272,6 +274,15 @@ def _train(stage, store, stop):
         log.info("done: %s; what led to it is in %s", parameter_file(run.prefix, record.position.epoch), record.folder)
         record.say_best()
     return results
+
+
+def _check_judge(validated, patience):
+    if not validated.labelled.any():
+        raise InputError(f"`early_stop` goes by {validated.path}, where no image has a label. Give some, or hold a part "
+                         "of the source out by `source_validation`, such as 0.2.", "early_stop", patience,
+                         "labels to go by")
+    log.info("`early_stop` goes by %s: where that is the target, the epoch is chosen by looking at its labels; "
+             "`source_validation` does without", validated.path)
 
 
 def _objective(stage):
