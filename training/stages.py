@@ -278,8 +278,8 @@ def _train(stage, store, stop):
 
 def _check_judge(validated, patience):
     if not validated.labelled.any():
-        raise InputError(f"`early_stop` goes by {validated.path}, where no image has a label. Give some, or hold a part "
-                         "of the source out by `source_validation`, such as 0.2.", "early_stop", patience,
+        raise InputError(f"`early_stop` goes by {validated.path}, where no image has a label. Give some, or hold a "
+                         "part of the source out by `source_validation`, such as 0.2.", "early_stop", patience,
                          "labels to go by")
     log.info("`early_stop` goes by %s: where that is the target, the epoch is chosen by looking at its labels; "
              "`source_validation` does without", validated.path)
