@@ -71,7 +71,8 @@ def test_an_epoch_is_chosen_by_the_source_where_a_part_of_it_is_held_out(source,
 
 @pytest.mark.parametrize("source, validation, ends", [
     (NONE, [.5, .6, .6, .6, .7], 4), (NONE, [.1, .2, .3, .4, .5], None), (NONE, NONE, None),
-    ([.5, .4, .6, .5, .5], NONE, 5), ([.5, .5, .5, .5], [.1, .2, .3, .4], 3), ([.1, .2, .3, .4], [.9, .8, .7, .6], None)])
+    ([.5, .4, .6, .5, .5], NONE, 5), ([.5, .5, .5, .5], [.1, .2, .3, .4], 3),
+    ([.1, .2, .3, .4], [.9, .8, .7, .6], None)])
 def test_training_ends_when_the_accuracy_has_not_risen_for_two_epochs(source, validation, ends):
     results, ended = epoch_results(source, validation), None
     for number, result in enumerate(results):
