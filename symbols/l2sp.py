@@ -45,6 +45,8 @@ class L2SP:
                 raise InputError(f"`l2sp` gives {name} the rate {rate}; expected a number from 0 up that float32 "
                                  "holds, below 1e38.", "l2sp", rates, "numbers from 0 up")
         self._rates = {name: rate for name, rate in rates.items() if rate}
+        if not self._rates:
+            raise _no_rate(rates)
         # On the CPU, start values are the very arrays that training changes.
         self._start = {name: mx.nd.array(start[name], ctx=mx.cpu(), dtype="float32")
                        for name in self._rates if name in start}
@@ -53,8 +55,7 @@ class L2SP:
     def __call__(self, values):
         names = tuple(name for name in self._rates if name in values)
         if not names:
-            raise InputError("`l2sp` has a rate for no parameter that learns. Leave it out, or train more of the "
-                             "network.", "l2sp", self._rates, "rates of parameters that learn")
+            raise _no_rate(self._rates)
         place = values[names[0]].context, names
         if place not in self._here:
             self._here[place] = self._prepared(values, *place)
@@ -71,6 +72,11 @@ class L2SP:
         distance = _HalfSquares([self._rates[name] for name in names], [name in self._start for name in names])
         distance.hybridize(static_alloc=True, static_shape=True)
         return distance, [self._start[name].as_in_context(device) for name in pulled]
+
+
+def _no_rate(rates):
+    return InputError("`l2sp` has a rate for no parameter that learns. Leave it out, or train more of the network.",
+                      "l2sp", rates, "rates of parameters that learn")
 
 
 class _HalfSquares(mx.gluon.HybridBlock):

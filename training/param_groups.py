@@ -1,19 +1,23 @@
 """Which rate and which penalty each part of a network has: see `symbols.layer_groups`."""
+from transfer_gluon.base.errors import InputError, does_nothing, first_ten
 from transfer_gluon.base.framework import mx
+from transfer_gluon.base.log import log
 from transfer_gluon.symbols.frozen import trainable_prefixes
 from transfer_gluon.symbols.l2sp import L2SP, published_rates, readme_rates
-from transfer_gluon.symbols.layer_groups import begins, layer_groups, thirds
+from transfer_gluon.symbols.layer_groups import CLASSIFIER, begins, layer_groups, new_names, thirds
 
 _PARTS = "classifier", "high", "low"
 
 
 def rate_factors(stage, net):
     """Factors of the learning rate, the largest of the stage's, by names of parameters; see `fit`'s ``lr_mult``."""
-    told = stage.optimizer
+    told, learning = stage.optimizer, _learning(stage, net)
     if not isinstance(told.lr, tuple):
+        if told.head_lr_mult != 1 and not learning.intersection(CLASSIFIER):
+            raise does_nothing("head_lr_mult", "beside `trainable` without fc, the classifier", told.head_lr_mult)
         return {"fc_": told.head_lr_mult} if told.head_lr_mult != 1 else {}
     names, largest = thirds(_groups(net), told.num_lowlrs, stage.network.new_layers), max(told.lr) or 1.0
-    learning = _learning(stage, net)
+    _say_what_is_idle("lr", told.lr, names, learning)
     return {name: rate / largest for part, rate in zip(_PARTS, told.lr) for name in names[part] if name in learning}
 
 
@@ -22,13 +26,34 @@ def l2sp_penalty(stage, net, start):
     told, groups = stage.regularization, _groups(net)
     learning = _learning(stage, net)
     if told.l2sp_published:
+        thirds(groups, stage.optimizer.num_lowlrs, stage.network.new_layers)    # are there as many groups?
         rates, pulled = published_rates(groups, stage.optimizer.num_lowlrs, stage.network.new_layers)
         start = {name: value for name, value in start.items() if name in pulled}
     elif isinstance(told.l2sp, tuple):
-        rates = readme_rates(thirds(groups, stage.optimizer.num_lowlrs, stage.network.new_layers), told.l2sp)
+        parts = thirds(groups, stage.optimizer.num_lowlrs, stage.network.new_layers)
+        _say_what_is_idle("l2sp", told.l2sp, parts, learning)
+        rates = readme_rates(parts, told.l2sp)
     else:
         rates = readme_rates(thirds(groups, len(groups)), [told.l2sp])
     return L2SP({name: rate for name, rate in rates.items() if name in learning}, start)
+
+
+def check_new_layers(stage, net):
+    """Refuse layers that begin anew and do not learn. Raises: InputError."""
+    names = new_names(_groups(net), stage.network.new_layers)
+    learning = _learning(stage, net)
+    still = [name for name in names if name not in learning and net.collect_params()[name].grad_req != "null"]
+    if still:
+        raise InputError(f"`new_layers` is {stage.network.new_layers}, and `trainable` names only some of the layers "
+                         f"that begin anew; others would stay as chance has drawn them:{first_ten(still)}",
+                         "new_layers", stage.network.new_layers, "layers that `trainable` names")
+
+
+def _say_what_is_idle(name, rates, parts, learning):
+    """Of three rates, one may be for parameters none of which learns."""
+    for part, rate in zip(_PARTS, rates):
+        if not learning.intersection(parts[part]):
+            log.info("`%s` has the rate %g for the %s part, of which nothing trains", name, rate, part)
 
 
 def _groups(net):

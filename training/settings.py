@@ -74,7 +74,11 @@ def differences(then, now, defaults):
                 **{name: value for name, value in then.items() if name != "use_dan"}}
     pairs = [(name, *(_as_written(which.get(name, defaults.get(name))) for which in (then, now)))
              for name in sorted(then.keys() | now.keys())]
-    return [f"{name}: {one} then, {other} now" for name, one, other in pairs if one != other]
+    return [f"{name}: {one} then, {other} now{_MEANINGS.get(name, '')}" for name, one, other in pairs if one != other]
+
+
+# Of settings that are no flags.
+_MEANINGS = {"l2sp_start": " (digests of the weights that L2-SP holds to, in the checkpoint of `pretrained_model`)"}
 
 
 def _as_written(value):

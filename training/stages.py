@@ -42,7 +42,7 @@ from transfer_gluon.training.options import (
     RegularizationOptions,
     RunOptions,
 )
-from transfer_gluon.training.param_groups import l2sp_penalty, rate_factors
+from transfer_gluon.training.param_groups import check_new_layers, l2sp_penalty, rate_factors
 from transfer_gluon.training.run import Run, recorded_settings
 from transfer_gluon.training.schedule import InverseDecay, StepSchedule, Warmup, step_updates
 from transfer_gluon.training.start import known_image_shape, known_val_resize, starting_network, starting_values
@@ -246,13 +246,15 @@ def _train(stage, store, stop):
     net = starting_network(stage, record.checkpoint, image_shape)
     if run.gpus:
         check_memory(devices, memory_needed(net, (optimizer.batch_size // len(devices), *image_shape)))
+    if stage.network.freeze and stage.network.new_layers > 1:
+        check_new_layers(stage, net)
     read = make_batches(stage, lists, image_shape, store, len(devices))
     schedule = _schedule(optimizer, read, store.num_workers)
     training = dict(
         optimizer=optimizer.optimizer, momentum=optimizer.momentum, wd=optimizer.wd, wd_on=optimizer.wd_on,
         lr_mult=rate_factors(stage, net), kvstore=store,
         trainable=trainable_prefixes(net, stage.network.trainable) if stage.network.freeze else None,
-        frozen_statistics=stage.network.frozen_statistics,
+        frozen_statistics=stage.network.frozen_statistics, ema=optimizer.ema,
         before_forward=[*stage.before_forward, *_changes_of_batches(stage, read.domains)],
         penalties=[*stage.penalties, *([l2sp_penalty(stage, net, pulled_to)] if pulled_to else [])])
     if run.test_io:
@@ -266,7 +268,7 @@ def _train(stage, store, stop):
     after_epoch = [*([Validation(read.source_validation, name="source_accuracy")] if read.source_validation else []),
                    *stage.after_epoch, *([EarlyStop(run.early_stop)] if run.early_stop else [])]
     with contextlib.nullcontext() if stop is None else stop:
-        results = fit(net, objective, read.training, devices, schedule, optimizer.num_epochs, ema=optimizer.ema,
+        results = fit(net, objective, read.training, devices, schedule, optimizer.num_epochs,
                       validation=read.validation, top_k=max(run.top_k, 1), null_label=stage.data.null_label, run=record,
                       stop=stop, seed=run.seed, disp_batches=run.disp_batches, monitor=run.monitor,
                       after_epoch=after_epoch, **training)
