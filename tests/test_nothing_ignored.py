@@ -24,6 +24,9 @@ def start(stage0, data, tmp_path):
     (["--head-lr-mult", 10, "--freeze", "--trainable", "stage3"], "--head-lr-mult was given beside --trainable w"),
     (["--new-layers", 3, "--freeze", "--trainable", "fc,stage3"],
      "--new-layers is 3, and --trainable names only some of the layers .* stage2_unit1_bn1_gamma"),
+    (["--optimizer", "ftrl", "--lr", "0.1,0.1,0", "--num-lowlrs", 2], "--lr has a rate of 0, and --optimizer ftrl"),
+    (["--optimizer", "SGLD", "--head-lr-mult", 0], "--head-lr-mult has a rate of 0, and --optimizer SGLD draws"),
+    (["--optimizer", "ftml", "--warmup-epochs", 1, "--num-epochs", 2, "--warmup-lr", 0], "--warmup-lr has a rate of 0"),
 ])
 def test_what_would_do_nothing_is_refused_before_anything_is_written(start, tmp_path, flags, why):
     said = call("fine_tune.py", *start, *flags, expect=2).stderr

@@ -1,7 +1,7 @@
 """Settings that cannot stand, or do nothing, beside others."""
 from transfer_gluon.base.errors import InputError
 from transfer_gluon.symbols.registry import options_of
-from transfer_gluon.training.optimizers import takes_momentum
+from transfer_gluon.training.optimizers import NOT_AT_REST, takes_momentum
 
 
 def idle(stage):
@@ -95,6 +95,13 @@ def _check_optimizer(optimizer, regularization):
         raise InputError(f"`{parted[0]}` was given for three parts of the network, and `num_lowlrs` does not say how "
                          "many layer groups are the lowest; give it, such as 8.", "num_lowlrs", None,
                          "a number of layer groups")
+    rates = optimizer.lr if isinstance(optimizer.lr, tuple) else (optimizer.lr,)
+    zero = [name for name, none in (("lr", 0 in rates), ("head_lr_mult", not optimizer.head_lr_mult),
+                                    ("warmup_lr", optimizer.warmup_epochs and not optimizer.warmup_lr)) if none]
+    if zero and optimizer.optimizer.lower() in NOT_AT_REST:
+        why = NOT_AT_REST[optimizer.optimizer.lower()]
+        raise InputError(f"`{zero[0]}` has a rate of 0, and `optimizer` {optimizer.optimizer} {why}; give a small one, "
+                         "`freeze` what is not to learn, or choose another optimizer.", zero[0], 0, "above 0")
     if optimizer.lr_step_every and optimizer.lr_step_epochs:
         raise InputError("`lr_step_every` and `lr_step_epochs` were both given; expected one of them.")
     if optimizer.warmup_epochs >= optimizer.num_epochs:

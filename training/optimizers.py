@@ -10,6 +10,8 @@ _UNUSABLE = {"groupadagrad": "takes matrices only, and biases are none",
              "test": "is for MXNet's own tests and knows no learning rate"}
 _ONE_DEVICE = {"nadam": "counts its momentum along once a device and parameter",
                "sgld": "adds other noise on every device"}
+# What does not take a learning rate of 0, and why.
+NOT_AT_REST = {"ftml": "divides by it", "ftrl": "divides by it", "sgld": "draws noise as large as it"}
 
 
 def takes_momentum(name):
