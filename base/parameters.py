@@ -77,6 +77,7 @@ class Parameters:
 # Kinds of several values, and how many they are where that is fixed.
 _SEVERAL = {"image_shape": 3, "rgb_mean": 3, "rgb_std": 3, "epochs": None, "gpus": None, "names": None, "pairs": None}
 _WHOLE = ("whole", "resize", "image_shape", "epochs", "gpus")     # kinds whose numbers are whole
+_WORDS = {"resize": "squeeze", "keep": "best"}        # what kinds of numbers may be instead
 
 
 def _plain(value, kind):
@@ -97,7 +98,7 @@ def _fits(value, default, words):
     if kind == "rates":
         several = value if isinstance(value, tuple) else (value,)
         return len(several) in (1, 3) and all(_fits_one(one, 0.0, words) for one in several)
-    if kind == "resize" and value == "squeeze":
+    if value is not None and value == _WORDS.get(kind):
         return True
     if kind not in _SEVERAL:
         return not isinstance(value, tuple) and _fits_one(value, default, words)
@@ -156,4 +157,4 @@ def expectation(default, words):
         return f"a number{low}{high}, or three"
     if kind in _SEVERAL:
         return f"a sequence of {_SEVERAL[kind] or ''} {whole}numbers{low}{high}".replace("  ", " ")
-    return f"a {whole}number{low}{high}" + ", or squeeze" * (kind == "resize")
+    return f"a {whole}number{low}{high}" + (f", or {_WORDS[kind]}" if kind in _WORDS else "")

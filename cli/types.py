@@ -97,17 +97,22 @@ class Rates(click.ParamType):
 
 
 class Keep(click.IntRange):
-    """How many checkpoints to keep; ``best`` is 1, since the best is kept beside so many last ones.
+    """How many checkpoints to keep as int, or the word ``best``.
 
-    >>> Keep(min=0).convert("best", None, None)
-    1
+    >>> Keep(min=0).convert("best", None, None), Keep(min=0).convert("3", None, None)
+    ('best', 3)
     """
 
     def get_metavar(self, param, ctx=None):
         return "N|best"
 
     def convert(self, value, param, ctx):
-        return 1 if value == "best" else super().convert(value, param, ctx)
+        if value == "best":
+            return value
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter:
+            self.fail(f"{value!r}; expected a number from 0 up, or best.", param, ctx)
 
 
 class Names(click.ParamType):

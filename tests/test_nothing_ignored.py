@@ -4,6 +4,7 @@ import re
 import pytest
 from conftest import NEW_NETWORK, SMALL, call, make_data
 
+from transfer_gluon.iters import read_list, write_list
 from transfer_gluon.symbols import L2SP
 from transfer_gluon.training import stages
 from transfer_gluon.training.options import DataOptions, OptimizerOptions, RunOptions
@@ -27,11 +28,25 @@ def start(stage0, data, tmp_path):
     (["--optimizer", "ftrl", "--lr", "0.1,0.1,0", "--num-lowlrs", 2], "--lr has a rate of 0, and --optimizer ftrl"),
     (["--optimizer", "SGLD", "--head-lr-mult", 0], "--head-lr-mult has a rate of 0, and --optimizer SGLD draws"),
     (["--optimizer", "ftml", "--warmup-epochs", 1, "--num-epochs", 2, "--warmup-lr", 0], "--warmup-lr has a rate of 0"),
+    (["--benchmark", 1, "--class-weights", "balanced"], "--class-weights was given with --benchmark"),
+    (["--benchmark", 1, "--source-validation", 0.2], "--source-validation was given with --benchmark"),
+    (["--benchmark", 1, "--early-stop", 2], "--early-stop was given with --benchmark"),
+    (["--benchmark", 1, "--keep", "best"], "--keep best was given with --benchmark and without --source-validation"),
+    (["--no-validation", "--keep", "best"], "--keep best was given with --no-validation and without --source-valid"),
+    (["--keep", "bst"], "'bst'; expected a number from 0 up, or best"),
 ])
 def test_what_would_do_nothing_is_refused_before_anything_is_written(start, tmp_path, flags, why):
     said = call("fine_tune.py", *start, *flags, expect=2).stderr
     assert re.search(why, " ".join(said.split())), said
     assert not list(tmp_path.glob("new/*"))
+
+
+def test_the_best_epoch_wants_labels(start, data, tmp_path):
+    write_list(data / "val.lst", [9999] * 16, read_list(data / "val.lst").files)
+    said = call("fine_tune.py", *start, "--keep", "best", expect=2).stderr
+    assert re.search("--keep goes by .*val.lst, where no image has a label", said)
+    call("fine_tune.py", *start, "--keep", "best", "--source-validation", 0.2)
+    assert RunOptions(keep="best").keep == "best" and RunOptions(keep=2).keep == 2
 
 
 def test_a_rate_for_what_does_not_train_is_told(start):

@@ -38,6 +38,8 @@ def idle(stage):
         (regularization.l2sp_published, "with `l2sp_published`, which has rates of its own", ["l2sp"]),
         (run.no_checkpoint, "with `no_checkpoint`", ["keep", "save_batches"]),
         (stage.data.no_validation, "with `no_validation`", ["top_k"]),
+        (stage.data.benchmark, "with `benchmark`, which reads and validates nothing",
+         ["source_validation", "early_stop", "class_weights"]),
         (not change.random_crop, "with `random_crop` 0", ["min_random_area", "crop"]),
         (change.random_crop and change.crop == "plain", "with `crop` plain", ["min_random_area"]),
         (change.aa is not None, "beside `aa`, which takes their place", ["jitter", "pca_noise"]),
@@ -79,10 +81,13 @@ def check(stage):
         raise InputError(f"`load_epoch` is {run.load_epoch} and `num_epochs` is {stage.optimizer.num_epochs}: "
                          "nothing is left to train. `num_epochs` counts from the beginning.")
     _check_optimizer(stage.optimizer, stage.regularization)
-    if run.early_stop and data.no_validation and not data.source_validation:
-        raise InputError("`early_stop` was given with `no_validation` and without `source_validation`: there is no "
-                         "accuracy to go by. Hold a part of the source out, such as 0.2.", "early_stop", run.early_stop,
-                         "`source_validation` beside it")
+    choosing = [name for name, chooses in (("early_stop", run.early_stop), ("keep", run.keep == "best")) if chooses]
+    if choosing and (data.no_validation or data.benchmark) and not data.source_validation:
+        why = "benchmark" if data.benchmark else "no_validation"
+        what = f"{choosing[0]}` best" if choosing[0] == "keep" else f"{choosing[0]}`"
+        raise InputError(f"`{what} was given with `{why}` and without `source_validation`: there is no "
+                         "accuracy to go by. Hold a part of the source out, such as 0.2.", choosing[0],
+                         getattr(run, choosing[0]), "`source_validation` beside it")
     if data.source_validation and data.read == "mxnet":
         raise InputError("`source_validation` was given with `read` mxnet, which reads whole records; leave one of "
                          "them out.")

@@ -199,7 +199,7 @@ class RunOptions(Parameters):
     overwrite: bool = parameter(
         False, "Begin anew and replace the run of `prefix`; its checkpoints are kept until the new run's first "
         "epoch is saved.")
-    keep: int = parameter(
+    keep: Union[int, str] = parameter(
         0, "Keep the checkpoints of this many last epochs and of the best, by the source's held-out part or else on "
         "val.lst; best: the last and the best; 0: all.", least=0, kind="keep")
     early_stop: int = parameter(

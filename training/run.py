@@ -83,8 +83,8 @@ class Run:
         Go on from the checkpoint of this epoch, with the optimizer's state at 0; 0: do not.
     overwrite : bool
         Begin anew and replace a run that is there.
-    keep : int
-        Keep the checkpoints of this many last epochs and of the best by validation; 0: of all.
+    keep : int or "best"
+        Keep the checkpoints of this many last epochs and of the best by validation; 0: of all; best: as 1.
     save_batches : int
         Write the state every so many batches too; 0: after epochs only.
     checkpoints : bool
@@ -108,7 +108,7 @@ class Run:
     def __init__(self, prefix=None, settings=None, *, defaults=None, resume=False, load_epoch=0, overwrite=False,
                  keep=0, save_batches=0, checkpoints=True, writes=True):
         self.prefix, self.settings = prefix, json.loads(json.dumps(settings or {}))
-        self.keep, self.save_batches = keep, save_batches
+        self.keep, self.save_batches = 1 if keep == "best" else keep, save_batches
         self.position, self.checkpoint = Position(), None
         self.last = "no checkpoint was written in this run"
         self._writes = writes and prefix is not None

@@ -224,7 +224,9 @@ def _train(stage, store, stop):
     for images, size in zip(lists.domains, lists.sizes) if lists else ():
         check_batch_size(images, size // store.num_workers, domain_batch(stage))
     if run.early_stop and lists and not lists.num_held:
-        _check_judge(lists.validated, run.early_stop)
+        _check_judge(lists.validated, "early_stop", run.early_stop)
+    elif run.keep == "best" and lists and not lists.num_held:
+        _check_judge(lists.validated, "keep", run.keep)
     settings.update(lists.digests() if lists else {})
     settings.update(devices=len(devices), workers=store.num_workers)
     pulled_to = starting_values(stage) if regularization.l2sp or regularization.l2sp_published else None
@@ -278,13 +280,13 @@ def _train(stage, store, stop):
     return results
 
 
-def _check_judge(validated, patience):
+def _check_judge(validated, name, value):
+    """Of a setting that chooses an epoch by what is validated."""
     if not validated.labelled.any():
-        raise InputError(f"`early_stop` goes by {validated.path}, where no image has a label. Give some, or hold a "
-                         "part of the source out by `source_validation`, such as 0.2.", "early_stop", patience,
-                         "labels to go by")
-    log.info("`early_stop` goes by %s: where that is the target, the epoch is chosen by looking at its labels; "
-             "`source_validation` does without", validated.path)
+        raise InputError(f"`{name}` goes by {validated.path}, where no image has a label. Give some, or hold a "
+                         "part of the source out by `source_validation`, such as 0.2.", name, value, "labels to go by")
+    log.info("`%s` goes by %s: where that is the target, the epoch is chosen by looking at its labels; "
+             "`source_validation` does without", name, validated.path)
 
 
 def _objective(stage):
