@@ -4,6 +4,7 @@ import re
 import pytest
 from conftest import NEW_NETWORK, SMALL, call, make_data
 
+from transfer_gluon.checkpoints.checkpoint import load_checkpoint
 from transfer_gluon.iters import read_list, write_list
 from transfer_gluon.symbols import L2SP
 from transfer_gluon.training import stages
@@ -83,3 +84,12 @@ def test_the_speed_of_computing_is_measured_with_the_average(tmp_path, monkeypat
 def test_l2sp_without_a_rate_is_refused_at_once():
     with pytest.raises(ValueError, match="`l2sp` has a rate for no parameter"):
         L2SP({"a_weight": 0.0}, {})
+
+
+def test_the_classifier_may_stand_on_any_layer(start, stage0, data, tmp_path):
+    call("fine_tune.py", *start, "--layer-before-fullc", "relu1", "--new-init", "torch", "--l2sp", 0.1)
+    before = tmp_path / "new" / "m"
+    assert load_checkpoint(before, 1).arg_params["fc_weight"].shape == (3, 64 * 4 * 4)
+    call("fine_tune.py", *SMALL, "--data-dir", data, "--train-stage", 1, "--pretrained-model", before,
+         "--pretrained-epoch", 1, "--layer-before-fullc", "relu1", "--transfer", "mmd", "--model-prefix",
+         tmp_path / "new" / "t")
