@@ -190,6 +190,15 @@ def test_a_class_that_a_domain_lacks_is_named_with_the_domain(office, tmp_path):
         domains.list_domains(office, tmp_path / "out")
 
 
+def test_stage_0_must_reach_the_epoch_that_others_go_on_from(tmp_path):
+    ends = ["--early-stop", "3"]
+    for where in ("stage0", "common"):
+        with pytest.raises(InputError, match="`stage0` or `common` has --early-stop"):
+            methods.plan(tmp_path, "cars", {}, 7, None, 1, **{**WORDS, where: WORDS[where] + ends})
+    for more in (dict(stage1=WORDS["stage1"] + ends), dict(also=[("cnn", ends)])):
+        methods.plan(tmp_path, "cars", {}, 7, None, 1, **{**WORDS, **more})
+
+
 @pytest.mark.parametrize("folder, message", [
     ("office/amazon", "expected a folder with two folders or more, one a domain. It has images"),
     ("nowhere", "cannot be read"), ("empty", "hold no folders")])

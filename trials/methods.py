@@ -57,7 +57,10 @@ def _short(flags):
 
 def plan(output, data_dir, lists, num_classes, gpus, seeds, stage0, stage1, common, adabn, also=()):
     """The commands of all seeds: those of stage 0, and those that go on from their checkpoints. Flags are words;
-    `also` is as for `further_rows`."""
+    `also` is as for `further_rows`.
+
+    Raises: InputError where stage 0 need not reach the epoch that the rest goes on from.
+    """
     first, second = [], []
     gpu = gpus.split(",")[0] if gpus else None
     rows = further_rows(also)
@@ -73,6 +76,9 @@ def plan(output, data_dir, lists, num_classes, gpus, seeds, stage0, stage1, comm
             return Trial(name, title, seed, command, prefix, done, lists, stage), epochs
 
         cnn, epochs = train("cnn", METHODS["cnn"][0], 0, ["--train-stage", 0, *stage0])
+        if any(word.startswith("--early-stop") for word in cnn.command):
+            raise InputError("`stage0` or `common` has --early-stop, and the other rows go on from the epoch that "
+                             "--num-epochs of stage 0 names. Give it in `stage1`, or in `also`.")
         start = ["--train-stage", 1, "--pretrained-model", cnn.prefix, "--pretrained-epoch", epochs, *stage1]
         prefix = folder / "adabn"
         command = ["adabn.py", "--model", cnn.prefix, "--epoch", epochs, "--val", Path(data_dir) / "val.lst",
