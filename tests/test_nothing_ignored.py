@@ -93,3 +93,10 @@ def test_the_classifier_may_stand_on_any_layer(start, stage0, data, tmp_path):
     call("fine_tune.py", *SMALL, "--data-dir", data, "--train-stage", 1, "--pretrained-model", before,
          "--pretrained-epoch", 1, "--layer-before-fullc", "relu1", "--transfer", "mmd", "--model-prefix",
          tmp_path / "new" / "t")
+
+
+def test_an_end_without_checkpoints_does_not_say_that_one_goes_on(start):
+    flags = ["--source-validation", 0.2, "--early-stop", 1, "--lr", 0, "--num-epochs", 3]
+    hint = "--load-epoch goes on from it"
+    assert hint not in call("fine_tune.py", *start[:-2], *flags, "--no-checkpoint").stderr
+    assert hint in call("fine_tune.py", *start, *flags).stderr

@@ -123,8 +123,8 @@ def fit(net, objective, batches, devices, schedule, num_epochs, *, optimizer="sg
         run.restore(learner, trainer)
         for number_of_epoch in range(position.epoch + 1, num_epochs + 1):
             if position.ended:
-                log.info("the training has ended after epoch %d: %s. `load_epoch` goes on from it.", position.epoch,
-                         position.ended)
+                log.info("the training has ended after epoch %d: %s%s", position.epoch, position.ended,
+                         ". `load_epoch` goes on from it." if run.saves else "")
                 break
             started = time.monotonic()
             batches.set_epoch(number_of_epoch - 1)

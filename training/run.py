@@ -138,6 +138,11 @@ class Run:
         else:
             self._refuse_to_replace()
 
+    @property
+    def saves(self):
+        """Whether this process writes checkpoints."""
+        return self._saves
+
     def _look(self):
         """What is there, to see whether another process has changed it since. Raises: InputError where something
         else stands in the place of a file or folder."""
