@@ -124,6 +124,9 @@ def test_what_cannot_be_is_refused():
     for wrong in (dict(reprob=1.5), dict(reprob=-0.1), dict(remode="noise")):
         with pytest.raises(InputError, match=f"`{next(iter(wrong))}` is .*expected"):
             Augmentation(**wrong)
+    for wrong, name in ((dict(probability=1.5), "probability"), (dict(probability=1.0, mode="noise"), "mode")):
+        with pytest.raises(InputError, match=f"`{name}` is .*expected"):
+            RandomErasing(**wrong)
     np.testing.assert_allclose(erasing.MEAN, MEAN)
     np.testing.assert_allclose(erasing.DEVIATION, DEVIATION)
 
