@@ -180,7 +180,7 @@ WIRES = {   # flag: the rest of the command, its value, what is then true, and i
     "--l2sp-published": ([*PRETRAINED, "--num-lowlrs", 2], None, lambda seen: penalty(seen, fc_bias=2.0)["fc_bias"]
                          == pytest.approx(0.00025 * 3 * 4, rel=1e-2)),
     "--num-lowlrs": ([*STAGE1, "--lr", "3,2,1"], 2, lambda seen: rates(seen) == [3, 2, 1, 1]),
-    "--head-lr-mult": (STAGE0, 10, lambda seen: seen.lr_mult == {"fc_": 10}),
+    "--head-lr-mult": (STAGE0, 10, lambda seen: seen.lr_mult == {"fc_weight": 10, "fc_bias": 10}),
     "--lr-schedule": (STAGE0, "inv", lambda seen: seen.schedule(4) == pytest.approx(0.1 * (1 + 10 / 9)**-0.75)),
     "--lr-gamma": ([*STAGE0, "--lr-schedule", "inv"], 18,
                    lambda seen: seen.schedule(4) == pytest.approx(0.1 * (1 + 18 / 9)**-0.75)),

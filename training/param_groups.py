@@ -1,19 +1,26 @@
 """Which rate and which penalty each part of a network has: see `symbols.layer_groups`."""
+from transfer_gluon.base.errors import does_nothing
 from transfer_gluon.base.framework import mx
 from transfer_gluon.symbols.frozen import trainable_prefixes
 from transfer_gluon.symbols.l2sp import L2SP, published_rates, readme_rates
-from transfer_gluon.symbols.layer_groups import begins, layer_groups, thirds
+from transfer_gluon.symbols.layer_groups import CLASSIFIER, begins, layer_groups, thirds
 
 _PARTS = "classifier", "high", "low"
 
 
 def rate_factors(stage, net):
-    """Factors of the learning rate, the largest of the stage's, by names of parameters; see `fit`'s ``lr_mult``."""
-    told = stage.optimizer
+    """Factors of the learning rate, the largest of the stage's, by names of parameters; see `fit`'s ``lr_mult``.
+
+    Raises: InputError for a factor of the classifier where it does not learn, and as `thirds`.
+    """
+    told, learning = stage.optimizer, _learning(stage, net)
     if not isinstance(told.lr, tuple):
-        return {"fc_": told.head_lr_mult} if told.head_lr_mult != 1 else {}
+        factors = {name: told.head_lr_mult for name in CLASSIFIER if name in learning and told.head_lr_mult != 1}
+        if told.head_lr_mult != 1 and not factors:
+            raise does_nothing("head_lr_mult", f"with `trainable` {', '.join(stage.network.trainable)}, by which the "
+                               "classifier fc does not learn", told.head_lr_mult)
+        return factors
     names, largest = thirds(_groups(net), told.num_lowlrs, stage.network.new_layers), max(told.lr) or 1.0
-    learning = _learning(stage, net)
     return {name: rate / largest for part, rate in zip(_PARTS, told.lr) for name in names[part] if name in learning}
 
 
