@@ -4,7 +4,8 @@ from tiny import tiny_net
 
 from transfer_gluon.base.errors import InputError
 from transfer_gluon.base.framework import mx
-from transfer_gluon.symbols import TransferNet, features_block, resnet
+from transfer_gluon.symbols import TransferNet, TransferObjective, features_block, resnet
+from transfer_gluon.training.learner import Learner
 from transfer_gluon.training.options import NetworkOptions, OptimizerOptions, RegularizationOptions
 from transfer_gluon.training.param_groups import l2sp_penalty, rate_factors
 from transfer_gluon.training.stages import Stage
@@ -61,3 +62,11 @@ def test_the_published_penalty_holds_higher_layers_near_zero_although_they_have_
         l2sp_published=True))
     values = {"conv0_weight": mx.nd.ones((2, 2)), "stage3_unit1_conv1_weight": mx.nd.ones((5, 2))}
     assert l2sp_penalty(stage, net(), values)(values).asscalar() == pytest.approx(0.0005 / 2 * 10)
+
+
+def test_factors_are_times_those_that_parameters_have_themselves():
+    trained = tiny_net()
+    trained.fc_weight.lr_mult = 3
+    with Learner(trained, TransferObjective(), [mx.cpu()], lr_mult={"fc_": 2}):
+        assert (trained.fc_weight.lr_mult, trained.fc_bias.lr_mult) == (6, 2)
+    assert (trained.fc_weight.lr_mult, trained.fc_bias.lr_mult) == (3, 1)
