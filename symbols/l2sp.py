@@ -3,10 +3,9 @@ import math
 
 from transfer_gluon.base.errors import InputError, first_ten
 from transfer_gluon.base.framework import mx
-from transfer_gluon.symbols.layer_groups import CLASSIFIER
+from transfer_gluon.symbols.layer_groups import CLASSIFIER, NORMALISATION
 
-# Batch normalisation learns the first two; the others do not learn.
-_EXEMPT = ("_gamma", "_beta", "_moving_mean", "_moving_var", "_running_mean", "_running_var")
+_EXEMPT = tuple(f"_{kind}" for kind in NORMALISATION)
 
 
 class L2SP:

@@ -193,7 +193,7 @@ MUTATIONS = [
         ("name.startswith(prefix) and not cuts_a_number", "name.startswith(prefix)"),
         ("if units[name] in own else current", "or current"),
         ("if below and places[parameters[0]] < places[groups[below][-1]]:", "if False:"),
-        ("name in names if _kind(name) not in _NORMALISATION)", "name in names)"),
+        ("name in names if _kind(name) not in NORMALISATION)", "name in names)"),
         ("if 0 < place == len(parts) - 1 and", "if False and"),
         ("names = [name for name in names if name not in CLASSIFIER]", "names = list(names)"),
         ("most = len(groups) - new_layers + 1", "most = len(groups)"),
