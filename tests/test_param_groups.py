@@ -1,7 +1,8 @@
 """Which parameters of a stage's network get which rate and which penalty."""
 import pytest
-from tiny import tiny_net
+from tiny import TinyIter, tiny_net
 
+import transfer_gluon
 from transfer_gluon.base.errors import InputError
 from transfer_gluon.base.framework import mx
 from transfer_gluon.symbols import TransferNet, TransferObjective, features_block, resnet
@@ -70,3 +71,13 @@ def test_factors_are_times_those_that_parameters_have_themselves():
     with Learner(trained, TransferObjective(), [mx.cpu()], lr_mult={"fc_": 2}):
         assert (trained.fc_weight.lr_mult, trained.fc_bias.lr_mult) == (6, 2)
     assert (trained.fc_weight.lr_mult, trained.fc_bias.lr_mult) == (3, 1)
+
+
+def test_a_library_gives_all_that_rates_by_parts_and_a_held_out_part_take():
+    groups = transfer_gluon.layer_groups(transfer_gluon.resnet(8, (3, 16, 16)))
+    rates = transfer_gluon.readme_rates(transfer_gluon.thirds(groups, 2), [4, 2, 1])
+    assert (rates["fc_weight"], rates["stage3_unit1_conv1_weight"], rates["conv0_weight"]) == (4, 2, 1)
+    judge = transfer_gluon.Validation(TinyIter(1), name="source_accuracy")
+    results = transfer_gluon.fit(tiny_net(), TransferObjective(), TinyIter(1), [mx.cpu()],
+                                 transfer_gluon.StepSchedule(0.0), 4, after_epoch=[judge, transfer_gluon.EarlyStop(1)])
+    assert len(results) < 4 and 0 <= results[0].others["source_accuracy"] <= 1
