@@ -177,6 +177,7 @@ MUTATIONS = [
     (STAGES, "null_label=stage.data.null_label, name=SOURCE_ACCURACY", "name=SOURCE_ACCURACY", WIRING),
     (STAGES, "balanced_weights(labels, stage.num_classes, stage.data.null_label)",
      "balanced_weights(labels, stage.num_classes)", WIRING),
+    (STAGES, "Mixup(told.mixup, domains=1 + stage.train_stage)", "Mixup(told.mixup)", WIRING),
     ("training/start.py", "num_features(cut(start.symbol, told.layer), image_shape)",
      "num_features(start.symbol, image_shape)", WIRING),
     (TRANSFORM, "given.first_size(max(height, width))", "given.first_size(height)", "tests/test_transforms.py"),

@@ -301,6 +301,11 @@ def test_the_null_label_is_that_of_the_part_that_is_held_out_and_of_class_weight
     np.testing.assert_allclose(of_classes, [1.0001, 0.50005, 0], rtol=1e-6)
 
 
+def test_domains_are_mixed_each_with_itself(told):
+    seen = told("--data-dir", "data", *STAGE1, "--mixup", 0.2)
+    assert rows(seen, (0, 1, 9999, 9999)).sum(axis=1) == pytest.approx([1, 1, 0, 0])
+
+
 @pytest.mark.parametrize("layer, features", [("flatten0", 64), ("relu1", 64 * 16)])
 def test_a_new_classifiers_bias_is_drawn_by_the_features_that_feed_it(told, layer, features):
     seen = told("--data-dir", "data", *STAGE0, "--layer-before-fullc", layer, "--new-init", "torch")
