@@ -4,6 +4,9 @@ import math
 import cv2
 import numpy as np
 
+from transfer_gluon.base.errors import InputError
+from transfer_gluon.iters.augmentation import REMODES
+
 # Of ImageNet's colours, red, green, blue from 0 to 255.
 MEAN = np.array([0.485, 0.456, 0.406]) * 255
 DEVIATION = np.array([0.229, 0.224, 0.225]) * 255
@@ -31,6 +34,8 @@ class RandomErasing:
     mode : "const", "rand" or "pixel"
         The mean colour; one colour with normal noise, the same for all of the rectangle; each pixel such a colour.
 
+    Raises: InputError.
+
     >>> import random
     >>> image = np.zeros((20, 20, 3), np.float32)
     >>> [round(float(value), 2) for value in RandomErasing(1.0)(image, random.Random(0)).max(axis=(0, 1))]
@@ -38,6 +43,10 @@ class RandomErasing:
     """
 
     def __init__(self, probability, mode="const"):
+        if not 0 <= probability <= 1:
+            raise InputError.of("probability", probability, "a number from 0 to 1")
+        if mode not in REMODES:
+            raise InputError.of("mode", mode, f"one of {', '.join(REMODES)}")
         self._probability, self._mode = probability, mode
 
     def __call__(self, image, rng):

@@ -3,10 +3,9 @@ import math
 
 from transfer_gluon.base.errors import InputError, first_ten
 from transfer_gluon.base.framework import mx
-from transfer_gluon.symbols.layer_groups import CLASSIFIER
+from transfer_gluon.symbols.layer_groups import CLASSIFIER, NORMALISATION
 
-# Batch normalisation learns the first two; the others do not learn.
-_EXEMPT = ("_gamma", "_beta", "_moving_mean", "_moving_var", "_running_mean", "_running_var")
+_EXEMPT = tuple(f"_{kind}" for kind in NORMALISATION)
 
 
 class L2SP:
@@ -148,14 +147,14 @@ def published_rates(groups, num_low, new_layers=1):
     groups : sequence of LayerGroup
         Of `layer_groups`: the features' groups, each with the names of its `parameters`.
     num_low : int
-        From 1 up.
+        From 1 to the number of groups.
     new_layers : int, default 1
         How many layers begin anew, the classifier counted.
 
     Returns: dict of str to float, the rates; list of str, the names that are held near their start values: give
     `L2SP` these only.
 
-    Raises: InputError where no group would be held near its start.
+    Raises: InputError where no group would be held near its start, or where there are fewer groups.
 
     >>> from types import SimpleNamespace
     >>> groups = [SimpleNamespace(parameters=[f"{name}_weight"]) for name in "abcd"]
@@ -164,10 +163,10 @@ def published_rates(groups, num_low, new_layers=1):
     (0.04, 0.02, 0.0005, ['a_weight', 'b_weight'])
     """
     low = min(num_low, len(groups) - new_layers)
-    if low < 1:
+    if low < 1 or num_low > len(groups):
         raise InputError(f"`l2sp_published` holds {num_low} low groups (`num_lowlrs`) near their start values, of "
-                         f"{len(groups)}, the top {new_layers} of which count as new; expected one or more.",
-                         "num_lowlrs", num_low, "1 or more, below the new layers")
+                         f"{len(groups)}, the top {new_layers} of which count as new; expected one or more, and no "
+                         "more than there are.", "num_lowlrs", num_low, "1 or more, below the new layers")
     pulled = [name for group in groups[:low] for name in _held(group.parameters)]
     others = [name for group in groups[low:] for name in _held(group.parameters)]
     rates = {**dict.fromkeys(pulled, 0.02), **dict.fromkeys([*others, *CLASSIFIER], 0.0005)}

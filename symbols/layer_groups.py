@@ -23,7 +23,8 @@ from dataclasses import dataclass
 from transfer_gluon.base.errors import InputError
 
 CLASSIFIER = "fc_weight", "fc_bias"
-_NORMALISATION = "gamma", "beta", "moving_mean", "moving_var", "running_mean", "running_var"
+# What the names of batch normalisation's parameters end with: the first two learn.
+NORMALISATION = "gamma", "beta", "moving_mean", "moving_var", "running_mean", "running_var"
 _COUNTS = re.compile(r"(unit)?\d+")
 
 
@@ -70,7 +71,7 @@ def groups_of(names):
     names = [name for name in names if name not in CLASSIFIER]
     shared = len(os.path.commonprefix([_layer(name) for name in names]).rpartition("_")[0])
     units = {name: _unit(_layer(name), shared + bool(shared)) for name in names}
-    own = dict.fromkeys(units[name] for name in names if _kind(name) not in _NORMALISATION) or dict.fromkeys(
+    own = dict.fromkeys(units[name] for name in names if _kind(name) not in NORMALISATION) or dict.fromkeys(
         units.values())
     found, current = {}, next(iter(own), None)
     for name in names:

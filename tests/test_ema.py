@@ -1,4 +1,6 @@
 """The average of the weights: its values, that it is what is judged and saved, and that it goes on."""
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from test_resume import content
@@ -148,3 +150,15 @@ def test_frozen_layers_are_averaged_to_what_they_are():
     after = values(net)
     assert (before["conv0_weight"] == after["conv0_weight"]).all()
     assert (before["fc_weight"] != after["fc_weight"]).any()
+
+
+def test_what_is_averaged_is_the_networks_alone(tmp_path):
+    train(Run(tmp_path / "m"), 1, ema=0.9, loss="dann")
+    others = load_state(tmp_path / "m-run" / "state.params").others
+    assert any(name.startswith("objective.") for name in others) and "ema.fc_weight" in others
+    assert not [name for name in others if name.startswith("ema.objective.")]
+
+
+def test_workers_that_do_not_wait_for_each_other_have_no_average():
+    with pytest.raises(InputError, match="`ema` is 0.9; expected 0 with asynchronous servers"):
+        fitted(tiny_net(), ema=0.9, kvstore=SimpleNamespace(asynchronous=True))

@@ -124,6 +124,9 @@ def test_what_cannot_be_is_refused():
     for wrong in (dict(reprob=1.5), dict(reprob=-0.1), dict(remode="noise")):
         with pytest.raises(InputError, match=f"`{next(iter(wrong))}` is .*expected"):
             Augmentation(**wrong)
+    for wrong, name in ((dict(probability=1.5), "probability"), (dict(probability=1.0, mode="noise"), "mode")):
+        with pytest.raises(InputError, match=f"`{name}` is .*expected"):
+            RandomErasing(**wrong)
     np.testing.assert_allclose(erasing.MEAN, MEAN)
     np.testing.assert_allclose(erasing.DEVIATION, DEVIATION)
 
@@ -139,3 +142,9 @@ def test_tiny_images_are_erased_in_place(dtype):
         erased += (image != 7).any()
         assert (whole[:, :2] == 7).all() and (whole[:, -1] == 7).all()
     assert erased > 100
+
+
+def test_no_hole_reaches_from_edge_to_edge():
+    holes = [erased(shape=(20, 60), seed=seed)[1] for seed in range(300)]
+    heights = [bottom - top for top, bottom, _, _ in filter(None, holes)]
+    assert len(heights) > 250 and 17 < max(heights) < 20

@@ -150,7 +150,7 @@ def test_the_published_codes_penalty_is_that_of_its_formula(num_low, new_layers,
     assert found == pytest.approx(0.004 * existing + 0.0005 * new, rel=1e-5)
 
 
-@pytest.mark.parametrize("num_low, new_layers", [(0, 1), (-1, 1), (3, 22)])
-def test_the_published_code_wants_a_low_group(num_low, new_layers):
+@pytest.mark.parametrize("num_low, new_layers", [(0, 1), (-1, 1), (3, 22), (23, 1)])
+def test_the_published_code_wants_low_groups_that_there_are(num_low, new_layers):
     with pytest.raises(InputError, match=f"holds {num_low} low groups .*, of 22, the top {new_layers} of"):
         published_rates(groups(), num_low, new_layers)

@@ -1,4 +1,4 @@
-"""MXNet's `nag` against PyTorch's SGD with Nesterov's momentum, in float64."""
+"""MXNet's `nag` against PyTorch's SGD with Nesterov's momentum, in float64, and where they differ."""
 import numpy as np
 import pytest
 import reference
@@ -44,3 +44,16 @@ def test_nag_is_pytorchs_nesterov(wd, lr_mult, devices):
         moved = np.abs(wanted[name] - start[name]).max()
         assert moved > 0.01 and np.abs(wanted[name] - without[name]).max() > 0.01
         np.testing.assert_allclose(parameter.list_data()[-1].asnumpy(), wanted[name], rtol=1e-5, atol=1e-5 * moved)
+
+
+def test_momentum_keeps_the_steps_of_the_rates_of_then():
+    optimizer = mx.optimizer.create("nag", momentum=0.9, wd=0.1)
+    weight = mx.nd.array([1.0, -2.0])
+    state, w, v = optimizer.create_state(0, weight), weight.asnumpy().astype(np.float64), 0.0
+    for rate, gradient in ((0.1, (1.0, 2.0)), (0.01, (0.5, -1.0)), (0.3, (0.1, 0.2))):
+        optimizer.set_learning_rate(rate)
+        optimizer.update(0, weight, mx.nd.array(gradient), state)
+        step = rate * (np.array(gradient) + 0.1 * w)
+        v = 0.9 * v + step
+        w = w - step - 0.9 * v
+        np.testing.assert_allclose(weight.asnumpy(), w, rtol=1e-6)

@@ -20,7 +20,7 @@ def start(stage0, data, tmp_path):
 
 
 @pytest.mark.parametrize("flags, why", [
-    (["--l2sp-published", "--num-lowlrs", 9], "--num-lowlrs is 9, and the network has 4 groups of layers"),
+    (["--l2sp-published", "--num-lowlrs", 9], "--l2sp-published holds 9 low groups .--num-lowlrs. near .* of 4"),
     (["--l2sp", "0,0,0", "--num-lowlrs", 2], "--l2sp has a rate for no parameter that learns"),
     (["--l2sp", 0.1, "--freeze", "--trainable", "bn1"], "--l2sp has a rate for no parameter that learns"),
     (["--head-lr-mult", 10, "--freeze", "--trainable", "stage3"], "--head-lr-mult was given beside --trainable w"),

@@ -23,6 +23,7 @@ from transfer_gluon.training.options import (
     NetworkOptions,
     ObjectiveOptions,
     OptimizerOptions,
+    RegularizationOptions,
     RunOptions,
 )
 from transfer_gluon.training.stages import Stage
@@ -150,9 +151,13 @@ def test_settings_that_do_nothing_are_refused_from_a_library_too():
              "`estimate` was given with `transfer` coral"),
             (lambda: Stage(0, 3, augmentation=Augmentation(fill_value=3)), "`fill_value` was given without padding"),
             (lambda: Stage(0, 3, optimizer=OptimizerOptions(optimizer="adam", momentum=0.5)), "has no momentum"),
+            (lambda: Stage(0, 3, optimizer=OptimizerOptions(optimizer="adadelta", lr=(3, 2, 1), num_lowlrs=2)),
+             "`lr` was given with `optimizer` adadelta"),
             (lambda: Stage(0, 3, run=RunOptions(no_checkpoint=True, keep=3)), "`keep` was given with `no_checkpoint`")):
         with pytest.raises(InputError, match=f"{why}.*does nothing; leave it out"):
             make()
+    Stage(0, 3, optimizer=OptimizerOptions(optimizer="adadelta", num_lowlrs=2),
+          regularization=RegularizationOptions(l2sp_published=True))        # which counts the groups
 
 
 def test_values_that_contradict_each_other_are_refused_from_a_library_too():

@@ -144,7 +144,7 @@ def break_texture(folder):
 
 
 def break_labels(folder):
-    (folder / "dtd" / "labels" / "val1.txt").write_text("../../secret.jpg\n")
+    (folder / "dtd" / "labels" / "val1.txt").write_text("../../secret.jpg\nbanded/../../secret.jpg\n")
 
 
 def break_mat(folder):
@@ -170,7 +170,7 @@ def break_devkit(folder):
     ("aircraft", break_variant, "1 lines name no variant of variants.txt(?s:.*)line 1: '707-321'"),
     ("aircraft", break_aircraft_class, "1 classes lack images(?s:.*)Boeing 97: none to validate on"),
     ("dtd", break_texture, "1 images are named in the annotations and not there(?s:.*)banded/banded_0002.jpg"),
-    ("dtd", break_labels, r"val1.txt: 1 lines are not of a folder of(?s:.*)line 1: \.\./\.\./secret.jpg"),
+    ("dtd", break_labels, r"val1.txt: 2 lines are not of a folder of(?s:.*)line 2: banded/\.\./\.\./secret.jpg"),
     ("cars", break_mat, "cars_train_annos.mat: not a MATLAB file with annotations"),
     ("cars", break_labelled_mat, "cars_test_annos_withlabels.mat: not a MATLAB file with annotations"),
     ("cars", break_cars, "392 images are named in the annotations and not there(?s:.*)cars_train/02157.jpg"),
@@ -191,10 +191,11 @@ def test_annotations_of_unknown_classes_are_named(tmp_path):
     stand_in.cars(tmp_path / "data", training=12, test=1, write=lambda path: None)
     path = tmp_path / "data" / "devkit" / "cars_train_annos.mat"
     content = loadmat(path)["annotations"]
-    content[0, 0]["class"] = np.uint8(197)
-    savemat(path, {"annotations": content})
-    with pytest.raises(InputError, match="1 annotations name a class that there is not; expected 1 to 196"):
-        list_published("cars", tmp_path / "data", tmp_path / "out")
+    for wrong in (0, 197):
+        content[0, 0]["class"] = np.uint8(wrong)
+        savemat(path, {"annotations": content})
+        with pytest.raises(InputError, match="1 annotations name a class that there is not; expected 1 to 196"):
+            list_published("cars", tmp_path / "data", tmp_path / "out")
 
 
 def test_flags_that_cannot_be_are_refused(command, tmp_path):

@@ -222,6 +222,17 @@ def test_lookups_done_as_one_are_those_done_one_after_another(monkeypatch):
         np.testing.assert_array_equal(found, image)
 
 
+def test_operations_of_every_kind_are_done_one_after_another_and_once(monkeypatch):
+    seen = spied(monkeypatch)
+    for seed in range(40):
+        image = IMAGES["smooth"]
+        seen.clear()
+        found = RandAugment("rand-m8-mstd2-n6-inc1")(image, random.Random(seed))
+        for name, value in list(seen):
+            image = done(name, image, value)
+        np.testing.assert_array_equal(found, image)
+
+
 @pytest.mark.parametrize("mode, dtype", [("original", np.float32), ("bytes", np.uint8)])
 def test_it_comes_after_the_mirror_and_instead_of_jitter_and_noise(mode, dtype):
     image, text = IMAGES["smooth"], "rand-m9-mstd0.5-inc1"
@@ -243,3 +254,17 @@ def test_images_stay_as_they_were_for_who_holds_them():
     for seed in range(50):
         RandAugment("rand-m9-n3")(image, random.Random(seed))
     np.testing.assert_array_equal(image, IMAGES["noise"])
+
+
+def test_what_is_uncovered_has_imagenets_mean_colour(monkeypatch):
+    monkeypatch.setattr(rand_augment, "_NAMES", ("Rotate",))
+    found = RandAugment("rand-m10-n9")(np.zeros((40, 40, 3), np.uint8), random.Random(1))
+    assert found[0, 0].tolist() == list(FILL)
+
+
+@pytest.mark.parametrize("name", [*SIGNED, *FACTORS])
+def test_either_sign_is_as_likely(name):
+    rng = random.Random(2)
+    drawn = [argument(name, 10, True, rng) - (name in FACTORS) for _ in range(2000)]
+    assert stats.binomtest(sum(value > 0 for value in drawn), 2000).pvalue > 0.01
+    assert min(drawn) == pytest.approx(-max(drawn))

@@ -125,6 +125,8 @@ def test_further_rows_vary_stage_0_or_go_on_from_it(tmp_path):
     for name in ("jmmd", "jmmd-plain", "jmmd-mixup-0.2"):
         assert given(rows[name], "--pretrained-model") == str(rows["cnn"].prefix)
         assert given(rows[name], "--transfer") == "jmmd" and rows[name].prefix == tmp_path / "seed0" / name
+    both = methods.further_rows([("cnn", ["--lr", "0.1"]), ("cnn", ["--lr=0.1"])])
+    assert [title for _, title, _ in both.values()] == ["CNN (no transfer), --lr 0.1", "CNN (no transfer), --lr=0.1"]
     for wrong, what in ([("cnn", [])], "without flags"), ([("mmd", ["--lr", "1"])] * 2, "twice with --lr 1"):
         with pytest.raises(InputError, match=what):
             methods.further_rows(wrong)

@@ -469,3 +469,9 @@ def test_choices_that_do_nothing_beside_others_are_refused(change, why):
     with pytest.raises(InputError, match=f"{why}.*does nothing"):
         Stage(0, 3, augmentation=Augmentation(**change))
     Stage(0, 3, augmentation=Augmentation(crop="plain", max_random_aspect_ratio=0.2, fill_value=3))
+
+
+def test_a_network_that_is_no_square_gets_a_crop_by_its_longer_side():
+    image = np.random.default_rng(0).integers(0, 256, (60, 90, 3), dtype=np.uint8)
+    transform = RandomTransform(Augmentation(random_crop=False, random_mirror=False, jitter=0.0, pca_noise=0.0), 20, 40)
+    np.testing.assert_array_equal(transform(image, random.Random(0)), centre_crop(20, 40)(image))

@@ -16,9 +16,18 @@ from transfer_gluon.commands import fine_tune
 from transfer_gluon.distributed.stores import Store
 from transfer_gluon.iters import SyntheticIter, read_list, write_list
 from transfer_gluon.symbols import CORALLoss, JMMDLoss, Mixup, MMDLoss
-from transfer_gluon.training import DataOptions, NetworkOptions, OptimizerOptions, RunOptions, domains, stages
+from transfer_gluon.training import (
+    DataOptions,
+    NetworkOptions,
+    OptimizerOptions,
+    RegularizationOptions,
+    RunOptions,
+    domains,
+    stages,
+)
 from transfer_gluon.training.run import Run
 from transfer_gluon.training.stages import Stage
+from transfer_gluon.training.summary import SOURCE_ACCURACY
 
 STAGE0 = ["--num-classes", 3, "--image-shape", "3,16,16", "--network", "resnet", "--num-layers", 8, "--batch-size", 8,
           "--num-epochs", 9]
@@ -171,7 +180,7 @@ WIRES = {   # flag: the rest of the command, its value, what is then true, and i
     "--l2sp-published": ([*PRETRAINED, "--num-lowlrs", 2], None, lambda seen: penalty(seen, fc_bias=2.0)["fc_bias"]
                          == pytest.approx(0.00025 * 3 * 4, rel=1e-2)),
     "--num-lowlrs": ([*STAGE1, "--lr", "3,2,1"], 2, lambda seen: rates(seen) == [3, 2, 1, 1]),
-    "--head-lr-mult": (STAGE0, 10, lambda seen: seen.lr_mult == {"fc_": 10}),
+    "--head-lr-mult": (STAGE0, 10, lambda seen: seen.lr_mult == {"fc_weight": 10, "fc_bias": 10}),
     "--lr-schedule": (STAGE0, "inv", lambda seen: seen.schedule(4) == pytest.approx(0.1 * (1 + 10 / 9)**-0.75)),
     "--lr-gamma": ([*STAGE0, "--lr-schedule", "inv"], 18,
                    lambda seen: seen.schedule(4) == pytest.approx(0.1 * (1 + 18 / 9)**-0.75)),
@@ -279,6 +288,28 @@ def test_a_flag_reaches_what_it_names(told, flag):
     given = [flag] if value is None else [flag, value]
     assert reached(told("--data-dir", "data", *rest, *given))
     assert not holds("--data-dir", "data", *rest)
+
+
+def test_the_null_label_is_that_of_the_part_that_is_held_out_and_of_class_weights(told):
+    seen = told("--data-dir", "alone", *STAGE0, "--null-label", 77, "--source-validation", 0.25)
+    assert seen.after_epoch[0]._null_label == 77 and seen.after_epoch[0]._name == SOURCE_ACCURACY
+    stage = Stage(0, 10_000, data=DataOptions(null_label=10_001),
+                  regularization=RegularizationOptions(class_weights="balanced"))
+    labels = np.array([*range(10_000), 9999, *[10_001] * 5])
+    change, = stages._changes_of_batches(stage, [SimpleNamespace(labels=labels)])
+    of_classes = change(None, mx.nd.array([0, 9999, 10_001]))[1].max(axis=1).asnumpy()
+    np.testing.assert_allclose(of_classes, [1.0001, 0.50005, 0], rtol=1e-6)
+
+
+def test_domains_are_mixed_each_with_itself(told):
+    seen = told("--data-dir", "data", *STAGE1, "--mixup", 0.2)
+    assert rows(seen, (0, 1, 9999, 9999)).sum(axis=1) == pytest.approx([1, 1, 0, 0])
+
+
+@pytest.mark.parametrize("layer, features", [("flatten0", 64), ("relu1", 64 * 16)])
+def test_a_new_classifiers_bias_is_drawn_by_the_features_that_feed_it(told, layer, features):
+    seen = told("--data-dir", "data", *STAGE0, "--layer-before-fullc", layer, "--new-init", "torch")
+    assert seen.net.fc_bias.init.scale == pytest.approx(features**-0.5)
 
 
 def test_the_transfer_losses_are_the_ones_that_are_named(told):

@@ -2,7 +2,7 @@
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={
-    "after_epoch": ["EarlyStop", "Epoch"],
+    "after_epoch": ["EarlyStop", "Epoch", "Validation"],
     "loop": ["fit"],
     "options": ["DataOptions", "ImageOptions", "NetworkOptions", "ObjectiveOptions", "OptimizerOptions",
                 "RegularizationOptions", "RunOptions"],

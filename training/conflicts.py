@@ -47,7 +47,7 @@ def idle(stage):
         (not warps, "without padding, rotation, shearing or scaling", ["fill_value"]),
         (not takes_momentum(name), f"with `optimizer` {name}, which has no momentum", ["momentum"]),
         (name.lower() == "adadelta", "with `optimizer` adadelta, which knows no learning rate",
-         ["lr", "lr_step_epochs", "lr_step_every", "lr_schedule", "warmup_epochs", "head_lr_mult", "num_lowlrs"]),
+         ["lr", "lr_step_epochs", "lr_step_every", "lr_schedule", "warmup_epochs", "head_lr_mult"]),
     ] if applies for setting in settings}
 
 

@@ -11,11 +11,11 @@ from transfer_gluon.base.parameters import Parameters, parameter
 from transfer_gluon.distributed import STORES
 from transfer_gluon.iters.augmentation import Augmentation
 from transfer_gluon.iters.image_list import MOST_LABEL, NULL_LABEL
+from transfer_gluon.symbols.new_layers import KINDS
 from transfer_gluon.symbols.registry import TRANSFER_LOSSES
 
 READERS = ("records", "files", "mxnet")
 WD_ON = ("weights", "all")
-NEW_INITS = ("xavier", "torch", "normal")
 FROZEN_STATISTICS = ("move", "still")
 
 
@@ -84,7 +84,7 @@ class NetworkOptions(Parameters):
     new_init: str = parameter(
         "xavier", "How new layers are drawn. xavier: Gaussian by fan-in, as the original's classifier. torch: as "
         "PyTorch does. normal: as xavier, but the classifier's weights with deviation 0.005 and its biases 0.1.",
-        choices=NEW_INITS)
+        choices=KINDS)
     keep_classifier: bool = parameter(
         False, "Stage 0: go on with the checkpoint's own classifier fc, of as many classes, instead of a new one.")
     freeze: bool = parameter(False, "Train only a part of the network: the parameters that `trainable` names.")

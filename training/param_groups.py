@@ -10,12 +10,17 @@ _PARTS = "classifier", "high", "low"
 
 
 def rate_factors(stage, net):
-    """Factors of the learning rate, the largest of the stage's, by names of parameters; see `fit`'s ``lr_mult``."""
+    """Factors of the learning rate, the largest of the stage's, by names of parameters; see `fit`'s ``lr_mult``.
+
+    Raises: InputError for a factor of the classifier where it does not learn, and as `thirds`.
+    """
     told, learning = stage.optimizer, _learning(stage, net)
     if not isinstance(told.lr, tuple):
-        if told.head_lr_mult != 1 and not learning.intersection(CLASSIFIER):
-            raise does_nothing("head_lr_mult", "beside `trainable` without fc, the classifier", told.head_lr_mult)
-        return {"fc_": told.head_lr_mult} if told.head_lr_mult != 1 else {}
+        factors = {name: told.head_lr_mult for name in CLASSIFIER if name in learning and told.head_lr_mult != 1}
+        if told.head_lr_mult != 1 and not factors:
+            raise does_nothing("head_lr_mult", f"with `trainable` {', '.join(stage.network.trainable)}, by which the "
+                               "classifier fc does not learn", told.head_lr_mult)
+        return factors
     names, largest = thirds(_groups(net), told.num_lowlrs, stage.network.new_layers), max(told.lr) or 1.0
     _say_what_is_idle("lr", told.lr, names, learning)
     return {name: rate / largest for part, rate in zip(_PARTS, told.lr) for name in names[part] if name in learning}
@@ -26,7 +31,6 @@ def l2sp_penalty(stage, net, start):
     told, groups = stage.regularization, _groups(net)
     learning = _learning(stage, net)
     if told.l2sp_published:
-        thirds(groups, stage.optimizer.num_lowlrs, stage.network.new_layers)    # are there as many groups?
         rates, pulled = published_rates(groups, stage.optimizer.num_lowlrs, stage.network.new_layers)
         start = {name: value for name, value in start.items() if name in pulled}
     elif isinstance(told.l2sp, tuple):

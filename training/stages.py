@@ -47,6 +47,7 @@ from transfer_gluon.training.run import Run, recorded_settings
 from transfer_gluon.training.schedule import InverseDecay, StepSchedule, Warmup, step_updates
 from transfer_gluon.training.start import known_image_shape, known_val_resize, starting_network, starting_values
 from transfer_gluon.training.state import digest_of
+from transfer_gluon.training.summary import SOURCE_ACCURACY
 from transfer_gluon.training.throughput import computing_speed, reading_speed
 
 # Settings that workers may have of their own.
@@ -267,8 +268,9 @@ def _train(stage, store, stop):
                                                         **training), synthetic)
         _say_what_limits(reading_speed(read.training), computing, decoders)
         return []
-    after_epoch = [*([Validation(read.source_validation, name="source_accuracy")] if read.source_validation else []),
-                   *stage.after_epoch, *([EarlyStop(run.early_stop)] if run.early_stop else [])]
+    judges = [Validation(read.source_validation, null_label=stage.data.null_label, name=SOURCE_ACCURACY)] \
+        if read.source_validation else []
+    after_epoch = [*judges, *stage.after_epoch, *([EarlyStop(run.early_stop)] if run.early_stop else [])]
     with contextlib.nullcontext() if stop is None else stop:
         results = fit(net, objective, read.training, devices, schedule, optimizer.num_epochs,
                       validation=read.validation, top_k=max(run.top_k, 1), null_label=stage.data.null_label, run=record,
@@ -312,8 +314,8 @@ def _changes_of_batches(stage, domains):
         return []
     weights = None
     if told.class_weights == "balanced" and domains:
-        labels = np.concatenate([images.labels[images.labelled] for images in domains])
-        weights = balanced_weights(labels, stage.num_classes)
+        labels = np.concatenate([images.labels for images in domains])
+        weights = balanced_weights(labels, stage.num_classes, stage.data.null_label)
     labels = SoftLabels(stage.num_classes, stage.data.null_label, told.label_smoothing, weights)
     return [labels, *([Mixup(told.mixup, domains=1 + stage.train_stage)] if told.mixup else [])]
 

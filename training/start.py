@@ -32,7 +32,7 @@ def starting_network(stage, checkpoint, image_shape):
         start = _begun_anew(start, layers, told, image_shape)
     net = TransferNet(start.features(layers, image_shape), stage.num_classes, image_shape=image_shape,
                       resize=stage.images.val_resize)
-    features = num_features(start.symbol if told.network else cut(start.symbol, told.layer), image_shape)
+    features = num_features(cut(start.symbol, told.layer), image_shape)
     net.fc_weight.init, net.fc_bias.init = classifier_initializers(told.new_init, features)
     return net
 

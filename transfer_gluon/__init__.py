@@ -26,10 +26,10 @@ _PARTS = {
     "symbols": ["CORALLoss", "DANNLoss", "GaussianKernel", "JMMDLoss", "L2SP", "MMDLoss", "Mixup", "SoftLabels",
                 "TRANSFER_LOSSES", "TransferLoss", "TransferNet", "TransferObjective", "balanced_weights",
                 "features_block", "halves", "layer_groups", "new_network", "published_rates", "readme_rates", "resnet",
-                "transfer_loss", "zoo_symbol"],
+                "thirds", "transfer_loss", "zoo_symbol"],
     "training": ["DataOptions", "EarlyStop", "EpochResult", "ImageOptions", "InverseDecay", "NetworkOptions",
                  "ObjectiveOptions", "OptimizerOptions", "RegularizationOptions", "Run", "RunOptions", "Stage",
-                 "StepSchedule", "Warmup", "fit"],
+                 "StepSchedule", "Validation", "Warmup", "fit"],
 }
 _PLACES = {name: part for part, names in _PARTS.items() for name in names}
 __all__ = sorted(_PLACES)

@@ -39,6 +39,8 @@ def further_rows(also):
         if method == "cnn" and not words:
             raise InputError("`also` cnn was given without flags; that row is there already.")
         name = method if method != "cnn" and method not in rows else f"{method}-{_short(said)}"
+        if name in rows:        # of other flags that a file's name cannot tell apart
+            name = f"{name}-{_digest(said)}"
         rows[name] = method, ", ".join([_TITLES.get(method, method), *([said] if said else [])]), words
     return rows
 
@@ -51,8 +53,12 @@ def _short(flags):
     """
     name = re.sub(r"[^\w.]+", "-", flags, flags=re.ASCII).strip("-") or "plain"
     if len(name) > _MOST:
-        name = f"{name[:_MOST].strip('-')}-{hashlib.sha256(flags.encode()).hexdigest()[:8]}"
+        name = f"{name[:_MOST].strip('-')}-{_digest(flags)}"
     return name
+
+
+def _digest(flags):
+    return hashlib.sha256(flags.encode()).hexdigest()[:8]
 
 
 def plan(output, data_dir, lists, num_classes, gpus, seeds, stage0, stage1, common, adabn, also=()):
