@@ -5,6 +5,7 @@ place in its memo), a tuple nested a million deep as a key ends the process (`ha
 of whatever `find_class` gives. `pickletools` takes a pickle apart here, and what its operations do stands below.
 """
 import pickletools
+import warnings
 
 # Operations. Weights take some tens of them a tensor. Each makes objects of 200 bytes at most, beside the text that it
 # takes from the file: 400 MB.
@@ -58,19 +59,10 @@ def read_pickle(file, known, persistent=None):
     """
     machine = _Machine(known, persistent)
     try:
-        for operation, argument, _ in pickletools.genops(file):
-            machine.left -= 1
-            if machine.left < 0:
-                raise Damaged(f"more than {_MOST} operations")
-            name = operation.name
-            if name in _VALUES:
-                machine.stack.append(argument)
-            elif name in _SIMPLE:
-                _SIMPLE[name](machine)
-            elif name in _WITH_ARGUMENT:
-                _WITH_ARGUMENT[name](machine, argument)
-            elif name not in ("PROTO", "FRAME", "STOP"):
-                raise Refused(name if argument is None else f"{name} {argument}")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")     # pickletools' own, of a backslash in a name
+            for operation, argument, _ in pickletools.genops(file):
+                machine.do(operation.name, argument)
         return machine.stack.pop()
     # What pickletools raises for bytes that are no pickle, and what operations raise whose objects are not there, or
     # are others than they need.
@@ -82,6 +74,22 @@ class _Machine:
     def __init__(self, known, persistent):
         self.known, self.persistent, self.left = known, persistent, _MOST
         self.stack, self.outer, self.memo = [], [], {}
+
+    def do(self, name, argument):
+        self.spend(1)
+        if name in _VALUES:
+            self.stack.append(argument)
+        elif name in _SIMPLE:
+            _SIMPLE[name](self)
+        elif name in _WITH_ARGUMENT:
+            _WITH_ARGUMENT[name](self, argument)
+        elif name not in ("PROTO", "FRAME", "STOP"):
+            raise Refused(name if argument is None else f"{name} {argument}")
+
+    def spend(self, number):
+        self.left -= number
+        if self.left < 0:
+            raise Damaged(f"more than {_MOST} operations")
 
     def mark(self):
         self.outer.append(self.stack)
@@ -148,9 +156,7 @@ class _Machine:
 
     def ordered(self, items=()):
         """An OrderedDict, to which Python 2 gave its items as an argument."""
-        self.left -= len(items)     # which a pickle can hand over again and again
-        if self.left < 0:
-            raise Damaged(f"more than {_MOST} operations")
+        self.spend(len(items))      # which a pickle can hand over again and again
         return Ordered((_key(name), value) for name, value in items)
 
     def build(self):

@@ -240,8 +240,8 @@ def read_torch_file(path):
         return (_Zip if content[:4] == b"PK\3\4" else _Stream)(content).read()
     except Refused as refused:
         asked = "".join(letter if letter.isprintable() else "?" for letter in str(refused)[:200])
-        raise InputError(f"{path}: holds more than weights: it asks for {asked}, and could run code when it is read. It "
-                         "was refused, and nothing ran. Its owner can save the weights alone: "
+        raise InputError(f"{path}: holds more than weights: it asks for {asked}, and could run code when it is read. "
+                         "It was refused, and nothing ran. Its owner can save the weights alone: "
                          "torch.save(model.state_dict(), …).") from None
     # What zipfile and struct raise for damage, and what objects of other kinds than expected do.
     except (zipfile.BadZipFile, NotImplementedError, struct.error, ValueError, LookupError, TypeError, AttributeError,
