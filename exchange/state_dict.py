@@ -1,20 +1,18 @@
 """PyTorch's weights as NumPy arrays, from files of strangers: nothing in such a file is ever run.
 
-``.safetensors`` files are read here, without PyTorch; ``.pth`` and ``.pt`` files by ``torch.load``, weights only.
+``.safetensors`` files are read here, ``.pth``, ``.pt`` and ``.bin`` files by `torch_file`; PyTorch is not needed.
 """
 import json
 import math
 import os
-import pickle
-import re
 import struct
-import warnings
 from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 
 from transfer_gluon.base.errors import InputError
+from transfer_gluon.exchange.torch_file import StoredTensor, not_weights, read_torch_file
 
 _SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 _TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1",
@@ -46,7 +44,7 @@ def read_state_dict(path):
     """Names and values of the weights in a file, as 32-bit floats where they are floats of another length.
 
     Returns: dict of str to np.ndarray, without what comes around the weights: entries such as ``state_dict`` of a
-    training script's file, the prefix ``module.`` of several GPUs.
+    training script's file, the prefix ``module.`` of several GPUs. An array may be a part of the file, to be read only.
 
     Raises: InputError for a file that is cut off, damaged, something else, or more than weights.
     """
@@ -54,7 +52,8 @@ def read_state_dict(path):
     state = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
     if all(name.startswith("module.") for name in state):
         state = {name[len("module."):]: value for name, value in state.items()}
-    return {name: value.astype(np.float32) if value.dtype.kind == "f" else value for name, value in state.items()}
+    return {name: value.astype(np.float32, copy=False) if value.dtype.kind == "f" else value
+            for name, value in state.items()}
 
 
 def _read_safetensors(path):
@@ -86,36 +85,14 @@ def _tensor(content, dtype, shape, data_offsets):
 
 
 def _read_torch(path):
-    try:
-        import torch
-    except ImportError:
-        raise InputError(f"{path}: reading it takes PyTorch, which is not installed: pip install torch. "
-                         "A .safetensors file of the same weights is read without.") from None
-    if tuple(map(int, re.findall(r"\d+", torch.__version__)[:2])) < (2, 6):
-        raise InputError(f"{path}: PyTorch {torch.__version__} is installed, and before 2.6 a file could run code "
-                         "even when only weights were asked for: pip install --upgrade torch.")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        asked = re.search(r"GLOBAL (\S+)", str(error))
-        if not asked:
-            raise _not_weights(path) from None
-        raise InputError(f"{path}: holds more than weights: it asks for {asked[1]}, and could run code when it is "
-                         "read. It was refused, and nothing ran. Its owner can save the weights alone: "
-                         "torch.save(model.state_dict(), …).") from None
-    except Exception:           # noqa: BLE001, a damaged file can end in anything
-        raise _not_weights(path) from None
+    state = read_torch_file(path)
     for name in _WRAPPERS:
         if isinstance(state, dict) and isinstance(state.get(name), dict):
             state = state[name]
-    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise _not_weights(path)
-    return {str(name): (value.float() if value.is_floating_point() else value).numpy()
-            for name, value in state.items()}
-
-
-def _not_weights(path):
-    return InputError(f"{path}: not a PyTorch file of weights (a state dict), or cut off "
-                      f"({path.stat().st_size} bytes).")
+    if not isinstance(state, dict) or not all(isinstance(value, StoredTensor) for value in state.values()):
+        raise not_weights(path)
+    # Tensors may share numbers, and repeat them by a stride of 0: a small file could ask for any memory.
+    numbers = sum(value.size for value in state.values())
+    if numbers > path.stat().st_size + 2**18:
+        raise not_weights(path, f"its tensors have {numbers} numbers, more than it has bytes")
+    return {str(name): value.numpy() for name, value in state.items()}

@@ -39,7 +39,7 @@ def refused(command, *flags):
 
 LIBRARIES = ("base", "checkpoints", "distributed", "exchange", "inference", "iters", "records", "symbols", "training")
 # Real command lines that messages and calls hold.
-OF_OTHER_COMMANDS = {"--show-toplevel", "--porcelain", "--untracked-files=no", "--upgrade torch"}
+OF_OTHER_COMMANDS = {"--show-toplevel", "--porcelain", "--untracked-files=no"}
 
 
 def flags_in_strings(file):

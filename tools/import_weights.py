@@ -18,8 +18,8 @@ from transfer_gluon.exchange.architectures import ARCHITECTURES
 def main(weights, architecture, output):
     """Make an MXNet checkpoint of PyTorch's WEIGHTS: a file (.pth, .pt, .safetensors) or an installed package.
 
-    The checkpoint takes raw RGB images 0–255; the network's own normalisation is its first layer. Reading .pth and .pt
-    takes PyTorch; a file that holds more than weights is refused.
+    The checkpoint takes raw RGB images 0–255; the network's own normalisation is its first layer. PyTorch need not be
+    installed. A file that holds more than weights is refused, and nothing in it is run.
     """
     from transfer_gluon.base.files import writable_folder
     from transfer_gluon.checkpoints.checkpoint import refuse_to_replace, write_checkpoint
