@@ -14,6 +14,7 @@ from transfer_gluon.inference.evaluate import evaluate
 from transfer_gluon.inference.outputs import outputs
 from transfer_gluon.iters import OrderedIter
 from transfer_gluon.iters.transforms import prepared, square_centre_crop
+from transfer_gluon.symbols.backbone import resize_of
 from transfer_gluon.symbols.graph import Graph
 
 
@@ -164,7 +165,8 @@ def adapt_to_images(checkpoint, images, devices, layers=None, statistics="image"
     threads : int
         That decode images.
     val_resize : int, "squeeze" or None
-        What images are resized to first: see `iters.transforms.prepared`. None: what the checkpoint says.
+        What images are resized to first: see `iters.transforms.prepared`. None: what the checkpoint says for images of
+        this size.
 
     Returns: `Adaptation`.
 
@@ -172,7 +174,7 @@ def adapt_to_images(checkpoint, images, devices, layers=None, statistics="image"
     than the network takes, and as `adapt`.
     """
     shape = image_shape or checkpoint.image_shape
-    resize = val_resize or checkpoint.resize
+    resize = val_resize or resize_of(checkpoint.symbol, shape)
     prepare = prepared(*shape[1:], resize) if resize else square_centre_crop(*shape[1:])
     classes = num_classes(checkpoint.symbol, shape, checkpoint.name)
     known = images.labelled

@@ -13,6 +13,7 @@ from transfer_gluon.inference.classifier import classifier, num_classes
 from transfer_gluon.inference.outputs import outputs
 from transfer_gluon.iters import OrderedIter
 from transfer_gluon.iters.transforms import prepared
+from transfer_gluon.symbols.backbone import resize_of
 
 
 def predict(net, batches, devices, top_k, source="the network"):
@@ -70,7 +71,8 @@ def predict_images(checkpoint, images, devices, top_k=None, image_shape=None, ba
     bad : list or None
         What is wrong with images that cannot be read is added to it; None: the first one raises.
     val_resize : int, "squeeze" or None
-        What images are resized to first: see `iters.transforms.prepared`. None: what the checkpoint says.
+        What images are resized to first: see `iters.transforms.prepared`. None: what the checkpoint says for images of
+        this size.
 
     Returns: as `predict`.
 
@@ -78,7 +80,7 @@ def predict_images(checkpoint, images, devices, top_k=None, image_shape=None, ba
     to less than it takes, and as `predict`.
     """
     shape = image_shape or checkpoint.image_shape
-    prepare = prepared(*shape[1:], val_resize or checkpoint.resize)
+    prepare = prepared(*shape[1:], val_resize or resize_of(checkpoint.symbol, shape))
     net = classifier(checkpoint, devices, shape)
     classes = num_classes(checkpoint.symbol, shape, checkpoint.name)
     top_k = min(5, classes) if top_k is None else top_k

@@ -40,9 +40,15 @@ def image_shape_of(symbol):
     return parse_image_shape(symbol.attr_dict().get("data", {}).get(_IMAGE_SHAPE))
 
 
-def resize_of(symbol):
-    """The `resize` that `image_variable` was told: int, ``squeeze``, or None where it was told nothing, or no such."""
-    return parse_resize(symbol.attr_dict().get("data", {}).get(_RESIZE))
+def resize_of(symbol, image_shape=None):
+    """The `resize` that `image_variable` was told: int, ``squeeze``, or None where it was told nothing, or no such.
+
+    A side in pixels belongs to the size it was told with: for images of another `image_shape`, if one is given, it is
+    None.
+    """
+    resize = parse_resize(symbol.attr_dict().get("data", {}).get(_RESIZE))
+    elsewhere = image_shape is not None and tuple(image_shape) != image_shape_of(symbol)
+    return None if elsewhere and resize != "squeeze" else resize
 
 
 def parse_resize(text):

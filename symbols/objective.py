@@ -44,8 +44,8 @@ class TransferObjective(mx.gluon.HybridBlock):
         The names of the statistics, in their order.
 
     Inputs:
-        - **features**: (b, d), or (b, …), which is flattened, or a list of layers (b, d); **logits**: (b, c);
-          **labels**: (b,), or (b, c) where `sparse_label` is False.
+        - **features**: (b, d), or a list of such layers; **logits**: (b, c); **labels**: (b,), or (b, c) where
+          `sparse_label` is False.
 
     Raises: InputError for a weight that is negative or that float32 does not hold, ValueError for inputs of other
     shapes.
@@ -75,8 +75,6 @@ class TransferObjective(mx.gluon.HybridBlock):
             self.transfer = transfer
 
     def forward(self, features, logits, labels):
-        if isinstance(features, mx.nd.NDArray) and features.ndim > 2:
-            features = features.reshape((0, -1))
         layers = features if isinstance(features, (list, tuple)) else [features]
         if isinstance(logits, mx.nd.NDArray):
             self._check([array.shape for array in (*layers, logits, labels)])

@@ -24,7 +24,7 @@ class TransferNet(mx.gluon.HybridBlock):
         - **images**: (b, channels, height, width), raw RGB 0–255 unless the network wants otherwise.
 
     Outputs:
-        - **features**: (b, d), or a list of such layers, each of which is flattened; **logits**: (b, num_classes).
+        - **features**: (b, d), or a list of such layers, flattened; **logits**: (b, num_classes).
 
     >>> net = TransferNet(mx.gluon.nn.Flatten(), num_classes=5)
     >>> net.initialize()
@@ -48,4 +48,6 @@ class TransferNet(mx.gluon.HybridBlock):
         if isinstance(features, (list, tuple)):
             features = [F.flatten(layer) for layer in features]
             last = features[-1]
+        else:
+            features = F.flatten(features)
         return features, F.FullyConnected(last, fc_weight, fc_bias, num_hidden=self.num_classes, name="fc")

@@ -23,7 +23,7 @@ def start(stage0, data, tmp_path):
     (["--l2sp-published", "--num-lowlrs", 9], "--l2sp-published holds 9 low groups .--num-lowlrs. near .* of 4"),
     (["--l2sp", "0,0,0", "--num-lowlrs", 2], "--l2sp has a rate for no parameter that learns"),
     (["--l2sp", 0.1, "--freeze", "--trainable", "bn1"], "--l2sp has a rate for no parameter that learns"),
-    (["--head-lr-mult", 10, "--freeze", "--trainable", "stage3"], "--head-lr-mult was given beside --trainable w"),
+    (["--head-lr-mult", 10, "--freeze", "--trainable", "stage3"], "--head-lr-mult was given with --trainable stage3"),
     (["--new-layers", 3, "--freeze", "--trainable", "fc,stage3"],
      "--new-layers is 3, and --trainable names only some of the layers .* stage2_unit1_bn1_gamma"),
     (["--optimizer", "ftrl", "--lr", "0.1,0.1,0", "--num-lowlrs", 2], "--lr has a rate of 0, and --optimizer ftrl"),

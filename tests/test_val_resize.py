@@ -84,6 +84,12 @@ def test_a_checkpoint_that_is_told_nothing_says_nothing(stage0):
     assert load_checkpoint(stage0, 1).resize is None and "__resize__" not in symbol_file(stage0).read_text()
 
 
+def test_a_side_belongs_to_the_size_it_was_told_with():
+    for resize, elsewhere in ((256, None), ("squeeze", "squeeze")):
+        symbol = mx.sym.Flatten(image_variable((3, 224, 224), resize))
+        assert resize_of(symbol, (3, 224, 224)) == resize and resize_of(symbol, (3, 128, 128)) == elsewhere
+
+
 @pytest.mark.parametrize("resize", [1, 256, "squeeze", None])
 def test_what_a_symbol_says_of_its_images_is_kept_in_its_text(resize):
     symbol = mx.sym.load_json(mx.sym.Flatten(image_variable((3, 8, 9), resize)).tojson())

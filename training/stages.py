@@ -216,7 +216,7 @@ def _train(stage, store, stop):
     known_by = (run.resume or run.load_epoch) and run.prefix, \
         not stage.network.network and stage.network.pretrained_model
     image_shape = stage.images.image_shape or known_image_shape(*known_by)
-    stage = stage.with_val_resize(known_val_resize(*known_by))
+    stage = stage.with_val_resize(known_val_resize(*known_by, image_shape))
     settings = {name: value for name, value in stage.settings().items() if name not in CHANGES_NO_NUMBER}
     settings["image_shape"] = _text(image_shape)
     if optimizer.lr_schedule == "inv":

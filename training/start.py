@@ -95,11 +95,11 @@ def known_image_shape(run_prefix, pretrained_model):
     return DEFAULT_IMAGE_SHAPE
 
 
-def known_val_resize(run_prefix, pretrained_model):
-    """What images of a run are resized to for validation, else those of the pretrained network: the shorter side,
-    ``squeeze``, or None for the usual rule."""
+def known_val_resize(run_prefix, pretrained_model, image_shape=None):
+    """What images of a run are resized to for validation, else those of the pretrained network where they have the same
+    size: the shorter side, ``squeeze``, or None for the usual rule."""
     recorded = recorded_settings(run_prefix) if run_prefix else {}
     if recorded:
         return parse_resize(recorded.get("val_resize"))
     found = next((prefix for prefix in (run_prefix, pretrained_model) if prefix and symbol_file(prefix).exists()), None)
-    return resize_of(read_symbol(symbol_file(found))) if found else None
+    return resize_of(read_symbol(symbol_file(found)), image_shape) if found else None
