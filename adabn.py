@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from transfer_gluon.cli.exit_codes import CONTEXT, Command, exit_codes
-from transfer_gluon.cli.types import FILE, GPUS, IMAGE_SHAPE, NUM_THREADS, PATH, RESIZE, Names
+from transfer_gluon.cli.options import input_options
+from transfer_gluon.cli.types import FILE, GPUS, NUM_THREADS, PATH, Names
 
 import click
 
@@ -27,13 +28,7 @@ from transfer_gluon.iters.image_list import MOST_LABEL, NULL_LABEL
                    "pixel: over images and pixels.")
 @click.option("--save-prefix", type=PATH, default=None,
               help="Write the adapted checkpoint under this prefix, same epoch.")
-@click.option("--image-shape", type=IMAGE_SHAPE, default=None,
-              help="Channels, height, width of the network's input, in pixels.  "
-                   "[default: what it was trained with, if the checkpoint says so; else 3,320,320]")
-@click.option("--val-resize", type=RESIZE, default=None,
-              help="Shorter side, in pixels, that images are resized to before their centre is cut out; or squeeze: to "
-                   "the network's input, without keeping the aspect.  [default: what the checkpoint says; else "
-                   "1.125 × height and width of the input, as the original]")
+@input_options("height and width of the input, as the original")
 @click.option("--batch-size", type=click.IntRange(min=1), default=32, help="Images computed at a time.")
 @click.option("--null-label", type=click.IntRange(0, MOST_LABEL), default=NULL_LABEL,
               help="The label that means 'unknown'.")

@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from transfer_gluon.cli.exit_codes import CONTEXT, Command, exit_codes
-from transfer_gluon.cli.types import FILE, GPUS, IMAGE_SHAPE, NUM_THREADS, PATH, RESIZE
+from transfer_gluon.cli.options import input_options
+from transfer_gluon.cli.types import FILE, GPUS, NUM_THREADS, PATH
 
 import click
 
@@ -21,13 +22,7 @@ from transfer_gluon.base.errors import InputError, first_ten
               help="How many classes to name for an image.  [default: 5, or all where there are fewer]")
 @click.option("--classes", type=FILE, default=None,
               help="File with the name of a class a line, class 0 first, to write instead of numbers.")
-@click.option("--image-shape", type=IMAGE_SHAPE, default=None,
-              help="Channels, height, width of the network's input, in pixels.  "
-                   "[default: what it was trained with, if the checkpoint says so; else 3,320,320]")
-@click.option("--val-resize", type=RESIZE, default=None,
-              help="Shorter side, in pixels, that images are resized to before their centre is cut out; or squeeze: to "
-                   "the network's input, without keeping the aspect.  [default: what the checkpoint says; else "
-                   "1.125 × the longer side of the input]")
+@input_options("the longer side of the input")
 @click.option("--batch-size", type=click.IntRange(min=1), default=32, help="Images computed at a time.")
 @click.option("--gpu", "gpus", type=GPUS, default=None,
               help="Number of the GPU to compute on; several share each batch.  [default: the CPU]")

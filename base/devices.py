@@ -10,6 +10,10 @@ from transfer_gluon.base.framework import mx
 _MAJORS = range(5, 9)
 
 
+# What the names of moving statistics of batch normalisation end with, of which every device has its own.
+MOVING = "moving_mean", "moving_var", "running_mean", "running_var"
+
+
 def find_devices(gpus=None, cpus=None):
     """The MXNet contexts to compute on.
 

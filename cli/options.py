@@ -65,6 +65,22 @@ def options(*groups):
     return decorate
 
 
+def input_options(side):
+    """Decorate a command that runs a checkpoint over images: ``--image-shape`` and ``--val-resize``, whose default is
+    1.125 × `side`, in words."""
+    def decorate(function):
+        function = click.option(
+            "--val-resize", type=RESIZE, default=None,
+            help="Shorter side, in pixels, that images are resized to before their centre is cut out; or squeeze: to "
+                 "the network's input, without keeping the aspect.  [default: what the checkpoint says; else "
+                 f"1.125 × {side}]")(function)
+        return click.option(
+            "--image-shape", type=IMAGE_SHAPE, default=None,
+            help="Channels, height, width of the network's input, in pixels.  "
+                 "[default: what it was trained with, if the checkpoint says so; else 3,320,320]")(function)
+    return decorate
+
+
 def filled(group, values):
     """A dataclass of the `values` of flags, a dict by the names of fields."""
     return group(**{field.name: values[field.name] for field in dataclasses.fields(group) if field.name in values})

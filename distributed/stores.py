@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from transfer_gluon.base.devices import mean_over_devices
+from transfer_gluon.base.devices import MOVING, mean_over_devices
 from transfer_gluon.base.errors import InputError
 from transfer_gluon.base.framework import mx
 from transfer_gluon.base.watchdog import progress, waiting
@@ -16,8 +16,6 @@ from transfer_gluon.distributed.heartbeat import SCHEDULER, end_with, patience
 
 # Keys from here up hold figures; those below are Gluon's, which numbers its parameters from 0.
 FIGURES = 2**30
-# What the names of moving statistics of batch normalisation end with.
-MOVING = "moving_mean", "moving_var", "running_mean", "running_var"
 
 
 

@@ -159,7 +159,7 @@ class Augmentation(Parameters):
         """Whether random crops have a random area and aspect."""
         return bool(self.random_crop and self.crop == "resized")
 
-    def first_size(self, crop):
+    def first_side(self, crop):
         """What images are resized to first, for the network's `crop` in pixels: the shorter side, or ``squeeze``."""
         return self.train_resize or (training_size if self.resized_crop else validation_size)(crop)
 

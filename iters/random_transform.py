@@ -38,7 +38,7 @@ class RandomTransform:
     def __init__(self, augmentation, height, width):
         self._given = given = augmentation
         self._width, self._height = width, height
-        self._side = given.first_size(max(height, width))
+        self._side = given.first_side(max(height, width))
         if not given.random_crop:
             check_side(self._side, height, width, "train_resize")
         # Crops of random aspect draw it with the box.

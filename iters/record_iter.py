@@ -84,10 +84,10 @@ def record_iter_arguments(augmentation, crop):
     if augmentation.resized_crop:
         # MXNet draws the aspect of a random resized crop from this range, and from nothing else.
         least, most = augmentation.aspects
-        geometry = dict(resize=augmentation.first_size(crop), random_resized_crop=True, max_random_area=1.0,
+        geometry = dict(resize=augmentation.first_side(crop), random_resized_crop=True, max_random_area=1.0,
                         min_random_area=augmentation.min_random_area, min_aspect_ratio=least, max_aspect_ratio=most)
     else:
-        geometry = dict(resize=augmentation.first_size(crop), max_aspect_ratio=augmentation.max_random_aspect_ratio)
+        geometry = dict(resize=augmentation.first_side(crop), max_aspect_ratio=augmentation.max_random_aspect_ratio)
         if augmentation.random_crop:
             geometry.update(rand_crop=True)
     jitter = augmentation.jitter

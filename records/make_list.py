@@ -31,6 +31,12 @@ def read_classes(path):
     return names
 
 
+def write_classes(path, names):
+    """Write a ``classes.txt``, a line a class in the order of the labels, whole or not at all. Raises: InputError."""
+    with replacing(path) as temporary:
+        temporary.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+
+
 def class_name(label, null_label, names=None):
     """What a label is called: its name, if `names` has one, else its number.
 
@@ -108,8 +114,7 @@ def _new_classes(path, names):
     if path.exists() and read_classes(path) != classes:
         raise InputError(f"{path}: there already, with other classes than the folders. Give it as `classes` to take "
                          "the labels from it, or write the list to another folder.")
-    with replacing(path) as temporary:
-        temporary.write_text("".join(f"{name}\n" for name in classes), encoding="utf-8")
+    write_classes(path, classes)
     return classes
 
 

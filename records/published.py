@@ -10,10 +10,10 @@ from collections import namedtuple
 from pathlib import Path
 
 from transfer_gluon.base.errors import InputError, does_nothing, first_ten
-from transfer_gluon.base.files import replacing, writable_folder
+from transfer_gluon.base.files import writable_folder
 from transfer_gluon.base.regular import read_regular, read_regular_text
 from transfer_gluon.iters.image_list import check_names, read_list, write_list
-from transfer_gluon.records.make_list import read_classes, split_list
+from transfer_gluon.records.make_list import read_classes, split_list, write_classes
 
 # Names of the classes in the order of their labels; (label, path) of every image to train on and to validate on.
 Published = namedtuple("Published", "classes source validation")
@@ -259,5 +259,4 @@ def _write(path, images):
 def _write_classes(path, classes):
     if path.exists() and read_classes(path) != classes:
         raise InputError(f"{path}: there already, with other classes than the data set. Write to another folder.")
-    with replacing(path) as temporary:
-        temporary.write_text("".join(f"{name}\n" for name in classes), encoding="utf-8")
+    write_classes(path, classes)

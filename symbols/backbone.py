@@ -7,10 +7,7 @@ import numpy as np
 
 from transfer_gluon.base.errors import InputError, first_ten
 from transfer_gluon.base.framework import mx
-
-# Gluon would put the default initializer of weights on all parameters of a SymbolBlock.
-_INITIALIZERS = {"_gamma": "ones", "_beta": "zeros", "_bias": "zeros", "_moving_mean": "zeros", "_moving_var": "ones",
-                 "_running_mean": "zeros", "_running_var": "ones"}
+from transfer_gluon.symbols.new_layers import INITIALIZERS
 
 # An attribute with underscores is kept in files and means nothing to MXNet, which would insist on ``__shape__``.
 _IMAGE_SHAPE, _RESIZE = "__image_shape__", "__resize__"
@@ -98,8 +95,9 @@ def features_block(symbol, arg_params=None, aux_params=None, source="the checkpo
     data = mx.sym.var("data", dtype="float32")
     if arg_params is None:
         block = mx.gluon.SymbolBlock(symbol, data)
+        # Gluon would put the default initializer of weights on all parameters of a SymbolBlock.
         for name, parameter in block.collect_params().items():
-            parameter.init = next((init for suffix, init in _INITIALIZERS.items() if name.endswith(suffix)), None)
+            parameter.init = next((init for suffix, init in INITIALIZERS.items() if name.endswith(suffix)), None)
     else:
         found = {**arg_params, **aux_params}
         auxiliary = symbol.list_auxiliary_states()

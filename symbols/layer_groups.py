@@ -20,11 +20,12 @@ import os
 import re
 from dataclasses import dataclass
 
+from transfer_gluon.base.devices import MOVING
 from transfer_gluon.base.errors import InputError
 
 CLASSIFIER = "fc_weight", "fc_bias"
 # What the names of batch normalisation's parameters end with: the first two learn.
-NORMALISATION = "gamma", "beta", "moving_mean", "moving_var", "running_mean", "running_var"
+NORMALISATION = "gamma", "beta", *MOVING
 _COUNTS = re.compile(r"(unit)?\d+")
 
 

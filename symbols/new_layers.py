@@ -5,8 +5,9 @@ from transfer_gluon.base.errors import InputError
 from transfer_gluon.base.framework import mx
 
 KINDS = ("xavier", "torch", "normal")
-_CONSTANTS = {"_gamma": 1.0, "_beta": 0.0, "_moving_mean": 0.0, "_moving_var": 1.0, "_running_mean": 0.0,
-              "_running_var": 1.0}
+# What parameters begin with that are no weights, by the ends of their names.
+INITIALIZERS = {"_gamma": "ones", "_beta": "zeros", "_bias": "zeros", "_moving_mean": "zeros", "_moving_var": "ones",
+                "_running_mean": "zeros", "_running_var": "ones"}
 
 
 def fresh_values(symbol, names, image_shape, kind="xavier"):
@@ -53,14 +54,12 @@ def fresh_values(symbol, names, image_shape, kind="xavier"):
 
 
 def _initializer(name, shapes, kind):
-    for suffix, constant in _CONSTANTS.items():
-        if name.endswith(suffix):
-            return mx.init.Constant(constant)
-    if name.endswith("_bias"):
-        weight = shapes.get(name[:-len("bias")] + "weight")
-        if kind != "torch" or weight is None:
-            return mx.init.Zero()
+    weight = shapes.get(name[:-len("bias")] + "weight") if name.endswith("_bias") else None
+    if kind == "torch" and weight is not None:
         return mx.init.Uniform(1 / math.sqrt(math.prod(weight[1:])))
+    constant = next((constant for suffix, constant in INITIALIZERS.items() if name.endswith(suffix)), None)
+    if constant:
+        return mx.init.create(constant)
     if len(shapes.get(name, ())) < 2:
         return None
     return _weight_initializer(kind)

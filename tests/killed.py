@@ -12,19 +12,12 @@ import signal
 import sys
 import traceback
 
-from tiny import TinyIter, train
+from tiny import Validation, train
 
 from transfer_gluon.base.errors import InputError
 from transfer_gluon.base.framework import mx
 from transfer_gluon.training import settings
 from transfer_gluon.training.run import Run
-
-
-class Validation(TinyIter):
-    """The same after every epoch."""
-
-    def reset(self):
-        self.set_epoch(100)
 
 
 class Events:

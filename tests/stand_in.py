@@ -130,8 +130,8 @@ def network(prefix, seed=0):
         features, shape, classifier = resnet(int(name.rpartition("-")[2]), (3, 224, 224)), (3, 224, 224), "fc1"
     else:
         known = ARCHITECTURES[name]
-        features, classifier = normalized(known.features(), known.mean, known.std), known.classifier
-        shape = (3, 299, 299) if "inception" in name else (3, 224, 224)
+        features, shape = normalized(known.features(), known.mean, known.std), known.image_shape
+        classifier = known.classifier
     symbol = mx.sym.SoftmaxOutput(mx.sym.FullyConnected(features, num_hidden=10, name=classifier), name="softmax")
     shapes, _, auxiliary = symbol.infer_shape(data=(1, *shape))
     shapes = dict(zip(symbol.list_arguments(), shapes))

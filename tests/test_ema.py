@@ -4,7 +4,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from test_resume import content
-from tiny import StopAfter, TinyIter, tiny_net, train
+from tiny import StopAfter, TinyIter, Validation, tiny_net, train
 
 from transfer_gluon.base.errors import InputError, Stopped
 from transfer_gluon.base.framework import mx
@@ -14,13 +14,6 @@ from transfer_gluon.training.loop import fit
 from transfer_gluon.training.run import Run
 from transfer_gluon.training.schedule import StepSchedule
 from transfer_gluon.training.state import load_state
-
-
-class Validation(TinyIter):
-    """The same after every epoch."""
-
-    def reset(self):
-        self.set_epoch(100)
 
 
 class Recorder:

@@ -111,7 +111,6 @@ def make(folder, num_source=4000, seed=0, unequal=False):
         files.append(str(folder / "source" / f"{i:05d}.png"))
         _write(files[-1], printed_digit(labels[-1], typefaces[rng.integers(len(typefaces))], rng))
     write_list(folder / "source.lst", labels, files)
-    source = labels
 
     digits = load_digits()
     files = [str(folder / "target" / f"{i:05d}.png") for i in range(len(digits.images))]
@@ -119,7 +118,7 @@ def make(folder, num_source=4000, seed=0, unequal=False):
         _write(file, handwritten_digit(pixels))
     write_list(folder / "target.lst", [NULL_LABEL] * len(files), files)
     write_list(folder / "val.lst", digits.target.tolist(), files)
-    return source
+    return labels
 
 
 @click.command(cls=Command, context_settings=CONTEXT)

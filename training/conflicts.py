@@ -12,8 +12,6 @@ def idle(stage):
         change.min_random_scale, change.max_random_scale) != (1, 1) or (change.max_random_aspect_ratio
                                                                         and not change.resized_crop)
     name = optimizer.optimizer
-    rates = [optimizer.lr, regularization.l2sp]
-    parted = any(isinstance(one, tuple) for one in rates) or regularization.l2sp_published
     return {setting: why for applies, why, settings in [
         (stage.train_stage == 0, "in stage 0, which has no transfer loss",
          ["transfer", "transfer_weight", "transfer_options", "transfer_layers", "estimate"]),
@@ -32,7 +30,8 @@ def idle(stage):
         (not inverse, "with `lr_schedule` step", ["lr_gamma", "lr_power"]),
         (not optimizer.warmup_epochs, "without `warmup_epochs`", ["warmup_lr"]),
         (not optimizer.wd, "without `wd`", ["wd_on"]),
-        (not parted, "without three rates in `lr` or `l2sp`, or `l2sp_published`", ["num_lowlrs"]),
+        (not _parted(optimizer, regularization), "without three rates in `lr` or `l2sp`, or `l2sp_published`",
+         ["num_lowlrs"]),
         (isinstance(optimizer.lr, tuple), "with three rates in `lr`, the first of which is the classifier's",
          ["head_lr_mult"]),
         (regularization.l2sp_published, "with `l2sp_published`, which has rates of its own", ["l2sp"]),
@@ -81,7 +80,7 @@ def check(stage):
         raise InputError(f"`load_epoch` is {run.load_epoch} and `num_epochs` is {stage.optimizer.num_epochs}: "
                          "nothing is left to train. `num_epochs` counts from the beginning.")
     _check_optimizer(stage.optimizer, stage.regularization)
-    choosing = [name for name, chooses in (("early_stop", run.early_stop), ("keep", run.keep == "best")) if chooses]
+    choosing = choosing_settings(run)
     if choosing and (data.no_validation or data.benchmark) and not data.source_validation:
         why = "benchmark" if data.benchmark else "no_validation"
         what = f"{choosing[0]}` best" if choosing[0] == "keep" else f"{choosing[0]}`"
@@ -93,9 +92,19 @@ def check(stage):
                          "them out.")
 
 
-def _check_optimizer(optimizer, regularization):
+def choosing_settings(run):
+    """The names of the settings of a run that choose an epoch by what is validated."""
+    return [name for name, chooses in (("early_stop", run.early_stop), ("keep", run.keep == "best")) if chooses]
+
+
+def _parted(optimizer, regularization):
+    """The names of the settings that are for three parts of the network."""
     parted = [name for name, rates in (("lr", optimizer.lr), ("l2sp", regularization.l2sp)) if isinstance(rates, tuple)]
-    parted += ["l2sp_published"] * regularization.l2sp_published
+    return parted + ["l2sp_published"] * regularization.l2sp_published
+
+
+def _check_optimizer(optimizer, regularization):
+    parted = _parted(optimizer, regularization)
     if parted and not optimizer.num_lowlrs:
         raise InputError(f"`{parted[0]}` was given for three parts of the network, and `num_lowlrs` does not say how "
                          "many layer groups are the lowest; give it, such as 8.", "num_lowlrs", None,

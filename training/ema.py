@@ -1,8 +1,8 @@
 """An exponential moving average of the weights."""
 import contextlib
 
+from transfer_gluon.base.devices import MOVING
 from transfer_gluon.base.framework import mx
-from transfer_gluon.distributed.stores import MOVING
 
 
 class Average:

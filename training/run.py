@@ -100,6 +100,8 @@ class Run:
         The network to go on with. None: a run that begins.
     last : str
         What there is to go back to, in words.
+    saves : bool
+        Whether this process writes checkpoints.
 
     Raises: InputError when a run is there and neither `resume`, `load_epoch` nor `overwrite` says what to
     do with it; when `settings` contradict those it began with; when what it needs is lost, damaged or no file.
@@ -112,7 +114,7 @@ class Run:
         self.position, self.checkpoint = Position(), None
         self.last = "no checkpoint was written in this run"
         self._writes = writes and prefix is not None
-        self._saves = self._writes and checkpoints
+        self.saves = self._writes and checkpoints
         self._state, self._text, self._starts = None, None, []
         self._summary, self._replaces = Summary(), []
         self._entered, self._log_file = False, None
@@ -137,11 +139,6 @@ class Run:
             self._replaces = saved_epochs(prefix)
         else:
             self._refuse_to_replace()
-
-    @property
-    def saves(self):
-        """Whether this process writes checkpoints."""
-        return self._saves
 
     def _look(self):
         """What is there, to see whether another process has changed it since. Raises: InputError where something
@@ -271,7 +268,7 @@ class Run:
         if self._state:
             self._state.restore(learner, trainer)
             self.last = f"the last state is that of epoch {self.position.epoch}, batch {self.position.batch}"
-        if self._saves:
+        if self.saves:
             self._text = self._network_text(learner.net)
             if not self._state:
                 self._save_state(learner, trainer)
@@ -332,7 +329,7 @@ class Run:
         there = self._summary_file.exists()
         if there and not self._state or not there and self._summary.rows:
             self._summary.write(self._summary_file)
-        if self._saves and self.position.epoch:
+        if self.saves and self.position.epoch:
             write_symbol(self.prefix, self._text)
             if self._state:
                 self._drop_old(self.position.epoch)
@@ -350,13 +347,13 @@ class Run:
 
     def save_batch(self, learner, trainer):
         """Write the state in the middle of an epoch."""
-        if self._saves:
+        if self.saves:
             self._save_state(learner, trainer)
             self.last = f"the state after epoch {self.position.epoch}, batch {self.position.batch} was saved"
 
     def save_epoch(self, epoch):
         """Write what an `Epoch` ends with: checkpoint, line of the summary, state."""
-        if self._saves:
+        if self.saves:
             with epoch.learner.averaged():
                 file = save_checkpoint(self.prefix, self.position.epoch, epoch.learner.net, self._text)
             self.last = f"the last good checkpoint is {file}"
@@ -364,7 +361,7 @@ class Run:
         self._summary.add(epoch.result)
         if self._writes:
             self._summary.write(self._summary_file)
-        if self._saves:
+        if self.saves:
             # The state comes last: a run that dies before does the epoch again and writes the same files.
             self._replaces = []
             self._save_state(epoch.learner, epoch.trainer)

@@ -29,7 +29,7 @@ from transfer_gluon.symbols.mixup import Mixup
 from transfer_gluon.symbols.registry import options_of
 from transfer_gluon.symbols.soft_labels import SoftLabels, balanced_weights
 from transfer_gluon.training.after_epoch import EarlyStop, Validation
-from transfer_gluon.training.conflicts import check, idle
+from transfer_gluon.training.conflicts import check, choosing_settings, idle
 from transfer_gluon.training.domains import domain_batch, make_batches, read_lists, synthetic_batches
 from transfer_gluon.training.loop import fit, own_random_numbers
 from transfer_gluon.training.options import (
@@ -224,10 +224,9 @@ def _train(stage, store, stop):
     lists = None if stage.data.benchmark else read_lists(stage)
     for images, size in zip(lists.domains, lists.sizes) if lists else ():
         check_batch_size(images, size // store.num_workers, domain_batch(stage))
-    if run.early_stop and lists and not lists.num_held:
-        _check_judge(lists.validated, "early_stop", run.early_stop)
-    elif run.keep == "best" and lists and not lists.num_held:
-        _check_judge(lists.validated, "keep", run.keep)
+    if lists and not lists.num_held:
+        for name in choosing_settings(run)[:1]:
+            _check_judge(lists.validated, name, getattr(run, name))
     settings.update(lists.digests() if lists else {})
     settings.update(devices=len(devices), workers=store.num_workers)
     pulled_to = starting_values(stage) if regularization.l2sp or regularization.l2sp_published else None
@@ -260,6 +259,7 @@ def _train(stage, store, stop):
         frozen_statistics=stage.network.frozen_statistics, ema=optimizer.ema,
         before_forward=[*stage.before_forward, *_changes_of_batches(stage, read.domains)],
         penalties=[*stage.penalties, *([l2sp_penalty(stage, net, pulled_to)] if pulled_to else [])])
+    del pulled_to       # of which the penalty has its own
     if run.test_io:
         packed = stage.data.read != "files"
         decoders = [decoder_speed(images, stage.data.threads, packed) for images in read.domains]

@@ -6,7 +6,7 @@ from transfer_gluon.checkpoints.files import read_symbol
 from transfer_gluon.symbols import TransferNet, cut, image_shape_of, new_network, resize_of
 from transfer_gluon.symbols.backbone import parse_image_shape, parse_resize
 from transfer_gluon.symbols.graph import layers as layers_of
-from transfer_gluon.symbols.layer_groups import layer_groups, new_names
+from transfer_gluon.symbols.layer_groups import CLASSIFIER, layer_groups, new_names
 from transfer_gluon.symbols.new_layers import classifier_initializers, fresh_values, num_features
 from transfer_gluon.training.run import recorded_settings
 
@@ -50,17 +50,17 @@ def _begun_anew(start, layers, told, image_shape):
 
 
 def starting_values(stage):
-    """The values that a stage takes over from the checkpoint that it starts from, copies, as a dict by the names of the
-    parameters that learn in its network."""
+    """The values that a stage takes over from the checkpoint that it starts from, read for this alone, as a dict by the
+    names of the parameters that learn in its network."""
     told = stage.network
     start = load_checkpoint(told.pretrained_model, told.pretrained_epoch)
     symbol = cut(start.symbol, told.layer)
     taken_over = set(symbol.list_arguments()) & set(start.arg_params)
     if stage.train_stage or told.keep_classifier:
-        taken_over |= {"fc_weight", "fc_bias"}
+        taken_over.update(CLASSIFIER)
     elif told.new_layers > 1:
         taken_over -= set(new_names(layer_groups(symbol), told.new_layers))
-    return {name: start.arg_params[name].copy() for name in sorted(taken_over) if name in start.arg_params}
+    return {name: start.arg_params[name] for name in sorted(taken_over) if name in start.arg_params}
 
 
 def _layers(symbol, layer, further):

@@ -7,11 +7,11 @@ from dataclasses import asdict, dataclass, field
 
 import numpy as np
 
+from transfer_gluon.base.devices import MOVING
 from transfer_gluon.base.errors import InputError
 from transfer_gluon.base.framework import mx
 from transfer_gluon.checkpoints.checkpoint import Checkpoint, inference_symbol
 from transfer_gluon.checkpoints.files import read_arrays, symbol_from_text, with_prefix, write_arrays
-from transfer_gluon.distributed.stores import MOVING
 from transfer_gluon.training.learner import AVERAGE
 from transfer_gluon.training.sums import Sums
 

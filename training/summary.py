@@ -80,6 +80,11 @@ def judged_by(result):
     return result.others.get(SOURCE_ACCURACY, result.validation_accuracy)
 
 
+def first_best(items, figure):
+    """The item whose `figure` (a function of it) is highest, the first of equals; None where all figures are NaN."""
+    return max((item for item in items if not math.isnan(figure(item))), key=figure, default=None)
+
+
 def best_result(results):
     """The `EpochResult` with the highest accuracy, the first of equals, or None where none was judged.
 
@@ -93,8 +98,7 @@ def best_result(results):
     >>> best_result([one, two]).epoch
     1
     """
-    judged = [result for result in results if not math.isnan(judged_by(result))]
-    return max(judged, key=judged_by, default=None)
+    return first_best(results, judged_by)
 
 
 def read_summary(path):

@@ -3,9 +3,9 @@ import itertools
 from pathlib import Path
 
 from transfer_gluon.base.errors import InputError, first_ten
-from transfer_gluon.base.files import replacing, writable_folder
+from transfer_gluon.base.files import writable_folder
 from transfer_gluon.iters.image_list import read_list, write_list
-from transfer_gluon.records.make_list import list_folder
+from transfer_gluon.records.make_list import list_folder, write_classes
 from transfer_gluon.trials.methods import further_rows
 from transfer_gluon.trials.trial import Trial, training_command
 
@@ -34,8 +34,7 @@ def list_domains(folder, output):
         raise InputError(f"{folder}: its domains {', '.join(places)} hold no folders; expected a folder a class.")
     output = Path(output)
     writable_folder(output / "classes.txt", "output")
-    with replacing(output / "classes.txt") as temporary:
-        temporary.write_text("".join(f"{name}\n" for name in classes), encoding="utf-8")
+    write_classes(output / "classes.txt", classes)
     lists, missing = {}, []
     for domain, place in places.items():
         path = output / f"{domain}.lst"

@@ -5,7 +5,7 @@ import shlex
 import statistics
 
 from transfer_gluon.base.files import replacing
-from transfer_gluon.training.summary import SOURCE_ACCURACY, read_summary
+from transfer_gluon.training.summary import SOURCE_ACCURACY, first_best, read_summary
 from transfer_gluon.trials.methods import METHODS
 from transfer_gluon.trials.trial import accuracy
 
@@ -77,8 +77,7 @@ def last_and_best(rows):
     >>> last_and_best([{"epoch": "1", "source_accuracy": "0.5"}, {"epoch": "2", "source_accuracy": "0.5"}])
     ({'epoch': '2', 'source_accuracy': '0.5'}, {'epoch': '1', 'source_accuracy': '0.5'})
     """
-    judged = [row for row in rows if not math.isnan(float(row.get(SOURCE_ACCURACY, math.nan)))]
-    return rows[-1], max(judged, key=lambda row: float(row[SOURCE_ACCURACY]), default=None)
+    return rows[-1], first_best(rows, lambda row: float(row.get(SOURCE_ACCURACY, math.nan)))
 
 
 def pair_accuracies(run):
