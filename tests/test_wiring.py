@@ -254,7 +254,8 @@ WIRES = {   # flag: the rest of the command, its value, what is then true, and i
                                                                    for name in seen.net.collect_params())),
 }
 # Those that are asked for otherwise: by what fails without them, below.
-OTHERS = {"--num-classes", "--pretrained-model", "--layer-before-fullc", "--load-epoch", "--gpus", "--dtype"}
+OTHERS = {"--num-classes", "--pretrained-model", "--layer-before-fullc", "--load-epoch", "--gpus", "--dtype",
+          "--features-dir", "--feature-views"}      # the last two in test_cached.py
 
 
 def begun_anew(seen):

@@ -15,7 +15,7 @@ from transfer_gluon.symbols.frozen import FROZEN_STATISTICS
 from transfer_gluon.symbols.new_layers import KINDS
 from transfer_gluon.symbols.registry import TRANSFER_LOSSES
 
-READERS = ("records", "files", "mxnet")
+READERS = ("records", "files", "mxnet", "features")
 WD_ON = ("weights", "all")
 
 
@@ -32,7 +32,15 @@ class DataOptions(Parameters):
     read: str = parameter(
         "records", "records: lists are packed to RecordIO beside them, once. files: the image files are read as they "
         "are, and nothing is packed. mxnet: records, through MXNet's ImageRecordIter in training; the same "
-        "augmentation by other random numbers, slower.", choices=READERS)
+        "augmentation by other random numbers, slower. features: what `layer` gives for each image is computed once "
+        "and kept, and only what lies above it trains, in seconds.", choices=READERS)
+    features_dir: Optional[str] = parameter(
+        None, "With `read` features, the folder of their files source.npz, target.npz, val.npz, as extract_features.py "
+        "writes them; what is missing is computed and kept there.", kind="path",
+        default_words="one in `data_dir`, named after network, layer and images")
+    feature_views: int = parameter(
+        0, "With `read` features, how many times training images are augmented and their features computed; epochs "
+        "take them in turn. 0: once, as for validation.", least=0, most=10_000)
     threads: int = parameter(15, "Threads that decode images.", least=1, most=1000, flag="data-nthreads")
     benchmark: bool = parameter(False, "1: random images instead of `data_dir`.", kind="on_off")
 

@@ -12,8 +12,8 @@ from transfer_gluon.symbols.new_layers import classifier_initializers, fresh_val
 from transfer_gluon.training.run import recorded_settings
 
 
-def starting_network(stage, checkpoint, image_shape):
-    """The network to train: a checkpoint of the run itself, or what the stage starts from."""
+def starting_checkpoint(stage, checkpoint, image_shape):
+    """The `Checkpoint` that a stage starts from: one of the run itself, if it is given, or what the stage is told."""
     told = stage.network
     if checkpoint:
         start = checkpoint
@@ -23,7 +23,13 @@ def starting_network(stage, checkpoint, image_shape):
         start = load_checkpoint(told.pretrained_model, told.pretrained_epoch)
     if stage.images.rgb_mean or stage.images.rgb_std:
         start = start.normalized(stage.images.rgb_mean or (0, 0, 0), stage.images.rgb_std or (1, 1, 1))
-    goes_on = checkpoint or stage.train_stage or told.keep_classifier
+    return start
+
+
+def starting_network(stage, start, resumed, image_shape):
+    """The network to train: of the checkpoint `start`, which is the run's own where that is `resumed`."""
+    told = stage.network
+    goes_on = resumed or stage.train_stage or told.keep_classifier
     layers = _layers(start.symbol, head_layer(start.symbol, told.layer) if goes_on else told.layer,
                      stage.objective.transfer_layers)
     if goes_on:
