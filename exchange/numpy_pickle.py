@@ -108,7 +108,7 @@ class _Array(Made):
             raise Damaged("an array with a strange state")
         _, shape, kind, fortran, content = state
         if kind.dtype.kind == "O":
-            if shape != () or type(content) is not list or len(content) != 1:
+            if type(content) is not list or len(content) != 1:
                 raise Refused("an array of objects")
             self.values = content
         else:

@@ -239,7 +239,6 @@ MUTATIONS = [
         ("if type(key) is tuple and len(key) < 10 else (key,)", "if False else ()"))],
     *[("exchange/numpy_pickle.py", *change, "tests/test_numpy_pickle.py") for change in (
         ("        if self.left < 0:\n", "        if False:\n"), ("if above + height >= _DEEPEST:", "if False:"),
-        ("            if shape != () or", "            if"),
         ("if self.values is not None or type(state)", "if type(state)"),
         ("        if not _CODES.fullmatch(code):\n", "        if False:\n"),
         ("or len(content) != math.prod(shape) * kind.dtype.itemsize:", "or False:"),
@@ -248,6 +247,18 @@ MUTATIONS = [
         ("if any(part is not None for part in state[2:5]) or", "if"),
         ("reader.plain(_inside(value) if header else value)", "value"))],
     ("exchange/pickle_machine.py", 'operation.name == "STRING"', "False", "tests/test_numpy_pickle.py"),
+    *[(file, *change, "tests/test_published.py") for file, *change in (
+        ("records/published.py", "source = part(source, divided(source,", "source = part(every, divided(every,"),
+        ("records/published.py", "validation / (validation + test), seed=seed", "0.9, seed=seed"),
+        ("records/published.py", '"gtsrb": (0.33, 0)', '"gtsrb": (0.2, 0)'),
+        ("records/published.py", '"cifar10": (0.2, 0)', '"cifar10": (0.33, 0)'),
+        ("records/published.py", "1 - sum(parts), seed=seed)", "1 - sum(parts))"),
+        ("records/image_packs.py", ".transpose(0, 2, 3, 1)", ".transpose(0, 3, 2, 1)"),
+        ("records/image_packs.py", "cv2.cvtColor(image, cv2.COLOR_RGB2BGR)", "image"),
+        ("records/image_packs.py", " or path.read_bytes() != content", ""),
+        ("records/image_packs.py", "not path.is_file() or path.read_bytes() != content", "True"),
+        ("records/image_packs.py", "labels.ravel()", "labels"), 
+        ("records/image_packs.py", "not 0 <= labels.min() <= labels.max() < classes", "False"))],
     *[("exchange/torch_file.py", *change, "tests/test_torch_file.py") for change in (
         ("if self.size and (last + 1)", "if False and (last + 1)"), ("key[:1] != (\"storage\",)", "False"),
         ("        if size > _LARGEST_PIECE:\n", "        if False:\n"),

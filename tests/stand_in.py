@@ -1,6 +1,7 @@
 """Stand-ins of published data sets and pretrained networks: the same folders, names and numbers of classes, other
 content. Nothing is downloaded."""
 import itertools
+import pickle
 import struct
 from pathlib import Path
 
@@ -93,6 +94,39 @@ def dtd(folder, write=None):
         for line in lines:
             write(folder / "dtd" / "images" / line)
         (folder / "dtd" / "labels" / f"{part}.txt").write_text("".join(f"{line}\n" for line in lines))
+
+
+def flowers(folder, images=10, write=None):
+    """Five flowers, and what the archive holds beside them."""
+    write = write or Pictures().write
+    for name in ("daisy", "dandelion", "roses", "sunflowers", "tulips"):
+        for number in range(images):
+            write(folder / "flower_photos" / name / f"{number}_n.jpg")
+    (folder / "flower_photos" / "LICENSE.txt").write_text("of the photos")
+
+
+def gtsrb(folder, images=6, seed=0):
+    """``train.p``: so many images of each of 43 signs, in turn."""
+    rng = np.random.default_rng(seed)
+    labels = np.tile(np.arange(43, dtype=np.uint8), images)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "train.p").write_bytes(pickle.dumps({
+        "features": rng.integers(0, 256, (len(labels), 32, 32, 3), np.uint8), "labels": labels,
+        "sizes": np.full((len(labels), 2), 40), "coords": np.zeros((len(labels), 4), int)}, 2))
+
+
+def cifar10(folder, images=10, seed=0):
+    """Five batches to train on, each with so many images, and the names of 10 classes."""
+    rng = np.random.default_rng(seed)
+    folder = folder / "cifar-10-batches-py"
+    folder.mkdir(parents=True, exist_ok=True)
+    names = "airplane automobile bird cat deer dog frog horse ship truck".split()
+    (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": names, "num_vis": 3072}, 2))
+    for number in range(1, 6):
+        (folder / f"data_batch_{number}").write_bytes(pickle.dumps({
+            "batch_label": f"training batch {number} of 5", "labels": [image % 10 for image in range(images)],
+            "data": rng.integers(0, 256, (images, 3072), np.uint8),
+            "filenames": [f"{image}.png" for image in range(images)]}, 2))
 
 
 def office31(folder, images=2, write=None):

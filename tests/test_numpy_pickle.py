@@ -136,7 +136,7 @@ HARMFUL = {
     "one object": (array(operations([1]), "O8", (), "|"), "an array of objects"),
     "a number that is an object": (b"cnumpy.core.multiarray\nscalar\n"
                                    + operations((Raw(DTYPE.replace(b"f4", b"O8")), 1)) + b"R", "that is an object"),
-    "a type of parts": (DTYPE + operations((3, "|", None, ("a",), {"a": (1, 0)}, 8, 1, 0)) + b"b", "parts with names"),
+    "a type of parts": (DTYPE + operations((3, "|", None, ("a",), {"a": (1, 0)}, 4, 1, 0)) + b"b", "parts with names"),
     "times": (b"cnumpy\ndtype\n" + operations(("M8", False, True)) + b"R", "an array of M8"),
     "a type by a formula": (b"cnumpy\ndtype\n" + operations(("f4,f4", False, True)) + b"R", "an array of f4,f4"),
     "another codec": (b"c_codecs\nencode\n" + operations(("x", "zip")) + b"R", "another encoding than latin1"),
@@ -204,6 +204,7 @@ def test_files_that_lie_are_refused_in_little_memory(what, tmp_path):
     finally:
         tracemalloc.stop()
     assert "expected a pickle of NumPy arrays" in said
+    assert ("x.p: an array of shape (3, 4) with 4 bytes (" in said) == (what == "too few bytes")
 
 
 def test_what_is_no_pickle_is_refused(tmp_path):
