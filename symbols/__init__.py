@@ -3,6 +3,7 @@ import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={
     "backbone": ["features_block", "image_shape_of", "image_variable", "resize_of"],
+    "bottleneck": ["Bottleneck", "below_bottleneck"],
     "coral": ["CORALLoss"],
     "dann": ["DANNLoss", "reverse_gradient"],
     "graph": ["cut", "layers", "logits"],

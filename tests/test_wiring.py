@@ -195,6 +195,7 @@ WIRES = {   # flag: the rest of the command, its value, what is then true, and i
     "--ema": (STAGE0, 0.75, lambda seen: seen.ema == 0.75),
     "--new-layers": (PRETRAINED, 2, lambda seen: begun_anew(seen) == {"stage3_unit1_conv1_weight",
                                                                       "stage3_unit1_sc_weight"}),
+    "--bottleneck": (STAGE0, 7, lambda seen: seen.net.bottleneck.units == 7),
     "--new-init": (STAGE0, "normal", lambda seen: (seen.net.fc_weight.init.sigma, seen.net.fc_bias.init.value)
                    == (0.005, 0.1)),
     "--source-validation": (STAGE0, 0.25, lambda seen: len(seen.lists[0]) == 18 and

@@ -11,12 +11,12 @@ from transfer_gluon.base.parameters import Parameters, parameter
 from transfer_gluon.distributed import STORES
 from transfer_gluon.iters.augmentation import Augmentation
 from transfer_gluon.iters.image_list import MOST_LABEL, NULL_LABEL
+from transfer_gluon.symbols.frozen import FROZEN_STATISTICS
 from transfer_gluon.symbols.new_layers import KINDS
 from transfer_gluon.symbols.registry import TRANSFER_LOSSES
 
 READERS = ("records", "files", "mxnet")
 WD_ON = ("weights", "all")
-FROZEN_STATISTICS = ("move", "still")
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,12 @@ class NetworkOptions(Parameters):
         default_words="bn1,fc,stage3,stage4, in networks that have these names")
     frozen_statistics: str = parameter(
         "move", "What moving statistics of layers below all that `trainable` names do. move: as on the GPUs of the "
-        "original's published table. still: as on its CPU.", choices=FROZEN_STATISTICS)
+        "original's published table. still: as on its CPU. inference: these layers compute as when the network is "
+        "used: normalise by their statistics, drop nothing out.", choices=FROZEN_STATISTICS)
+    bottleneck: Optional[int] = parameter(
+        None, "Stage 0: units of a new layer between `layer` and the classifier, a ReLU behind it, such as 256, whose "
+        "output is then what the transfer loss of stage 1 compares. Stage 1 goes on with the one that it finds.",
+        least=1, most=1_000_000, kind="whole")
 
 
 @dataclass(frozen=True)
@@ -146,7 +151,8 @@ class OptimizerOptions(Parameters):
     num_lowlrs: Optional[int] = parameter(
         None, "How many layer groups, from the images on, have the third rate; tools/layers.py lists them.", least=1,
         kind="whole")
-    head_lr_mult: float = parameter(1.0, "Factor of the classifier's rate, such as 10.", least=0, most=1e6)
+    head_lr_mult: float = parameter(1.0, "Factor of the classifier's rate, and a bottleneck's, such as 10.",
+                                    least=0, most=1e6)
     lr_schedule: str = parameter(
         "step", "step: the rate drops by `lr_factor`. inv: after a part p of `num_epochs` it is divided by "
         "(1 + `lr_gamma` p) to the power of `lr_power`, epoch by epoch.", choices=("step", "inv"))
