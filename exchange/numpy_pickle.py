@@ -17,7 +17,7 @@ from transfer_gluon.exchange import pickle_machine
 from transfer_gluon.exchange.pickle_machine import Damaged, Made, Name, Refused
 
 # Truth values, numbers, and texts of a fixed length; O is what the dictionary of a .npy file lies in.
-_CODES = re.compile(r"[<>=|]?(b1|\?|[iu][1248]|f[248]|c8|c16|[SUa][0-9]{1,9}|O[48]?)")
+_CODES = re.compile(r"[<>=|]?(b1|\?|[iu][1248]|f[248]|c8|c16|[SU][0-9]{1,9}|O[48]?)")
 _NPY = re.compile(rb"\x93NUMPY(?:\x01\x00..|[\x02\x03]\x00....)"
                   rb"\{'descr': '\|?O[48]?', 'fortran_order': (?:False|True), 'shape': \(\), \} *\n", re.DOTALL)
 _DEEPEST = 100

@@ -35,16 +35,7 @@ def import_weights(state, architecture, source="the file"):
     if network.flattened:
         found = _from_tensorflow(found, network.flattened)
     rows = found.get(f"{network.classifier}_bias")
-    logits = mx.sym.FullyConnected(network.features(), num_hidden=1000 if rows is None else rows.size,
-                                   name=network.classifier)
-    symbol = mx.sym.SoftmaxOutput(logits, name="softmax")
-    if network.averaged:
-        layer = symbol.get_internals()[f"{network.averaged}_output"]
-        average = mx.sym.Pooling(layer, global_pool=True, kernel=(1, 1), pool_type="avg",
-                                 name=f"{network.averaged}_average")
-        symbol = mx.sym.Group([symbol, mx.sym.BlockGrad(average)])
-    symbol = normalized(symbol, network.mean, network.std)
-    symbol = symbol(data=image_variable(network.image_shape))
+    symbol = architecture_symbol(network, 1000 if rows is None else rows.size)
     shapes, _, aux_shapes = symbol.infer_shape(data=(1, *network.image_shape))
     arguments = dict(zip(symbol.list_arguments(), shapes))
     auxiliary = dict(zip(symbol.list_auxiliary_states(), aux_shapes))
@@ -54,6 +45,22 @@ def import_weights(state, architecture, source="the file"):
         raise InputError(f"{source}: not the weights of {architecture}: {len(lines)} parameters do not fit."
                          f"{first_ten(lines)}")
     return symbol, *({name: mx.nd.array(found[name]) for name in names} for names in (arguments, auxiliary))
+
+
+def architecture_symbol(network, classes):
+    """The symbol of a value of `ARCHITECTURES`, from raw RGB 0–255 to ``softmax``.
+
+    >>> architecture_symbol(ARCHITECTURES["resnet18"], 10).infer_shape(data=(1, 3, 64, 64))[1]
+    [(1, 10)]
+    """
+    logits = mx.sym.FullyConnected(network.features(), num_hidden=classes, name=network.classifier)
+    symbol = mx.sym.SoftmaxOutput(logits, name="softmax")
+    if network.averaged:
+        layer = symbol.get_internals()[f"{network.averaged}_output"]
+        average = mx.sym.Pooling(layer, global_pool=True, kernel=(1, 1), pool_type="avg",
+                                 name=f"{network.averaged}_average")
+        symbol = mx.sym.Group([symbol, mx.sym.BlockGrad(average)])
+    return normalized(symbol, network.mean, network.std)(data=image_variable(network.image_shape))
 
 
 def _renamed(state):

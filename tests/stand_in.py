@@ -3,12 +3,14 @@ content. Nothing is downloaded."""
 import itertools
 import pickle
 import struct
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from transfer_gluon.exchange.architectures import ARCHITECTURES
+from transfer_gluon.exchange.weights import architecture_symbol
 
 OFFICE_31 = """back_pack bike bike_helmet bookcase bottle calculator desk_chair desk_lamp desktop_computer file_cabinet
 headphones keyboard laptop_computer letter_tray mobile_phone monitor mouse mug paper_notebook pen phone printer
@@ -153,20 +155,25 @@ def compcars(folder, write=None):
 def network(prefix, seed=0):
     """A checkpoint, epoch 0, under the name that a recipe starts from: random weights in a network of the real depth.
 
-    The name says which: ``…resnet-50`` and the like as MXNet published them, others a key of `ARCHITECTURES`.
+    The name says which: ``…resnet-50`` and the like as MXNet published them, others a key of `ARCHITECTURES` or a name
+    of gluoncv's model zoo.
     """
     from transfer_gluon.base.framework import mx
     from transfer_gluon.checkpoints.checkpoint import write_checkpoint
-    from transfer_gluon.symbols import normalized, resnet
+    from transfer_gluon.symbols import image_variable, resnet, zoo_symbol
 
-    name = Path(prefix).name
+    name, shape = Path(prefix).name, (3, 224, 224)
     if "resnet-" in name:
-        features, shape, classifier = resnet(int(name.rpartition("-")[2]), (3, 224, 224)), (3, 224, 224), "fc1"
+        features = resnet(int(name.rpartition("-")[2]), shape)
+        symbol = mx.sym.SoftmaxOutput(mx.sym.FullyConnected(features, num_hidden=10, name="fc1"), name="softmax")
+    elif name in ARCHITECTURES:
+        known, shape = ARCHITECTURES[name], ARCHITECTURES[name].image_shape
+        if known.flattened:     # Caffe's networks are nearly all fc6
+            known = known._replace(features=partial(known.features, hidden=64))
+        symbol = architecture_symbol(known, 10)
     else:
-        known = ARCHITECTURES[name]
-        features, shape = normalized(known.features(), known.mean, known.std), known.image_shape
-        classifier = known.classifier
-    symbol = mx.sym.SoftmaxOutput(mx.sym.FullyConnected(features, num_hidden=10, name=classifier), name="softmax")
+        shape = (3, 299, 299) if name == "inceptionv3" else shape
+        symbol = mx.sym.SoftmaxOutput(zoo_symbol(name, 10), name="softmax")(data=image_variable(shape))
     shapes, _, auxiliary = symbol.infer_shape(data=(1, *shape))
     shapes = dict(zip(symbol.list_arguments(), shapes))
     del shapes["data"], shapes["softmax_label"]

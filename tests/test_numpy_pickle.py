@@ -4,6 +4,7 @@ import pickle
 import struct
 import sys
 import tracemalloc
+from collections import OrderedDict
 
 import numpy as np
 import pytest
@@ -90,6 +91,13 @@ def test_a_dictionary_in_a_npy_file(protocol, tmp_path, monkeypatch):
         np.save(tmp_path / "x.npy", other)
         with pytest.raises(InputError, match=r"x.npy: .*; expected a pickle of NumPy arrays, dicts"):
             read_pickle(tmp_path / "x.npy")
+
+
+def test_sets_come_as_lists_and_ordered_dicts_as_dicts(tmp_path):
+    for protocol in range(6):
+        (tmp_path / "x.p").write_bytes(pickle.dumps([{7}, frozenset([8]), OrderedDict(a=VALUES)], protocol))
+        a, b, c = read_pickle(tmp_path / "x.p")
+        assert list(a) == [7] and list(b) == [8] and type(c) is dict and same(c, {"a": VALUES})
 
 
 def test_what_is_written_often_is_one_thing(tmp_path):
