@@ -20,7 +20,7 @@ for network in ${NETWORKS:-vgg inception resnet}; do
     out=runs/$DATASET-bottleneck/$network
     for part in source val; do
         python extract_features.py --model model/$model --epoch 0 --layer $layer --val-resize squeeze \
-            --lst "$LISTS/$part.lst" --out $out/$part.npz ${GPUS:+--gpus $GPUS}
+            --lst "$LISTS/$part.lst" --out $out/$part.npz ${GPUS:+--gpu $GPUS}
     done
     python train_classifier.py --training-file $out/source.npz --validation-file $out/val.npz --optimizer adam \
         --lr 0.001 --epochs 50 --batch-size 256 --model-prefix $out/classifier "$@"

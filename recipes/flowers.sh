@@ -9,7 +9,7 @@ lists=data/lists/flowers features=runs/flowers/features
 python tools/im2rec_helpers.py dataset flowers data $lists
 for part in source val test; do
     python extract_features.py --model model/vgg16_caffe --epoch 0 --layer relu6 --val-resize 224 \
-        --lst $lists/$part.lst --out $features/$part.npz ${GPUS:+--gpus $GPUS}
+        --lst $lists/$part.lst --out $features/$part.npz ${GPUS:+--gpu $GPUS}
 done
 python train_classifier.py --training-file $features/source.npz --validation-file $features/val.npz \
     --test-file $features/test.npz --hidden 1000 --optimizer adam --lr 0.001 --epochs 10 --batches 10 --no-shuffle \
