@@ -1,4 +1,4 @@
-"""What a run is told, in groups: `Stage` takes them, and fine_tune.py makes its flags of them.
+"""What a run is told, in groups: `Stage` takes them, and commands make their flags of them.
 
 Nothing here needs MXNet.
 """
@@ -91,8 +91,8 @@ class NetworkOptions(Parameters):
         "classifier and the last of the layer groups that tools/layers.py lists, ….", least=1)
     new_init: str = parameter(
         "xavier", "How new layers are drawn. xavier: Gaussian by fan-in, as the original's classifier. torch: as "
-        "PyTorch does. normal: as xavier, but the classifier's weights with deviation 0.005 and its biases 0.1.",
-        choices=KINDS)
+        "PyTorch does. normal: as xavier, but the classifier's weights with deviation 0.005 and its biases 0.1. "
+        "truncated: as xavier, but the classifier's weights with deviation 0.1, none beyond twice that.", choices=KINDS)
     keep_classifier: bool = parameter(
         False, "Stage 0: go on with the checkpoint's own classifier fc, of as many classes, instead of a new one.")
     freeze: bool = parameter(False, "Train only a part of the network: the parameters that `trainable` names.")
@@ -233,6 +233,29 @@ class RunOptions(Parameters):
     test_io: bool = parameter(False, "1: measure what reading and computing allow, train nothing.", kind="on_off")
     seed: int = parameter(0, "Seed of weights, order and augmentation.", least=0)
     dtype: str = parameter("float32", "Type of parameters and images.", choices=("float32",))
+
+
+@dataclass(frozen=True)
+class ClassifierOptions(Parameters):
+    """Classifier on features."""
+
+    hidden: int = parameter(0, "Units of a hidden layer, a ReLU behind it, such as 256; 0: none.", least=0,
+                            most=1_000_000)
+    init: str = parameter(
+        "xavier", "How layers are drawn. xavier: Gaussian by fan-in, biases 0. torch: as PyTorch does. normal: with "
+        "deviation 0.005, biases 0.1. truncated: with deviation 0.1, none beyond twice that, biases 0.", choices=KINDS)
+    optimizer: str = parameter("adam", "An optimizer of MXNet: adam, sgd (momentum 0.9), ….")
+    lr: float = parameter(0.001, "Learning rate.", above=0)
+    wd: float = parameter(
+        0.0, "Weight decay, which adds half of it times the squares of all weights to the mean loss: 1 / (C n) is the "
+        "C of scikit-learn with n rows.", least=0)
+    epochs: int = parameter(50, "Epoch to stop after.", least=1)
+    batch_size: int = parameter(256, "Rows a batch; the last of an epoch has what is left.", least=1)
+    batches: Optional[int] = parameter(
+        None, "How many batches an epoch is divided in, instead of `batch_size`; 1: all rows at once.", least=1,
+        kind="whole", default_words="as many as that makes")
+    shuffle: bool = parameter(True, "Whether rows come in another order every epoch, or as in the file.")
+    seed: int = parameter(0, "Seed of weights, order and split.", least=0)
 
 
 # By the names that `Stage` has them under.
