@@ -53,5 +53,7 @@ class TransferNet(mx.gluon.HybridBlock):
         *below, last = features if isinstance(features, (list, tuple)) else [features]
         if self.bottleneck:
             last = self.bottleneck(last)
-        features = [F.flatten(layer) for layer in (*below, last)] if below else F.flatten(last)
-        return features, F.FullyConnected(last, fc_weight, fc_bias, num_hidden=self.num_classes, name="fc")
+        # Names of their own: MXNet would call the first one flatten0, as networks call their last layer.
+        features = [F.flatten(layer, name=f"compared{place}") for place, layer in enumerate((*below, last))]
+        logits = F.FullyConnected(last, fc_weight, fc_bias, num_hidden=self.num_classes, name="fc")
+        return features if below else features[0], logits

@@ -184,3 +184,8 @@ def test_fit_says_what_learns_once(folder, data):
     with pytest.raises(InputError, match="bottleneck_relu: what lies above takes from"):
         fit(load_checkpoint(folder / "s0", 1).classifier(["flatten0", "bottleneck_relu"], 3), TransferObjective(),
             DualIter(batches, batches), [mx.cpu()], StepSchedule(0.1), 1, features_from="bottleneck_relu")
+
+
+def test_in_a_process_of_its_own(folder, data, tmp_path):
+    """Where MXNet has given no names yet: those that it gives first are those that networks have."""
+    train(0, data, folder / "s0", tmp_path / "m", "--read", "features", "--bottleneck", 5, epochs=1, process=True)

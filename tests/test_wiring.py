@@ -375,9 +375,10 @@ def test_the_seams_of_a_stage_are_those_of_fit(told, folder, trained):
 
 # What may differ when a run goes on, and what workers may have of their own.
 OF_NO_NUMBER = {"num_epochs", "early_stop", "model_prefix", "no_checkpoint", "resume", "load_epoch", "overwrite",
-                "keep", "save_batches", "gpus", "cpus", "data_dir", "data_nthreads", "disp_batches", "monitor",
-                "test_io"}
-OF_A_WORKER = {"gpus", "cpus", "data_dir", "data_nthreads", "disp_batches", "monitor", "keep", "kv_store"}
+                "keep", "save_batches", "gpus", "cpus", "data_dir", "features_dir", "data_nthreads", "disp_batches",
+                "monitor", "test_io"}
+OF_A_WORKER = {"gpus", "cpus", "data_dir", "features_dir", "data_nthreads", "disp_batches", "monitor", "keep",
+               "kv_store"}
 
 
 def test_what_numbers_depend_on_is_compared_when_a_run_goes_on_and_among_workers(told, monkeypatch):

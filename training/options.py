@@ -37,7 +37,7 @@ class DataOptions(Parameters):
     features_dir: Optional[str] = parameter(
         None, "With `read` features, the folder of their files source.npz, target.npz, val.npz, as extract_features.py "
         "writes them; what is missing is computed and kept there.", kind="path",
-        default_words="one in `data_dir`, named after network, layer and images")
+        default_words="one in the folder of the lists, named after network, layer and images")
     feature_views: int = parameter(
         0, "With `read` features, how many times training images are augmented and their features computed; epochs "
         "take them in turn. 0: once, as for validation.", least=0, most=10_000)
