@@ -7,6 +7,7 @@ as for validation, ``views`` (v, n, …) of augmented ones, ``indices``, ``label
 import dataclasses
 import hashlib
 import json
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional, Union
@@ -114,9 +115,13 @@ def digest_of_images(images):
 
 def write_features(features):
     """Write a feature file, whole or not at all. Raises: InputError when the folder cannot be written."""
-    with replacing(features.path) as temporary, open(temporary, "wb") as file:
-        np.savez(file, values=features.values, views=features.views, indices=features.indices, labels=features.labels,
-                 files=np.array(features.files, str), source=np.array(features.source.text))
+    arrays = {**{name: getattr(features, name) for name in _TYPES}, "files": np.array(features.files, str),
+              "source": np.array(features.source.text)}
+    # As np.savez, which on a full disk leaves its archive open: a traceback at the end of the process.
+    with replacing(features.path) as temporary, zipfile.ZipFile(temporary, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                np.lib.format.write_array(file, array, allow_pickle=False)
 
 
 def read_features(path):

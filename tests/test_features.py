@@ -1,6 +1,7 @@
 """Feature files: what is computed, that it goes on after a kill with the same bytes, and that nothing else is taken."""
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -181,6 +182,49 @@ def test_a_full_disk_is_named_and_the_next_call_goes_on(stage0, data, tmp_path):
     call("extract_features.py", "--model", stage0, *FLAGS, "--lst", data / "source.lst", "--layer", "conv0", "--out",
          tmp_path / "f.npz")
     assert read_features(tmp_path / "f.npz").values.shape[0] == 24
+
+
+def test_views_go_on_in_the_middle(start, source, tmp_path, monkeypatch):
+    """Stopped behind every piece in turn, in whichever pass over the list that is."""
+    told = dict(views=2, augmentation=Augmentation(min_random_area=0.3, mode="original"), seed=5)
+    whole = of(start, source, tmp_path / "whole.npz", **told)
+    monkeypatch.setattr(extraction, "_CHUNK", 16)
+    outputs = extraction.outputs
+    for done in range(6):       # 2 pieces in each of 3 passes
+        left = [1]
+
+        def one_piece(*given, left=left):
+            if not left:
+                raise KeyboardInterrupt
+            left.pop()
+            return outputs(*given)
+
+        monkeypatch.setattr(extraction, "outputs", one_piece)
+        if done < 5:
+            with pytest.raises(KeyboardInterrupt):
+                of(start, source, tmp_path / "f.npz", **told)
+            assert len(list((tmp_path / "f.npz.part").glob("*.npy"))) == done + 1
+    assert (of(start, source, tmp_path / "f.npz", **told).views == whole.views).all()
+    assert (tmp_path / "f.npz").read_bytes() == (tmp_path / "whole.npz").read_bytes()
+
+
+@pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")     # of an archive left open
+def test_a_disk_that_is_full_at_the_end_costs_nothing_that_was_computed(start, source, tmp_path, monkeypatch):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    monkeypatch.setattr(extraction, "_CHUNK", 8)
+    whole = of(start, source, tmp_path / "whole.npz")
+    most = (tmp_path / "whole.npz").stat().st_size - 1000
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, hard))
+    try:
+        with pytest.raises(InputError, match="f.npz: cannot be written"):
+            of(start, source, tmp_path / "f.npz")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert sorted(path.name for path in tmp_path.glob("f.npz*")) == ["f.npz.part"]
+    monkeypatch.setattr(extraction, "outputs", lambda *_: 1 / 0)
+    assert (of(start, source, tmp_path / "f.npz").values == whole.values).all()
+    assert (tmp_path / "f.npz").read_bytes() == (tmp_path / "whole.npz").read_bytes()
+    assert not (tmp_path / "f.npz.part").exists()
 
 
 def test_another_source_is_refused_with_both_named(stage0, start, source, data, tmp_path, monkeypatch):
