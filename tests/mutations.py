@@ -247,6 +247,10 @@ MUTATIONS = [
     # What a message says, and what can be imported.
     ("cli/exit_codes.py", "        _typed.set(context.command_path)\n", "",
      "tests/test_flags.py::test_messages_begin_with_what_was_typed"),
+    *[("cli/help.py", *change, "tests/test_help.py") for change in (
+        ("        write_examples(self.examples, context, formatter)\n", "        pass\n"),
+        ('lines[-1] += " \\\\"', "pass"), ("only_help = len(found[_OTHERS]) == 1", "only_help = False"),
+        ("min(shutil.get_terminal_size().columns, _WIDEST)", "_WIDEST"), ('return f"python {', 'return f"{'))],
     ("cli/exit_codes.py", "        _typed.set(None)\n", "",
      "tests/test_flags.py::test_messages_begin_with_what_was_typed"),
     ("base/errors.py", 'f"`{name}` was given', 'f"--{name} was given',
