@@ -111,6 +111,7 @@ def test_help_answers_without_importing_what_computes():
 @pytest.mark.parametrize("flags, why", [
     (["--use-dan"], "--use-dan was given in stage 0"),
     (["--transfer-weight", 1], "--transfer-weight was given in stage 0"),
+    (["--relative-transfer-weight", 1], "--relative-transfer-weight was given in stage 0"),
     (["--train-stage", 1, "--network", "resnet"], "--network was given in stage 1"),
     (["--train-stage", 1, "--num-layers", 8], "--num-layers was given in stage 1"),
     (["--train-stage", 1, "--keep-classifier"], "--keep-classifier was given in stage 1"),
@@ -136,9 +137,15 @@ def test_flags_that_would_do_nothing_are_refused(flags, why):
     assert why in said and "does nothing; leave it out" in said
 
 
+def test_two_weights_of_the_transfer_loss_are_refused():
+    said = refused(fine_tune.main, "--num-classes", 3, "--train-stage", 1, "--transfer-weight", 1,
+                   "--relative-transfer-weight", 1)
+    assert said.startswith("--transfer-weight and --relative-transfer-weight were both given") and "expected one" in said
+
+
 @pytest.mark.parametrize("flag", ["--lr", "--wd", "--mom", "--lr-factor", "--max-random-scale", "--min-random-scale",
                                   "--color-jitter", "--pca-noise", "--transfer-weight", "--min-random-area",
-                                  "--max-random-shear-ratio", "--max-random-aspect-ratio"])
+                                  "--relative-transfer-weight", "--max-random-shear-ratio", "--max-random-aspect-ratio"])
 @pytest.mark.parametrize("value", ["nan", "inf", "-inf", "1e308", "-1"])
 def test_numbers_that_no_run_can_use_are_refused_by_their_flag(flag, value):
     assert flag in refused(fine_tune.main, "--num-classes", 3, "--train-stage", 1, flag, value)
