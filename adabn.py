@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from transfer_gluon.cli.exit_codes import CONTEXT, Command, exit_codes
-from transfer_gluon.cli.options import input_options
+from transfer_gluon.cli.options import RUNNING, input_options
 from transfer_gluon.cli.types import FILE, GPUS, NUM_THREADS, PATH, Names
 
 import click
@@ -12,7 +12,13 @@ from transfer_gluon.base.errors import InputError
 from transfer_gluon.iters.image_list import MOST_LABEL, NULL_LABEL
 
 
-@click.command(cls=Command, context_settings=CONTEXT)
+@click.command(cls=Command, context_settings=CONTEXT, examples=[
+    ("Accuracy on data/val.lst before and after", "--model model/mmd --epoch 18"),
+    ("Adapt to photos without labels, and keep the network for other commands",
+     "--model model/mmd --epoch 18 --val data/target.lst --save-prefix model/adabn"),
+    ("All layers, by the full variance: better in small networks",
+     "--model model/mmd --epoch 18 --layers all --statistics pixel"),
+    ], sections={"AdaBN": ("layers", "statistics", "save_prefix"), **RUNNING})
 @click.option("--model", "prefix", type=PATH, required=True,
               help="Prefix of the checkpoint: PREFIX-symbol.json, PREFIX-0018.params.")
 @click.option("--epoch", type=click.IntRange(min=0), required=True, help="Its epoch number.")

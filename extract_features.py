@@ -2,8 +2,8 @@
 """Compute what a layer of a network gives for the images of a list, once, and keep it in a file."""
 from pathlib import Path
 
-from transfer_gluon.cli.exit_codes import CONTEXT, exit_codes
-from transfer_gluon.cli.options import GroupedCommand, filled, flags_of, input_options, options
+from transfer_gluon.cli.exit_codes import CONTEXT, Command, exit_codes
+from transfer_gluon.cli.options import RUNNING, filled, flags_of, input_options, options
 from transfer_gluon.cli.types import FILE, GPUS, NUM_THREADS, PATH, refuse_idle
 
 import click
@@ -11,7 +11,11 @@ import click
 from transfer_gluon.iters.augmentation import Augmentation
 
 
-@click.command(cls=GroupedCommand, context_settings=CONTEXT)
+@click.command(cls=Command, context_settings=CONTEXT, examples=[
+    ("What feeds the classifier of a ResNet, for the images of a list",
+     "--model model/resnet-152 --epoch 0 --lst data/source.lst --out data/features/source.npz"),
+    ("Four augmented views of each image beside the plain one", "--model model/resnet-152 --epoch 0 --views 4"),
+    ], sections={"Views": ("views", "seed"), **RUNNING})
 @click.option("--model", "prefix", type=PATH, required=True,
               help="Prefix of the checkpoint: PREFIX-symbol.json, PREFIX-0000.params.")
 @click.option("--epoch", type=click.IntRange(min=0), required=True, help="Its epoch number.")

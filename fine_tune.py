@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Train a classifier that carries over to another domain: stage 0 on the source, stage 1 on both."""
-from transfer_gluon.cli.exit_codes import CONTEXT, exit_codes
-from transfer_gluon.cli.options import GroupedCommand, filled, options
+from transfer_gluon.cli.exit_codes import CONTEXT, Command, exit_codes
+from transfer_gluon.cli.options import filled, options
 from transfer_gluon.cli.types import given, refuse_idle
 
 import click
@@ -11,7 +11,16 @@ from transfer_gluon.base.log import log_to_stderr
 from transfer_gluon.training.options import GROUPS
 
 
-@click.command(cls=GroupedCommand, context_settings=CONTEXT)
+@click.command(cls=Command, context_settings=CONTEXT, examples=[
+    ("Stage 0: learn data/source.lst from a pretrained network",
+     "--train-stage 0 --pretrained-model model/resnet-152 --pretrained-epoch 0 --model-prefix model/mmd "
+     "--num-classes 263 --lr 0.01 --lr-step-epochs 10,16 --num-epochs 18 --batch-size 64 --gpus 0,1,2,3"),
+    ("Stage 1: go on from it, with data/target.lst beside",
+     "--train-stage 1 --pretrained-model model/mmd --pretrained-epoch 18 --model-prefix model/mmd1 --num-classes 263 "
+     "--lr 0.0001 --lr-step-epochs 6,8,10,12 --num-epochs 14 --lr-factor 0.5 --batch-size 64 --gpus 0,1,2,3"),
+    ("Without a target label; a tenth of the source is what tells how well it goes",
+     "--train-stage 0 --num-classes 31 --lr 0.01 --num-epochs 20 --no-validation --source-validation 0.1 --keep best"),
+    ])
 @click.option("--train-stage", type=click.IntRange(0, 1), default=0,
               help="0: a new classifier on pretrained features, softmax on labelled images. "
                    "1: go on from stage 0 with a transfer loss between source and target.")

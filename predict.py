@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from transfer_gluon.cli.exit_codes import CONTEXT, Command, exit_codes
-from transfer_gluon.cli.options import input_options
+from transfer_gluon.cli.options import RUNNING, input_options
 from transfer_gluon.cli.types import FILE, GPUS, NUM_THREADS, PATH
 
 import click
@@ -11,7 +11,11 @@ import click
 from transfer_gluon.base.errors import InputError, first_ten
 
 
-@click.command(cls=Command, context_settings=CONTEXT)
+@click.command(cls=Command, context_settings=CONTEXT, examples=[
+    ("Classify the images of data/target.lst", "--model model/mmd1 --epoch 14 --out predictions.csv"),
+    ("The most probable class alone, by its name",
+     "--model model/mmd1 --epoch 14 --lst data/new.lst --top-k 1 --classes data/classes.txt"),
+    ], sections={"Answers": ("out", "top_k", "classes"), **RUNNING})
 @click.option("--model", "prefix", type=PATH, required=True,
               help="Prefix of the checkpoint: PREFIX-symbol.json, PREFIX-0018.params.")
 @click.option("--epoch", type=click.IntRange(min=0), required=True, help="Its epoch number.")

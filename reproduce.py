@@ -20,7 +20,15 @@ OFFICE_STAGE0 = ("--pretrained-model model/resnet50 --image-shape 3,224,224 --va
                  "--source-validation 0.2 --keep best --early-stop 20")
 
 
-@click.command(cls=Command, context_settings=CONTEXT)
+@click.command(cls=Command, context_settings=CONTEXT, examples=[
+    ("CNN, AdaBN, DAN and JAN on data/, as the published table was made",
+     "--data-dir data --num-classes 263 --gpus 0,1,2,3"),
+    ("The same, with a row for Deep CORAL and one for another rate",
+     "--data-dir data --num-classes 31 --also coral '' --also jmmd '--lr 0.001'"),
+    ("All pairs of the domains of Office-31", "--domains office31 --gpus 0"),
+    ], sections={"Data": ("data_dir", "num_classes", "domains"),
+                 "Flags of the commands that are run": ("stage0", "stage1", "common", "adabn", "also"),
+                 "Running": ("gpus", "seeds", "jobs", "output")})
 @click.option("--data-dir", type=FOLDER, default="./data", help="Folder with source.lst, target.lst and val.lst.")
 @click.option("--num-classes", type=click.IntRange(min=1), default=None, show_default=False,
               help="Number of classes; must be given with --data-dir.")

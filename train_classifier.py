@@ -4,8 +4,8 @@ import math
 import time
 from pathlib import Path
 
-from transfer_gluon.cli.exit_codes import CONTEXT, exit_codes
-from transfer_gluon.cli.options import GroupedCommand, filled, options
+from transfer_gluon.cli.exit_codes import CONTEXT, Command, exit_codes
+from transfer_gluon.cli.options import filled, options
 from transfer_gluon.cli.types import FILE, PATH, SPLIT, refuse_idle
 
 import click
@@ -16,7 +16,11 @@ from transfer_gluon.training.options import ClassifierOptions
 _CONTEXT = {**CONTEXT, "token_normalize_func": lambda name: name.replace("_", "-")}
 
 
-@click.command(cls=GroupedCommand, context_settings=_CONTEXT)
+@click.command(cls=Command, context_settings=_CONTEXT, examples=[
+    ("Softmax on features, a tenth of each class validated, a tenth tested", "--training-file data/source.npz"),
+    ("On published packs", "--training-file vgg_cifar10_100_bottleneck_features_train.p "
+                           "--validation-file vgg_cifar10_bottleneck_features_validation.p"),
+    ], sections={"Run": ("prefix", "resume", "overwrite")})
 @click.option("--training-file", type=FILE, required=True,
               help="A feature file (.npz), as extract_features.py writes it, or a pack (.p): a pickle of a dict with "
                    "'features' and 'labels'.")

@@ -13,6 +13,8 @@ import os
 import sys
 from pathlib import Path
 
+from transfer_gluon.cli.help import HelpfulCommand, HelpfulGroup
+
 import click
 
 from transfer_gluon.base.errors import InputError, Stopped, with_flags
@@ -26,7 +28,7 @@ CONTEXT = dict(show_default=True, help_option_names=["-h", "--help"])
 _typed = contextvars.ContextVar("typed", default=None)
 
 
-class Command(click.Command):
+class Command(HelpfulCommand):
     """A command that speaks of its flags and arguments: it puts them in the place of parameters' names in errors and
     log lines."""
 
@@ -49,7 +51,7 @@ class Command(click.Command):
             log.removeFilter(in_flags)
 
 
-class Group(click.Group):
+class Group(HelpfulGroup):
     """A group of such commands."""
 
     command_class = Command

@@ -1,7 +1,6 @@
 """Flags of a command, made of the fields of dataclasses (`base.parameters`): names, types, ranges, defaults, help."""
 import dataclasses
 
-from transfer_gluon.cli.exit_codes import Command
 from transfer_gluon.cli.types import (
     EPOCHS,
     FOLDER,
@@ -27,22 +26,8 @@ _TYPES = {"path": PATH, "folder": FOLDER, "image_shape": IMAGE_SHAPE, "rgb_mean"
           "resize": RESIZE}
 
 
-class GroupedCommand(Command):
-    """A command whose help lists the flags of every dataclass under what that is about."""
-
-    def format_options(self, context, formatter):
-        sections = {}
-        for option in self.get_params(context):
-            record = option.get_help_record(context)
-            if record:
-                sections.setdefault(getattr(option, "section", "Options"), []).append(record)
-        for title, records in sections.items():
-            with formatter.section(title):
-                formatter.write_dl(records)
-
-
-class _Option(click.Option):
-    section = "Options"
+# Sections of the help of commands that run a checkpoint over images, by the names of their parameters.
+RUNNING = {"Images": ("image_shape", "val_resize", "null_label"), "Computing": ("gpus", "batch_size", "threads")}
 
 
 def flags_of(*groups):
@@ -97,7 +82,7 @@ def _option(group, field, flags):
         default = int(default)
     # What is on by itself is turned off by a flag of its own.
     names = flags[field.name] + (flags[field.name].replace("--", "/--no-", 1) if default is True else "")
-    decorated = click.option(names, field.name, default=default, help=text, cls=_Option, **more)
+    decorated = click.option(names, field.name, default=default, help=text, **more)
 
     def decorate(function):
         function = decorated(function)

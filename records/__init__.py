@@ -3,6 +3,7 @@ import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={
     "check": ["ensure_checked"],
-    "packing": ["Options", "ensure_packed", "is_packed", "pack"],
+    "encoding": ["Options"],
+    "packing": ["ensure_packed", "is_packed", "pack"],
     "ready": ["ensure_ready"],
 })

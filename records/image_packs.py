@@ -3,7 +3,6 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from tqdm import tqdm
 
@@ -74,6 +73,8 @@ def write_images(pack, folder):
 
     Raises: InputError when a folder cannot be written.
     """
+    import cv2
+
     places = [Path(folder, name) for name in pack.classes]
     images = []
     with writing(folder):

@@ -35,6 +35,7 @@ class CORALLoss(TransferLoss):
 
     batch_multiple = 4
     usual_weight = 800.0
+    usual_relative_weight = 100.0
     needs_logits = False
 
     def hybrid_forward(self, F, layers):

@@ -52,6 +52,7 @@ class DANNLoss(TransferLoss):
 
     batch_multiple = 2
     usual_weight = 8.0
+    usual_relative_weight = 1.0
     statistics = ("domain_accuracy",)
     needs_logits = False
 

@@ -21,7 +21,7 @@ def count(F, x, axis):
 class TransferLoss(mx.gluon.HybridBlock):
     """Base of the losses that tell how far apart two domains are.
 
-    It is called as ``loss(features, logits)``. A loss of one's own overrides four attributes where they are not the
+    It is called as ``loss(features, logits)``. A loss of one's own overrides five attributes where they are not the
     usual ones, and `hybrid_forward`, which gets a list of layers in any case:
     ``hybrid_forward(self, F, layers, logits, **parameters)``, or ``(self, F, layers, **parameters)`` where
     `needs_logits` is False. It returns the loss (1,), or ``(loss, values)`` where `statistics` names k values (k,).
@@ -35,6 +35,9 @@ class TransferLoss(mx.gluon.HybridBlock):
         What the number of images b is a multiple of. Any other is refused before `hybrid_forward` computes.
     usual_weight : float, default 1.0
         What a `TransferObjective` multiplies it with where it is told nothing else.
+    usual_relative_weight : float or None, default None
+        What is a good weight against the *mean* cross-entropy (`objective.relative_weight`), whatever the batch size;
+        training says when the weight is far from it. None: not known.
     statistics : tuple of str, default ()
         Names of what it returns beside the loss.
     needs_logits : bool, default True
@@ -50,6 +53,7 @@ class TransferLoss(mx.gluon.HybridBlock):
 
     batch_multiple = 2
     usual_weight = 1.0
+    usual_relative_weight = None
     statistics = ()
     needs_logits = True
 

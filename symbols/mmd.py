@@ -58,6 +58,7 @@ class _Discrepancy(TransferLoss):
     """What MMD and JMMD share: kernels and estimates."""
 
     batch_multiple = 4
+    usual_relative_weight = 0.5
 
     def __init__(self, kernels=None, estimate="linear", **kwargs):
         super().__init__(**kwargs)

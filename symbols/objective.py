@@ -21,7 +21,7 @@ class TransferObjective(mx.gluon.HybridBlock):
     probabilities q, an image's cross-entropy is :math:`-\sum_c q_c \log p_c`, and a row of zeros is an unlabelled
     image. The optimizer divides the gradient by the whole batch B, so that the transfer loss of each of D devices
     weighs w / B against a sum over its labelled images: the more devices share a batch, the more it weighs. Where half
-    of the images are labelled, T weighs 2·w·D/B against the mean cross-entropy.
+    of the images are labelled, T weighs 2·w·D/B against the mean cross-entropy: `relative_weight`.
 
     Parameters
     ----------
@@ -117,3 +117,32 @@ class TransferObjective(mx.gluon.HybridBlock):
         correct = F.sum((F.argmax(logits, axis=-1) == classes) * labelled).reshape((1,))
         statistics = F.concat(softmax_loss, transfer_loss, correct, F.sum(labelled).reshape((1,)), *further, dim=0)
         return softmax_loss + self.weight * transfer_loss, F.BlockGrad(statistics)
+
+
+def relative_weight(weight, batch_size, num_devices=1):
+    r"""What a transfer loss weighs against the *mean* cross-entropy of the source images.
+
+    .. math:: r = 2 w D / B
+
+    Parameters
+    ----------
+    weight : float
+        w of a `TransferObjective`: against the cross-entropy summed over a device's images.
+    batch_size : int
+        B, images of a batch over all devices, half of them of the source, and labelled.
+    num_devices : int
+        D, each of which has a transfer loss of its own.
+
+    >>> relative_weight(2, batch_size=64, num_devices=4)      # as the original trained JAN on cars
+    0.25
+    """
+    return 2 * weight * num_devices / batch_size
+
+
+def absolute_weight(relative, batch_size, num_devices=1):
+    """The weight w of a `TransferObjective` that comes to a `relative_weight` r: w = r B / (2 D).
+
+    >>> absolute_weight(0.25, batch_size=64, num_devices=4)
+    2.0
+    """
+    return relative * batch_size / (2 * num_devices)

@@ -21,7 +21,14 @@ HEAP = "tests/test_mmd.py::test_wrong_batches_are_refused_and_leave_the_heap_who
 MUTATIONS = [
     # What a run is told, and where it goes.
     (STAGES, 'transfer_loss(told.transfer, **options)', 'transfer_loss("jmmd", **options)', WIRING),
-    (STAGES, "**options), told.transfer_weight,", "**options), None,", WIRING),
+    (STAGES, "weight, batch = told.transfer_weight,", "weight, batch = None,", WIRING),
+    (STAGES, "told.relative_transfer_weight, batch, num_devices)", "told.relative_transfer_weight, batch)",
+     "tests/test_objective.py"),
+    (STAGES, "not usual / _FAR[0] <= relative <= usual * _FAR[1]", "relative < usual / _FAR[0]",
+     "tests/test_objective.py"),
+    (STAGES, "usual and not asked and", "usual and", "tests/test_objective.py"),
+    ("symbols/objective.py", "return 2 * weight * num_devices / batch_size", "return 2 * weight / batch_size",
+     "tests/test_objective.py"),
     (STAGES, 'options.setdefault("estimate", told.estimate)', 'options.setdefault("estimate", "linear")', WIRING),
     (STAGES, "options = dict(told.transfer_options)", "options = {}", WIRING),
     (STAGES, "StepSchedule(rate, optimizer.lr_factor, steps)", "StepSchedule(rate, 0.1, steps)", WIRING),
@@ -277,6 +284,10 @@ MUTATIONS = [
     # What a message says, and what can be imported.
     ("cli/exit_codes.py", "        _typed.set(context.command_path)\n", "",
      "tests/test_flags.py::test_messages_begin_with_what_was_typed"),
+    *[("cli/help.py", *change, "tests/test_help.py") for change in (
+        ("        write_examples(self.examples, context, formatter)\n", "        pass\n"),
+        ('lines[-1] += " \\\\"', "pass"), ("only_help = len(found[_OTHERS]) == 1", "only_help = False"),
+        ("min(shutil.get_terminal_size().columns, _WIDEST)", "_WIDEST"), ('return f"python {', 'return f"{'))],
     ("cli/exit_codes.py", "        _typed.set(None)\n", "",
      "tests/test_flags.py::test_messages_begin_with_what_was_typed"),
     ("base/errors.py", 'f"`{name}` was given', 'f"--{name} was given',

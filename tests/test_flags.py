@@ -28,7 +28,7 @@ from transfer_gluon.training.versions import git_revision
 COMMANDS = [f"transfer_gluon.{name}" for name in (
     "commands.fine_tune", "commands.adabn", "commands.predict", "commands.extract_features",
     "commands.train_classifier", "commands.reproduce", "tools.im2rec_helpers", "tools.get_model",
-    "tools.import_weights", "tools.layers", "tools.export", "tools.launch", "tools.digits")]
+    "tools.import_weights", "tools.layers", "tools.export", "tools.launch", "tools.digits", "tools.emoji")]
 
 
 def refused(command, *flags):
@@ -101,7 +101,8 @@ def test_help_answers_without_importing_what_computes():
             "    module = importlib.import_module(name)\n"
             "    command = getattr(module, 'main', None) or module.commands\n"
             "    command.main(['--help'], standalone_mode=False)\n"
-            "heavy = {'mxnet.ndarray', 'gluoncv', 'matplotlib', 'sklearn', 'onnx', 'torch'} & sys.modules.keys()\n"
+            "heavy = {'mxnet.ndarray', 'cv2', 'gluoncv', 'matplotlib', 'sklearn', 'onnx', 'torch'}\n"
+            "heavy &= sys.modules.keys()\n"
             "assert not heavy, heavy\n")
     done = subprocess.run([sys.executable, "-c", code, *COMMANDS], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -111,6 +112,7 @@ def test_help_answers_without_importing_what_computes():
 @pytest.mark.parametrize("flags, why", [
     (["--use-dan"], "--use-dan was given in stage 0"),
     (["--transfer-weight", 1], "--transfer-weight was given in stage 0"),
+    (["--relative-transfer-weight", 1], "--relative-transfer-weight was given in stage 0"),
     (["--train-stage", 1, "--network", "resnet"], "--network was given in stage 1"),
     (["--train-stage", 1, "--num-layers", 8], "--num-layers was given in stage 1"),
     (["--train-stage", 1, "--keep-classifier"], "--keep-classifier was given in stage 1"),
@@ -136,9 +138,16 @@ def test_flags_that_would_do_nothing_are_refused(flags, why):
     assert why in said and "does nothing; leave it out" in said
 
 
+def test_two_weights_of_the_transfer_loss_are_refused():
+    said = refused(fine_tune.main, "--num-classes", 3, "--train-stage", 1, "--transfer-weight", 1,
+                   "--relative-transfer-weight", 1)
+    assert said.startswith("--transfer-weight and --relative-transfer-weight were both given; they say the same")
+
+
 @pytest.mark.parametrize("flag", ["--lr", "--wd", "--mom", "--lr-factor", "--max-random-scale", "--min-random-scale",
                                   "--color-jitter", "--pca-noise", "--transfer-weight", "--min-random-area",
-                                  "--max-random-shear-ratio", "--max-random-aspect-ratio"])
+                                  "--relative-transfer-weight", "--max-random-shear-ratio",
+                                  "--max-random-aspect-ratio"])
 @pytest.mark.parametrize("value", ["nan", "inf", "-inf", "1e308", "-1"])
 def test_numbers_that_no_run_can_use_are_refused_by_their_flag(flag, value):
     assert flag in refused(fine_tune.main, "--num-classes", 3, "--train-stage", 1, flag, value)

@@ -23,6 +23,8 @@ from transfer_gluon.symbols import (
     TransferObjective,
     transfer_loss,
 )
+from transfer_gluon.symbols.objective import absolute_weight, relative_weight
+from transfer_gluon.training import ObjectiveOptions, OptimizerOptions, Stage, stages
 
 LABELS = np.array([0, 1, 2, 3, 9999, 6, 9999, 9999])
 STATIC = dict(static_alloc=True, static_shape=True)
@@ -231,3 +233,50 @@ def test_the_page_on_adding_a_method_is_right(monkeypatch):
     assert found[0][-1] != 0
     with pytest.raises(ValueError, match="expected"):
         transfer_loss(line[1])(mx.nd.zeros((7, 3)))
+
+
+def test_a_relative_weight_is_one_against_the_mean_over_the_source():
+    """The optimizer sees half of: mean cross-entropy of the source, plus r times the mean loss of the devices."""
+    weight, devices = 3.0, 2
+    parts = [(*batch(8, seed=seed), np.where(np.arange(8) < 4, 1, 9999)) for seed in range(devices)]
+    sums = [differentiated(TransferObjective(MMDLoss(), weight), *part, False) for part in parts]
+    seen = sum(value for value, *_ in sums) / 16
+    cross_entropy = sum(statistics["softmax_loss"] for _, statistics, *_ in sums) / 8
+    transfer = sum(statistics["transfer_loss"] for _, statistics, *_ in sums) / devices
+    relative = relative_weight(weight, 16, devices)
+    assert seen == pytest.approx((cross_entropy + relative * transfer) / 2, rel=1e-5)
+    assert absolute_weight(relative, 16, devices) == weight
+
+
+@pytest.mark.parametrize("told, batch_size, devices, weight, relative, warned", [
+    ({}, 64, 4, 2, 0.25, None),                                 # the original's commands on cars
+    ({"transfer": "mmd"}, 64, 4, 1, 0.125, None),
+    ({}, 128, 1, 2, 0.03125, "next to nothing"),
+    ({}, 40, 1, 2, 0.1, None),
+    ({}, 44, 1, 2, 0.09091, "next to nothing"),
+    ({"transfer_weight": 8.0}, 8, 2, 8, 4, None),
+    ({"transfer_weight": 9.0}, 8, 2, 9, 4.5, "far more than usual"),
+    ({"transfer_weight": 0.0}, 128, 1, 0, 0, None),             # asked for
+    ({"relative_transfer_weight": 0.01}, 128, 1, 0.64, 0.01, None),
+    ({"relative_transfer_weight": 0.5}, 128, 4, 8, 0.5, None),
+    ({"transfer": "coral"}, 256, 1, 800, 6.25, "next to nothing"),
+    ({"transfer": "dann"}, 16, 1, 8, 1, None),
+])
+def test_stage_1_says_what_its_weight_is_and_where_it_is_far_off(told, batch_size, devices, weight, relative, warned,
+                                                                 caplog):
+    stage = Stage(1, 7, objective=ObjectiveOptions(**told), optimizer=OptimizerOptions(batch_size=batch_size))
+    with caplog.at_level("INFO"):
+        assert stages._objective(stage, devices).weight == pytest.approx(weight)
+    said, *more = caplog.messages
+    assert f" weighs {weight:g} against the summed softmax loss (`transfer_weight`), {relative:g} against the " in said
+    assert f"batches of {batch_size} on {devices} device{'s' * (devices > 1)}" in said
+    usual = {"coral": 100, "dann": 1}.get(told.get("transfer"), 0.5)
+    assert len(more) == bool(warned)
+    if warned:
+        assert warned in more[0] and f"`relative_transfer_weight` {usual:g} is a good one" in more[0]
+
+
+def test_stage_0_says_nothing_of_a_transfer_loss(caplog):
+    with caplog.at_level("INFO"):
+        assert stages._objective(Stage(0, 7), 1).transfer is None
+    assert not caplog.messages

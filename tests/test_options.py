@@ -4,7 +4,8 @@ import json
 import math
 from pathlib import Path
 
-from transfer_gluon.cli.options import GroupedCommand, filled, options
+from transfer_gluon.cli.exit_codes import Command
+from transfer_gluon.cli.options import filled, options
 from transfer_gluon.cli.types import PAIRS
 
 import click
@@ -132,7 +133,7 @@ def test_a_command_fills_the_dataclasses_that_a_library_user_writes():
         two: bool = parameter(False, "Two, beside `one`.", flag="second-one")
         three: float = parameter(None, "Three.", kind="number", default_words="much")
 
-    @click.command(cls=GroupedCommand)
+    @click.command(cls=Command)
     @options(Group)
     def main(**flags):
         seen["group"] = filled(Group, flags)

@@ -212,6 +212,8 @@ WIRES = {   # flag: the rest of the command, its value, what is then true, and i
     "--transfer-layers": (STAGE1, "relu1,pool1", lambda seen: len(seen.net(mx.sym.var("data"))[0]) == 3),
     "--estimate": (STAGE1, "quadratic", lambda seen: estimate(seen) == pytest.approx(quadratic(seen), rel=1e-4)),
     "--transfer-weight": (STAGE1, 0.375, lambda seen: weight(seen) == 0.375),
+    # Of 8 images on a device: 0.75 against the mean of 4 is 3 against their sum.
+    "--relative-transfer-weight": (STAGE1, 0.75, lambda seen: weight(seen) == 3),
     "--null-label": ([*STAGE0, "--data-dir", "alone"], 77,
                      lambda seen: seen.null_label == seen.objective._null_label == seen.lists[0].null_label == 77),
     "--keep-classifier": (STAGE1[:2] + STAGE1[4:], None, lambda seen: seen.net.fc_weight.shape == (3, 64)),

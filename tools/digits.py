@@ -11,9 +11,7 @@ from transfer_gluon.cli.exit_codes import CONTEXT, Command, exit_codes
 from transfer_gluon.cli.types import FOLDER
 
 import click
-import cv2
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
 
 from transfer_gluon.base.errors import InputError
 from transfer_gluon.base.files import writable_folder
@@ -40,6 +38,9 @@ def fonts():
 
 def printed_digit(digit, font, rng):
     """A printed digit as an 8-bit image of `_SIDE` pixels: a random view of a glyph of `font`."""
+    import cv2  # here and below, since --help does without
+    from PIL import Image, ImageDraw, ImageFont
+
     image = Image.new("L", (2 * _BOX, 2 * _BOX), 0)
     glyphs = ImageFont.truetype(str(font), _BOX)
     ImageDraw.Draw(image).text((_BOX, _BOX), str(digit), fill=255, anchor="mm", font=glyphs)
@@ -63,6 +64,8 @@ def handwritten_digit(pixels):
 
 def _boxed(ink):
     """Cut to the digit and enlarge to the box: height for height, as the handwriting was when it was scanned."""
+    import cv2
+
     rows, columns = np.where(ink > 16)
     ink = ink[rows.min():rows.max() + 1, columns.min():columns.max() + 1]
     side = _SIDE - 2 * _MARGIN
@@ -77,10 +80,14 @@ def _boxed(ink):
 
 
 def _paper(ink):
+    import cv2
+
     return cv2.merge([255 - ink] * 3)
 
 
 def _write(file, image):
+    import cv2
+
     if not cv2.imwrite(file, image):        # which says no more than that
         raise InputError(f"{file}: cannot be written. Is the disk full, or is there a folder of this name?")
 
@@ -121,7 +128,10 @@ def make(folder, num_source=4000, seed=0, unequal=False):
     return labels
 
 
-@click.command(cls=Command, context_settings=CONTEXT)
+@click.command(cls=Command, context_settings=CONTEXT, examples=[
+    ("Write data/digits", ""),
+    ("Classes of unequal size, drawn anew", "--data-dir data/unequal --unequal --seed 1"),
+    ])
 @click.option("--data-dir", "folder", type=FOLDER, default="data/digits", help="Folder to write to.")
 @click.option("--num-source", type=click.IntRange(min=10), default=4000, help="Printed digits.")
 @click.option("--unequal", is_flag=True, help="Fewer of the higher digits: of 4000, 400 zeros and 13 nines.")

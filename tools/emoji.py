@@ -12,7 +12,7 @@ from collections import Counter
 from pathlib import Path
 
 from transfer_gluon.cli.exit_codes import CONTEXT, Command, exit_codes
-from transfer_gluon.cli.types import FOLDER, FilePath
+from transfer_gluon.cli.types import FOLDER, PATH
 
 import click
 from PIL import Image
@@ -126,14 +126,17 @@ def make(source, target, folder, least=_LEAST):
     return len(classes), *counts
 
 
-@click.command(cls=Command, context_settings=CONTEXT)
-@click.argument("source", type=FilePath(exists=True))
-@click.argument("target", type=FilePath(exists=True))
+@click.command(cls=Command, context_settings=CONTEXT, examples=[
+    ("Twitter's drawings to Facebook's, as npm pack has fetched them",
+     "emoji-datasource-twitter-16.0.0.tgz emoji-datasource-facebook-16.0.0.tgz"),
+    ])
+@click.argument("source", type=PATH)
+@click.argument("target", type=PATH)
 @click.option("--data-dir", "folder", type=FOLDER, default="data/emoji", help="Folder to write to.")
 @click.option("--least", type=click.IntRange(min=1), default=_LEAST,
               help="Drawings that a class has at least, in both packages, skin tones not counted.")
 def main(source, target, folder, least):
-    """Make the emoji benchmark of two packages, such as emoji-datasource-twitter-16.0.0.tgz: SOURCE labelled, TARGET not."""
+    """Make the emoji benchmark of two packages of drawings, SOURCE with labels and TARGET without."""
     packages = [Package(path) for path in (source, target)]
     if packages[0].vendor == packages[1].vendor:
         raise InputError(f"{source} and {target} are both drawings of {packages[0].vendor}; expected two vendors.")

@@ -10,7 +10,11 @@ import click
 from transfer_gluon.base.errors import InputError
 
 
-@click.command(cls=Command, context_settings=CONTEXT)
+@click.command(cls=Command, context_settings=CONTEXT, examples=[
+    ("Write model/mmd1-0014.onnx", "--model model/mmd1 --epoch 14"),
+    ("Under another name, for images of another size",
+     "--model model/mmd1 --epoch 14 --output cars.onnx --image-shape 3,224,224"),
+    ])
 @click.option("--model", "prefix", type=PATH, required=True,
               help="Prefix of the checkpoint: PREFIX-symbol.json, PREFIX-0014.params.")
 @click.option("--epoch", type=click.IntRange(min=0), required=True, help="Its epoch number.")

@@ -9,7 +9,11 @@ import click
 from transfer_gluon.base.errors import InputError
 
 
-@click.command(cls=Command, context_settings=CONTEXT)
+@click.command(cls=Command, context_settings=CONTEXT, examples=[
+    ("List the networks that there are", ""),
+    ("The network that the published table starts from", "imagenet11k-resnet-152"),
+    ("One of gluoncv's, from a mirror in a folder", "resnet50_v1d --mirror /mnt/mirror"),
+    ])
 @click.argument("name", required=False)
 @click.option("--output", "folder", type=FOLDER, default="model", help="Folder to write to.")
 @click.option("--mirror", type=PATH, envvar="TRANSFER_GLUON_MIRROR", show_envvar=True, default=None,

@@ -11,13 +11,10 @@ from transfer_gluon.base.errors import InputError, first_ten
 from transfer_gluon.base.files import writable_folder
 from transfer_gluon.base.log import log_to_stderr
 from transfer_gluon.iters.image_list import MOST_LABEL, NULL_LABEL, read_list
-from transfer_gluon.records.check import examine
-from transfer_gluon.records.contact_sheet import contact_sheet
 from transfer_gluon.records.describe import describe, repeated
+from transfer_gluon.records.encoding import ENCODINGS, MOST_RESIZE, Options
 from transfer_gluon.records.make_list import list_folder, mask_list, read_classes, split_list
-from transfer_gluon.records.packing import ENCODINGS, MOST_RESIZE, Options, is_packed, pack
 from transfer_gluon.records.published import PUBLISHED, list_published
-from transfer_gluon.records.unpack import unpack
 
 NULL = click.option("--null-label", type=click.IntRange(0, MOST_LABEL), default=NULL_LABEL,
                     help="The label that means 'unknown'.")
@@ -26,7 +23,11 @@ THREADS = click.option("--threads", type=NUM_THREADS, default=4, help="Images re
 CLASSES = click.option("--classes", type=FILE, default=None, help="A classes.txt: the name of each label, in order.")
 
 
-@click.group(cls=Group, context_settings=CONTEXT)
+@click.group(cls=Group, context_settings=CONTEXT, examples=[
+    ("A list of photos that lie in a folder a class", "list photos/street data/street.lst"),
+    ("A fifth of it to judge by", "split data/street.lst data/adapt.lst data/val.lst --fraction 0.8"),
+    ("Can all images be read?", "verify data/source.lst data/val.lst"),
+    ])
 def commands():
     """Prepare data: lists of images, and the RecordIO files that training reads.
 
@@ -35,7 +36,11 @@ def commands():
     log_to_stderr()
 
 
-@commands.command("list")
+@commands.command("list", examples=[
+    ("One folder a class: labels follow the alphabet, which data/classes.txt keeps", "photos/web data/source.lst"),
+    ("The same labels for another domain", "photos/street data/street.lst --classes data/classes.txt"),
+    ("Photos whose classes nobody knows", "photos/street data/target.lst --unlabelled"),
+    ])
 @click.argument("folder", type=FilePath(exists=True, file_okay=False))
 @click.argument("path", metavar="LIST", type=FILE)
 @CLASSES
@@ -52,7 +57,9 @@ def list_command(folder, path, classes, unlabelled, null_label):
     print(f"{path}: {len(labels)} images, {'no labels' if unlabelled else f'{len(set(labels))} classes'}")
 
 
-@commands.command("dataset")
+@commands.command("dataset", examples=[
+    ("The lists of published runs, of what was unpacked to a folder", "caltech256 256_ObjectCategories data/caltech"),
+    ])
 @click.argument("name", type=click.Choice(list(PUBLISHED)))
 @click.argument("folder", type=FilePath(exists=True, file_okay=False))
 @click.argument("output", type=FilePath(file_okay=False))
@@ -75,7 +82,10 @@ def dataset_command(name, folder, output, clutter, per_class, seed):
     print(f"{output}: {classes} classes, {training} images to train on{uses}")
 
 
-@commands.command("split")
+@commands.command("split", examples=[
+    ("A fifth of each class to judge by", "data/street.lst data/adapt.lst data/val.lst --fraction 0.8"),
+    ("Three images of each class", "data/street.lst data/few.lst data/rest.lst --per-class 3"),
+    ])
 @click.argument("list_path", metavar="LIST", type=FILE)
 @click.argument("first", type=FILE)
 @click.argument("second", type=FILE)
@@ -94,7 +104,10 @@ def split_command(list_path, first, second, fraction, per_class, seed):
         print(f"{path}: {number} images")
 
 
-@commands.command("mask")
+@commands.command("mask", examples=[
+    ("No labels at all", "data/adapt.lst data/target.lst"),
+    ("Three known labels of each class", "data/adapt.lst data/target.lst --keep-per-class 3"),
+    ])
 @click.argument("list_path", metavar="LIST", type=FILE)
 @click.argument("path", metavar="OUTPUT", type=FILE)
 @click.option("--keep", type=click.IntRange(min=0), default=None, help="Labels to keep in all.  [default: 0]")
@@ -112,7 +125,10 @@ def mask_command(list_path, path, keep, keep_per_class, seed, null_label):
     print(f"{path}: {len(images)} images, {kept} with a label")
 
 
-@commands.command("pack")
+@commands.command("pack", examples=[
+    ("Ahead of training, large photos smaller", "data/source.lst data/target.lst --resize 512"),
+    ("Paths of the list are relative to another folder", "data/source.lst --root /mnt/photos"),
+    ])
 @click.argument("lists", nargs=-1, required=True, type=FILE)
 @THREADS
 @click.option("--resize", default=0, type=click.IntRange(0, MOST_RESIZE),
@@ -127,6 +143,8 @@ def mask_command(list_path, path, keep, keep_per_class, seed, null_label):
 @click.option("--overwrite", is_flag=True, help="Replace records that were not packed by this command, too.")
 def pack_command(lists, threads, resize, encoding, quality, root, resume, overwrite):
     """Pack each of LISTS to .rec and .idx beside it. Records that are up to date are left alone."""
+    from transfer_gluon.records.packing import is_packed, pack  # which import OpenCV
+
     if encoding == "png" or encoding == "as-is" and not resize:
         refuse_idle({"quality": f"with --encoding {encoding}{' and no --resize' * (encoding == 'as-is')}"})
     options = Options(resize, encoding, quality, root or "")
@@ -136,7 +154,10 @@ def pack_command(lists, threads, resize, encoding, quality, root, resume, overwr
               else pack(images, threads, options, resume=resume, overwrite=overwrite))
 
 
-@commands.command("verify")
+@commands.command("verify", examples=[
+    ("Before a long run", "data/source.lst data/target.lst data/val.lst --num-classes 31 --crop 224"),
+    ("A record", "data/source.rec"),
+    ])
 @click.argument("files", nargs=-1, required=True, type=FILE)
 @click.option("--num-classes", type=click.IntRange(min=1), default=None, help="Labels must be below this number.")
 @click.option("--crop", type=click.IntRange(1, MOST_RESIZE), default=None,
@@ -148,6 +169,8 @@ def verify_command(files, num_classes, crop, threads, null_label):
 
     Exit code 2 if there are images that cannot be used.
     """
+    from transfer_gluon.records.check import examine
+
     if num_classes is None:
         refuse_idle({"null_label": "without --num-classes"})
     found, problems = {}, []
@@ -163,7 +186,9 @@ def verify_command(files, num_classes, crop, threads, null_label):
         raise InputError(f"{len(problems)} images cannot be used:{first_ten(problems)}")
 
 
-@commands.command("info")
+@commands.command("info", examples=[
+    ("What a list holds, as text and as a picture", "data/source.lst --sheet sheet.png --classes data/classes.txt"),
+    ])
 @click.argument("path", metavar="FILE", type=FILE)
 @click.option("--sheet", "picture", type=FILE, default=None, help="PNG to write: ten images of every class.")
 @CLASSES
@@ -171,6 +196,9 @@ def verify_command(files, num_classes, crop, threads, null_label):
 @NULL
 def info_command(path, picture, classes, threads, null_label):
     """Describe FILE, .rec or .lst: images a class, sizes, kinds, and what they look like."""
+    from transfer_gluon.records.check import examine
+    from transfer_gluon.records.contact_sheet import contact_sheet
+
     names = read_classes(classes) if classes else None
     if picture:
         if Path(picture).resolve() in {Path(read).resolve() for read in (path, classes) if read}:
@@ -184,13 +212,17 @@ def info_command(path, picture, classes, threads, null_label):
         print(f"{picture}: {f'all but the last {more}' if more else 'all'} classes")
 
 
-@commands.command("unpack")
+@commands.command("unpack", examples=[
+    ("A record, to a folder a class", "data/source.rec photos/source --classes data/classes.txt"),
+    ])
 @click.argument("record", type=FILE)
 @click.argument("folder", type=FilePath(file_okay=False))
 @CLASSES
 @NULL
 def unpack_command(record, folder, classes, null_label):
     """Write the images of RECORD to FOLDER, a folder a class, and their list to FOLDER.lst."""
+    from transfer_gluon.records.unpack import unpack
+
     print(unpack(record, folder, classes, null_label))
 
 

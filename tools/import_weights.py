@@ -9,7 +9,10 @@ import click
 from transfer_gluon.exchange.architectures import ARCHITECTURES
 
 
-@click.command(cls=Command, context_settings=CONTEXT)
+@click.command(cls=Command, context_settings=CONTEXT, examples=[
+    ("ResNet-50 of torchvision, to model/resnet50", "resnet50.pth --architecture resnet50"),
+    ("Another name", "resnet50.safetensors --architecture resnet50 --output model/start"),
+    ])
 @click.argument("weights", type=PATH)
 @click.option("--architecture", type=click.Choice(list(ARCHITECTURES)), required=True,
               help="The network that they belong to.")

@@ -333,7 +333,13 @@ def _environment(names):
     return values
 
 
-@click.command(cls=Command, context_settings=CONTEXT)
+@click.command(cls=Command, context_settings=CONTEXT, examples=[
+    ("Four machines", "-n 4 -s 4 -H a,b,c,d -- python fine_tune.py --kv-store dist_sync --resume --model-prefix "
+     "model/mmd --num-classes 263 --gpus 0,1"),
+    ("Two workers here, to try it out",
+     "-n 2 -- python fine_tune.py --kv-store dist_sync --model-prefix model/try --num-classes 10"),
+    ], sections={"Processes": ("num_workers", "num_servers", "patience"),
+                 "Machines": ("hosts", "env", "port", "address")})
 @click.option("-n", "--workers", "num_workers", type=click.IntRange(min=1), required=True, help="Number of workers.")
 @click.option("-s", "--servers", "num_servers", type=click.IntRange(min=1), default=1,
               help="Number of parameter servers.")

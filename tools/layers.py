@@ -10,7 +10,11 @@ import click
 from transfer_gluon.base.errors import InputError
 
 
-@click.command(cls=Command, context_settings=CONTEXT)
+@click.command(cls=Command, context_settings=CONTEXT, examples=[
+    ("What --trainable and --num-lowlrs of fine_tune.py mean in a checkpoint", "--model model/resnet-152 --epoch 0"),
+    ("What --layer-before-fullc and --transfer-layers may be", "--model model/resnet-152 --all-layers"),
+    ("A new network", "--network resnet --num-layers 50"),
+    ])
 @click.option("--model", "prefix", type=PATH, default=None,
               help="Prefix of a checkpoint: PREFIX-symbol.json, PREFIX-0018.params.")
 @click.option("--epoch", type=click.IntRange(min=0), default=None,

@@ -14,7 +14,8 @@ def idle(stage):
     name, cached = optimizer.optimizer, stage.data.read == "features"
     return {setting: why for applies, why, settings in [
         (stage.train_stage == 0, "in stage 0, which has no transfer loss",
-         ["transfer", "transfer_weight", "transfer_options", "transfer_layers", "estimate"]),
+         ["transfer", "transfer_weight", "relative_transfer_weight", "transfer_options", "transfer_layers",
+          "estimate"]),
         ("estimate" not in options_of(stage.objective.transfer), f"with `transfer` {stage.objective.transfer}",
          ["estimate"]),
         (stage.train_stage == 1, "in stage 1, which goes on from the checkpoint of `pretrained_model`",
@@ -85,6 +86,9 @@ def check(stage):
         raise InputError(f"`transfer_options` names {', '.join(unknown)}, which the loss {stage.objective.transfer} "
                          f"does not have; it has {', '.join(has) or 'none'}.", "transfer_options",
                          stage.objective.transfer_options, f"names among {', '.join(has) or 'none'}")
+    if None not in (stage.objective.transfer_weight, stage.objective.relative_transfer_weight):
+        raise InputError("`transfer_weight` and `relative_transfer_weight` were both given; they say the same, against "
+                         "the summed and against the mean softmax loss: expected one of them.")
     if run.load_epoch and run.load_epoch >= stage.optimizer.num_epochs:
         raise InputError(f"`load_epoch` is {run.load_epoch} and `num_epochs` is {stage.optimizer.num_epochs}: "
                          "nothing is left to train. `num_epochs` counts from the beginning.")

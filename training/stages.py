@@ -26,6 +26,7 @@ from transfer_gluon.iters.image_source import decoder_speed
 from transfer_gluon.symbols import TransferObjective, transfer_loss
 from transfer_gluon.symbols.frozen import trainable_prefixes
 from transfer_gluon.symbols.mixup import Mixup
+from transfer_gluon.symbols.objective import absolute_weight, relative_weight
 from transfer_gluon.symbols.registry import options_of
 from transfer_gluon.symbols.soft_labels import SoftLabels, balanced_weights
 from transfer_gluon.training.after_epoch import EarlyStop, Validation
@@ -66,6 +67,8 @@ CHANGES_NO_NUMBER = {"num_epochs", "early_stop", "model_prefix", "no_checkpoint"
                      "test_io", "features_dir"}
 # What runs did before the setting was there, where that is not its default.
 _BEFORE = {"augmentation": "bytes"}
+# How many times less, and more, than is usual a transfer loss may weigh before the log says so.
+_FAR = 5, 8
 
 
 @dataclass(frozen=True)
@@ -211,7 +214,7 @@ def _train(stage, store, stop):
     if stage.data.benchmark:
         log.info("random images with `benchmark`: lists, reader, augmentation and validation do not matter")
     devices = find_devices(run.gpus, run.cpus)
-    objective = _objective(stage)
+    objective = _objective(stage, len(devices))
     _check_batch_size(stage, len(devices), objective)
     if not (run.prefix or run.no_checkpoint or run.test_io):
         stage = stage.with_new_prefix(store)
@@ -304,7 +307,7 @@ def _check_judge(validated, name, value):
              "`source_validation` does without", name, validated.path)
 
 
-def _objective(stage):
+def _objective(stage, num_devices):
     labels = dict(null_label=stage.data.null_label, sparse_label=not _soft_labels(stage.regularization))
     if not stage.train_stage:
         return TransferObjective(**labels)
@@ -312,7 +315,25 @@ def _objective(stage):
     options = dict(told.transfer_options)
     if "estimate" in options_of(told.transfer):
         options.setdefault("estimate", told.estimate)
-    return TransferObjective(transfer_loss(told.transfer, **options), told.transfer_weight, **labels)
+    weight, batch = told.transfer_weight, stage.optimizer.batch_size
+    if told.relative_transfer_weight is not None:
+        weight = absolute_weight(told.relative_transfer_weight, batch, num_devices)
+    objective = TransferObjective(transfer_loss(told.transfer, **options), weight, **labels)
+    _say_weight(told, objective, batch, num_devices)
+    return objective
+
+
+def _say_weight(told, objective, batch_size, num_devices):
+    """Both forms of the weight; and where it is far from what is usual, what to give instead."""
+    relative = relative_weight(objective.weight, batch_size, num_devices)
+    log.info("the transfer loss %s weighs %.4g against the summed softmax loss (`transfer_weight`), %.4g against the "
+             "mean (`relative_transfer_weight`), in batches of %d on %d device%s", told.transfer, objective.weight,
+             relative, batch_size, num_devices, "s" * (num_devices > 1))
+    usual = getattr(objective.transfer, "usual_relative_weight", None)
+    asked = told.relative_transfer_weight is not None or told.transfer_weight == 0
+    if usual and not asked and not usual / _FAR[0] <= relative <= usual * _FAR[1]:
+        log.info("that is %s: the usual weight is for 16 images a device. `relative_transfer_weight` %g is a good one "
+                 "whatever the batch", "next to nothing" if relative < usual else "far more than usual", usual)
 
 
 def _soft_labels(told):

@@ -12,7 +12,7 @@ _COMMANDS = {   # by what each is for, in the order of a first walk through
     "layers": "tools.layers", "fine-tune": "commands.fine_tune", "adabn": "commands.adabn",
     "predict": "commands.predict", "extract-features": "commands.extract_features",
     "train-classifier": "commands.train_classifier", "reproduce": "commands.reproduce", "export": "tools.export",
-    "launch": "tools.launch", "digits": "tools.digits"}
+    "launch": "tools.launch", "digits": "tools.digits", "emoji": "tools.emoji"}
 
 
 class _Commands(click.Group):
