@@ -6,5 +6,6 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={
     "classifier": ["classifier"],
     "evaluate": ["evaluate"],
     "outputs": ["outputs"],
+    "report": ["Evaluation", "evaluate_images", "write_evaluation"],
     "predictions": ["predict", "predict_images", "write_predictions"],
 })
