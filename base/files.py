@@ -2,6 +2,7 @@
 import contextlib
 import os
 import re
+import shutil
 import socket
 import tempfile
 import time
@@ -54,6 +55,34 @@ def replacing(path):
             temporary.unlink()
 
 
+@contextlib.contextmanager
+def making_folder(path):
+    """Give a new folder beside `path`; it becomes `path`, with all that was written there, if the block ends well.
+
+    Of a block that raises nothing is left; what a process that died has left goes when `path` is made the next time.
+
+    Raises: InputError when there is something at `path` already, but for an empty folder, or it cannot be written.
+    """
+    refuse_taken(path)
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{_PLACE}.{os.getpid()}.tmp")
+    try:
+        with writing(path):
+            _remove_leftovers(path)
+            temporary.mkdir(parents=True)
+            yield temporary
+            os.replace(temporary, path)
+            sync_folder(path.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def refuse_taken(path):
+    """Raise InputError where there is something at `path` already, but for an empty folder."""
+    if os.path.lexists(path) and not (os.path.isdir(path) and not os.listdir(path)):
+        raise InputError(f"{path}: is there already. Give another name, or move it away.")
+
+
 def refuse_special(path):
     """Raise InputError for a pipe, a socket or a device, which whoever may do everything would replace by a file.
 
@@ -73,7 +102,7 @@ def _remove_leftovers(path):
             place, _, process = left.name[len(beginning):-len(".tmp")].rpartition(".")
             with contextlib.suppress(OSError):
                 if not _alive(process) if place == _PLACE else time.time() - left.stat().st_mtime > _DAY:
-                    left.unlink()
+                    shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 
 def _alive(process):

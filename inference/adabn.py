@@ -9,7 +9,7 @@ import numpy as np
 from transfer_gluon.base.errors import InputError
 from transfer_gluon.base.framework import mx
 from transfer_gluon.checkpoints.checkpoint import Checkpoint
-from transfer_gluon.inference.classifier import classifier, inference_block, num_classes
+from transfer_gluon.inference.classifier import check_labels, classifier, inference_block, num_classes
 from transfer_gluon.inference.evaluate import evaluate
 from transfer_gluon.inference.outputs import outputs
 from transfer_gluon.iters import OrderedIter
@@ -178,11 +178,7 @@ def adapt_to_images(checkpoint, images, devices, layers=None, statistics="image"
     prepare = prepared(*shape[1:], resize) if resize else square_centre_crop(*shape[1:])
     classes = num_classes(checkpoint.symbol, shape, checkpoint.name)
     known = images.labelled
-    beyond = set(images.labels[known & (images.labels >= classes)].tolist())
-    if beyond:
-        raise InputError(f"{images.path}: has the labels {', '.join(map(str, sorted(beyond)[:10]))}, and "
-                         f"{checkpoint.name} has {classes} classes; say by `null_label` which label means 'unknown'.",
-                         "null_label", images.null_label, f"labels below {classes}, or this one")
+    check_labels(images, classes, checkpoint.name)
     batches = OrderedIter(images, batch_size, prepare, threads)
     adapted, classes_before = adapt(checkpoint, batches, devices, layers, statistics)
     before = (classes_before == images.labels)[known].mean() if known.any() else float("nan")

@@ -28,6 +28,15 @@ def inference_block(symbol, checkpoint, devices, image_shape=None):
     return net
 
 
+def check_labels(images, classes, source):
+    """Raise InputError where an `ImageList` has labels beyond the `classes` of a network that is called `source`."""
+    beyond = set(images.labels[images.labelled & (images.labels >= classes)].tolist())
+    if beyond:
+        raise InputError(f"{images.path}: has the labels {', '.join(map(str, sorted(beyond)[:10]))}, and "
+                         f"{source} has {classes} classes; say by `null_label` which label means 'unknown'.",
+                         "null_label", images.null_label, f"labels below {classes}, or this one")
+
+
 def num_classes(symbol, image_shape, source="the network"):
     """How many classes a network, called `source`, tells apart.
 

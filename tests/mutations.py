@@ -238,6 +238,23 @@ MUTATIONS = [
     ("trials/domains.py", "itertools.permutations", "itertools.combinations", REPRODUCE),
     ("trials/domains.py", '("val.lst", domains[target])', '("val.lst", domains[source])', REPRODUCE),
     ("trials/methods.py", 'if method != "cnn" and method not in rows else', 'if method != "cnn" else', REPRODUCE),
+    # How well a network does.
+    *[(file, *change, "tests/test_evaluate.py") for file, *change in (
+        ("inference/calibration.py", "np.ceil(confidence * num_bins).astype(int) - 1",
+         "(confidence * num_bins).astype(int)"),
+        ("inference/calibration.py", "        some = self.counts > 0\n", "        some = self.counts >= 0\n"),
+        ("inference/calibration.py", "logits - logits.max(axis=1, keepdims=True)", "logits"),
+        ("inference/confusion.py", "np.asarray(labels, np.int64) * num_classes + np.asarray(predicted, np.int64)",
+         "np.asarray(predicted, np.int64) * num_classes + np.asarray(labels, np.int64)"),
+        ("inference/confusion.py", "np.diag(matrix), matrix.sum(axis=1))", "np.diag(matrix), matrix.sum(axis=0))"),
+        ("inference/report.py", "self.images.labelled & (self.predicted >= 0)", "self.images.labelled"),
+        ("inference/report.py", "(self.ranks[counted] < _FIVE)", "(self.ranks[counted] <= _FIVE)"),
+        ("inference/report.py", " + ((log_p == of_label) & before).sum(axis=1)", ""),
+        ("inference/report.py", "    check_labels(images, classes, checkpoint.name)\n", ""),
+        ("inference/report.py", "    with making_folder(folder) as folder:\n",
+         "    folder.mkdir()\n    if folder:\n"),
+        ("base/files.py", "        shutil.rmtree(temporary, ignore_errors=True)\n", "        pass\n"),
+        ("inference/pictures.py", 'short = [name.replace("$", "\\\\$") for name in short]', "pass"))],
     # Files of strangers.
     *[("exchange/pickle_machine.py", *change, "tests/test_torch_file.py") for change in (
         ("        if type(made) is not Ordered or type(state) is not dict:\n", "        if False:\n"),

@@ -1,4 +1,4 @@
-"""The commands that stand on top of the tree: fine_tune, adabn, predict, reproduce. Installed, they lie in here."""
+"""The commands that stand on top of the tree, such as fine_tune. Installed, they lie in here."""
 from pathlib import Path
 
 __path__.append(str(Path(__file__).resolve().parents[2]))

@@ -1,0 +1,78 @@
+#!/usr/bin/env python3
+"""Tell how well a trained network does on images with labels: accuracy, confusion matrix, calibration."""
+import time
+from pathlib import Path
+
+from transfer_gluon.cli.exit_codes import CONTEXT, Command, exit_codes
+from transfer_gluon.cli.options import RUNNING, input_options
+from transfer_gluon.cli.types import FILE, FOLDER, GPUS, NUM_THREADS, PATH
+
+import click
+
+from transfer_gluon.base.errors import InputError, first_ten
+from transfer_gluon.iters.image_list import MOST_LABEL, NULL_LABEL
+
+
+@click.command(cls=Command, context_settings=CONTEXT, examples=[
+    ("How well a network does on data/val.lst", "--model model/mmd1 --epoch 14"),
+    ("On another list, under the names of its classes",
+     "--model model/mmd1 --epoch 14 --lst data/source.lst --classes data/classes.txt --output runs/on-source"),
+    ], sections={"Answers": ("output", "classes"), **RUNNING})
+@click.option("--model", "prefix", type=PATH, required=True,
+              help="Prefix of the checkpoint: PREFIX-symbol.json, PREFIX-0018.params.")
+@click.option("--epoch", type=click.IntRange(min=0), required=True, help="Its epoch number.")
+@click.option("--lst", type=FILE, default="data/val.lst", help="List of images with labels.")
+@click.option("--output", type=FOLDER, default=None,
+              help="New folder for figures, tables and pictures.  [default: one in runs/, named after the time]")
+@click.option("--classes", type=FILE, default=None,
+              help="File with the name of a class a line, class 0 first.  [default: what the checkpoint says, else "
+                   "numbers]")
+@input_options("the longer side of the input")
+@click.option("--null-label", type=click.IntRange(0, MOST_LABEL), default=NULL_LABEL,
+              help="The label that means 'unknown'; such images do not count.")
+@click.option("--batch-size", type=click.IntRange(min=1), default=32, help="Images computed at a time.")
+@click.option("--gpu", "gpus", type=GPUS, default=None,
+              help="Number of the GPU to compute on; several share each batch.  [default: the CPU]")
+@click.option("--data-nthreads", "threads", type=NUM_THREADS, default=15, help="Threads that decode images.")
+def main(prefix, epoch, lst, output, classes, image_shape, val_resize, null_label, batch_size, gpus, threads):
+    """Compare what a network says with the labels of a list: accuracy, of every class too, confusion matrix,
+    calibration.
+
+    Images are prepared as for validation, straight from their files. --output gets evaluation.json, classes.csv,
+    confusion.csv and .png, calibration.csv, reliability.png, predictions.csv. Images that cannot be decoded do not
+    count; the command names them at its end, and ends with exit code 2.
+    """
+    from transfer_gluon.base.devices import find_devices
+    from transfer_gluon.base.files import refuse_taken, writable_folder
+    from transfer_gluon.base.log import log_to_stderr
+    from transfer_gluon.checkpoints.checkpoint import load_checkpoint
+    from transfer_gluon.inference.report import evaluate_images, write_evaluation
+    from transfer_gluon.iters import read_list
+    from transfer_gluon.records.make_list import read_classes
+
+    log_to_stderr()
+    devices = find_devices(gpus)
+    output = output or _new_folder()
+    writable_folder(output, "output")
+    refuse_taken(output)
+    images = read_list(lst, null_label=null_label)
+    checkpoint = load_checkpoint(prefix, epoch)
+    names = read_classes(classes) if classes else getattr(checkpoint, "classes", None)
+    bad = []
+    found = evaluate_images(checkpoint, images, devices, names, image_shape, batch_size, threads, bad, val_resize)
+    write_evaluation(output, found)
+    print(f"{found}\nfigures, tables and pictures: {output}")
+    if bad:
+        raise InputError(f"{lst}: {len(bad)} of its {len(images)} images are missing or cannot be decoded, and do not "
+                         f"count:{first_ten(bad)}")
+
+
+def _new_folder():
+    folder = Path("runs", time.strftime("evaluate-%Y%m%d-%H%M%S"))
+    while folder.exists():
+        folder = folder.with_name(f"{folder.name}x")
+    return str(folder)
+
+
+if __name__ == "__main__":
+    exit_codes(main)()
