@@ -4,9 +4,9 @@ from transfer_gluon.base.log import log
 from transfer_gluon.checkpoints.checkpoint import DEFAULT_IMAGE_SHAPE, Checkpoint, load_checkpoint, symbol_file
 from transfer_gluon.checkpoints.files import read_symbol
 from transfer_gluon.symbols import TransferNet, cut, image_shape_of, new_network, resize_of
-from transfer_gluon.symbols.backbone import parse_image_shape, parse_resize
 from transfer_gluon.symbols.bottleneck import BOTTLENECK, below_bottleneck
 from transfer_gluon.symbols.graph import layers as layers_of
+from transfer_gluon.symbols.image_input import parse_image_shape, parse_resize
 from transfer_gluon.symbols.layer_groups import HEAD, layer_groups, new_names
 from transfer_gluon.symbols.new_layers import classifier_initializers, fresh_values, num_features
 from transfer_gluon.training.run import recorded_settings
