@@ -48,7 +48,7 @@ def main(prefix, epoch, lst, output, classes, image_shape, val_resize, null_labe
     from transfer_gluon.checkpoints.checkpoint import load_checkpoint
     from transfer_gluon.inference.report import evaluate_images, write_evaluation
     from transfer_gluon.iters import read_list
-    from transfer_gluon.records.make_list import read_classes
+    from transfer_gluon.records.class_names import read_classes
 
     log_to_stderr()
     devices = find_devices(gpus)

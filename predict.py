@@ -44,7 +44,7 @@ def main(prefix, epoch, lst, out, top_k, classes, image_shape, val_resize, batch
     from transfer_gluon.inference.classifier import num_classes
     from transfer_gluon.inference.predictions import predict_images, write_predictions
     from transfer_gluon.iters import read_list
-    from transfer_gluon.records.make_list import read_classes
+    from transfer_gluon.records.class_names import read_classes
 
     log_to_stderr()
     devices = find_devices(gpus)

@@ -16,7 +16,7 @@ from transfer_gluon.base.errors import InputError, first_ten
 from transfer_gluon.base.log import log
 from transfer_gluon.base.parallel import in_order
 from transfer_gluon.iters.augmentation import training_size
-from transfer_gluon.iters.image_list import NULL_LABEL
+from transfer_gluon.iters.image_list import NULL_LABEL, ImageList
 from transfer_gluon.iters.images import decode, read_header, try_decoding
 from transfer_gluon.iters.transforms import short_side_size
 from transfer_gluon.records.contents import contents, count
@@ -60,17 +60,18 @@ class Finding:
 
 
 def examine(path, threads=4, num_classes=None, null_label=NULL_LABEL, crop=None):
-    """A `Finding` an image of a ``.rec`` or ``.lst`` file, in order, decoded `threads` at a time.
+    """A `Finding` an image of what `records.contents.contents` takes, in order, decoded `threads` at a time.
 
     With `num_classes`, labels must be below it or be the null label; with `crop`, images must be such as training on
     crops of so many pixels can use: see `check_shape`.
 
     Raises: InputError when the file cannot be read at all.
     """
-    decodable = _record_decodable if Path(path).suffix == ".rec" else decode
+    name = path.path if isinstance(path, ImageList) else Path(path)
+    decodable = _record_decodable if name.suffix == ".rec" else decode
     findings = in_order(lambda content: _examined(content, decodable, num_classes, null_label, crop),
                         contents(path, null_label), threads)
-    yield from tqdm(findings, f"checking {path}", count(path, null_label), unit=" images", disable=None)
+    yield from tqdm(findings, f"checking {name}", count(path, null_label), unit=" images", disable=None)
 
 
 def check_shape(width, height, crop):
@@ -164,7 +165,7 @@ def check_files(lists, threads=4, crop=None):
     for place, images in enumerate(lists):
         if any(images.files == before.files for before in lists[:place]):
             continue
-        problems = list(check(images.path, threads, null_label=images.null_label, crop=crop))
+        problems = list(check(images, threads, null_label=images.null_label, crop=crop))
         if problems:
             raise InputError(f"{images.path}: {len(problems)} of its images cannot be used. Mend them, or leave them "
                              f"out:{first_ten(problems)}")

@@ -33,9 +33,10 @@ from transfer_gluon.iters.images import MOST_PIXELS, decode, is_plain, load_imag
 from transfer_gluon.iters.recordio import open_record, read_at, read_index, to_bytes
 from transfer_gluon.records import Options, ensure_checked, ensure_packed, ensure_ready, is_packed, pack
 from transfer_gluon.records.check import Finding, check, check_files, examine
+from transfer_gluon.records.class_names import read_classes
 from transfer_gluon.records.contact_sheet import contact_sheet
 from transfer_gluon.records.describe import describe, repeated
-from transfer_gluon.records.make_list import list_folder, mask_list, read_classes, split_list
+from transfer_gluon.records.make_list import list_folder, mask_list, split_list
 from transfer_gluon.records.manifest import checked_before, manifest_path, read_manifest, stamps
 from transfer_gluon.records.unpack import unpack
 from transfer_gluon.tools import digits, im2rec_helpers

@@ -11,9 +11,10 @@ from transfer_gluon.base.errors import InputError, first_ten
 from transfer_gluon.base.files import writable_folder
 from transfer_gluon.base.log import log_to_stderr
 from transfer_gluon.iters.image_list import MOST_LABEL, NULL_LABEL, read_list
+from transfer_gluon.records.class_names import read_classes
 from transfer_gluon.records.describe import describe, repeated
 from transfer_gluon.records.encoding import ENCODINGS, MOST_RESIZE, Options
-from transfer_gluon.records.make_list import list_folder, mask_list, read_classes, split_list
+from transfer_gluon.records.make_list import list_folder, mask_list, split_list
 from transfer_gluon.records.published import PUBLISHED, list_published
 
 NULL = click.option("--null-label", type=click.IntRange(0, MOST_LABEL), default=NULL_LABEL,
