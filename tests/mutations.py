@@ -21,7 +21,11 @@ HEAP = "tests/test_mmd.py::test_wrong_batches_are_refused_and_leave_the_heap_who
 MUTATIONS = [
     # What a run is told, and where it goes.
     (STAGES, 'transfer_loss(told.transfer, **options)', 'transfer_loss("jmmd", **options)', WIRING),
-    (STAGES, "weight, batch = told.transfer_weight,", "weight, batch = None,", WIRING),
+    (STAGES, "weight, batch = transfer_loss(told.transfer, **options), told.transfer_weight,",
+     "weight, batch = transfer_loss(told.transfer, **options), None,", WIRING),
+    (STAGES, "/ num_devices / _USUAL_IMAGES", "/ _USUAL_IMAGES", "tests/test_objective.py"),
+    ("training/settings.py", 'then = {"transfer_weighs": then["transfer_weight"], **then}', "pass",
+     "tests/test_resume.py"),
     (STAGES, "told.relative_transfer_weight, batch, num_devices)", "told.relative_transfer_weight, batch)",
      "tests/test_objective.py"),
     (STAGES, "not usual / _FAR[0] <= relative <= usual * _FAR[1]", "relative < usual / _FAR[0]",
