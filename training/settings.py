@@ -78,7 +78,8 @@ def differences(then, now, defaults):
 
 
 # Of settings that are no flags.
-_MEANINGS = {"l2sp_start": " (digests of the weights that L2-SP holds to, in the checkpoint of `pretrained_model`)"}
+_MEANINGS = {"l2sp_start": " (digests of the weights that L2-SP holds to, in the checkpoint of `pretrained_model`)",
+             **dict.fromkeys(("training", "validation"), " (digests of the features)")}
 
 
 def _as_written(value):
