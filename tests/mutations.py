@@ -15,6 +15,7 @@ WIRING, ITERS, TRAINING, FILES = (f"tests/test_{name}.py" for name in ("wiring",
 STAGES, TRANSFORM, SHUFFLED = "training/stages.py", "iters/random_transform.py", "iters/shuffled.py"
 DOMAINS = "training/domains.py"
 LOOP, RUN, REPRODUCE = "training/loop.py", "training/run.py", "tests/test_reproduce.py"
+CLASSIFIER, LABELLED = "training/classifier.py", "training/labelled_features.py"
 GROUPS_FILE, GROUPS = "symbols/layer_groups.py", "tests/test_layer_groups.py"
 HEAP = "tests/test_mmd.py::test_wrong_batches_are_refused_and_leave_the_heap_whole"
 
@@ -295,6 +296,31 @@ MUTATIONS = [
         ("symbols/caffe_networks.py", "knorm=1", "knorm=2"), ("symbols/caffe_networks.py", "alpha=1e-4", "alpha=2e-5"),
         ("exchange/architectures.py", "122.679, 116.669, 104.007", "104.007, 116.669, 122.679"),
         ("exchange/state_dict.py", ' and part.dtype.kind == "f"', ""))],
+    *[(file, *change, "tests/test_train_classifier.py") for file, *change in (
+        ("iters/rows.py", ".permutation(number) if self._shuffle else", ".permutation(number) if True else"),
+        ("iters/rows.py", "default_rng((self._seed, epoch))", "default_rng(self._seed)"),
+        ("iters/rows.py", "self._views[epoch % len(self._views)] if", "self._views[0] if"),
+        ("iters/rows.py", "number * batch // batches for", "number // batches * batch for"),
+        (CLASSIFIER, "wd=options.wd,", "wd=0,"), (CLASSIFIER, "optimizer=options.optimizer,", 'optimizer="adam",'),
+        (CLASSIFIER, "overwrite=overwrite, keep=1)", "overwrite=overwrite)"),
+        (CLASSIFIER, "        mx.random.seed(options.seed)\n", ""),
+        (CLASSIFIER, "                   training.views)", ")"),
+        (CLASSIFIER, "_NO_NULL_LABEL = -1", "_NO_NULL_LABEL = 9999"),
+        (CLASSIFIER, "        check_together(training, part)\n", "        pass\n"),
+        (CLASSIFIER, "            record.mend()\n", "            pass\n"),
+        (CLASSIFIER, "np.lexsort((drawn, labels))", "np.argsort(drawn)"),
+        (CLASSIFIER, "part[np.argsort(order[part])]", "np.sort(part)"),
+        (CLASSIFIER, "rest, left = rest[~taken], left - share", "rest, left = rest[~taken], left"),
+        (CLASSIFIER, '"training": training.digest,', '"training": None,'),
+        (LABELLED, "source.digest, source.layer, ", "source.layer, "),
+        (LABELLED, "source.image_shape, source.resize)", "source.image_shape)"),
+        (LABELLED, "views=self.views[:, places]", "views=self.views"),
+        (LABELLED, "if kinds[0] != kinds[1]:", "if False:"), (LABELLED, "& (labels == np.floor(labels))", ""),
+        (LABELLED, "if (other.values.shape, other.digest) ==", "if False and (other.values.shape, other.digest) =="),
+        ("train_classifier.py", 'name.replace("_", "-")', "name"),
+        ("symbols/new_layers.py", "return mx.init.Normal(self.sigma).dumps()", "return super().dumps()"))],
+    ("symbols/new_layers.py", "_truncated_normal(0.1), mx.init.Zero()", "mx.init.Normal(0.1), mx.init.Zero()",
+     "tests/test_new_layers.py"),
     *[("exchange/torch_file.py", *change, "tests/test_torch_file.py") for change in (
         ("if self.size and (last + 1)", "if False and (last + 1)"), ("key[:1] != (\"storage\",)", "False"),
         ("        if size > _LARGEST_PIECE:\n", "        if False:\n"),

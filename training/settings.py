@@ -84,7 +84,8 @@ def differences(then, now, defaults):
 _WEIGHTS = "transfer_weight", "relative_transfer_weight"
 # Of settings that are no flags.
 _MEANINGS = {"transfer_weighs": " (`transfer_weight`, as it was)",
-             "l2sp_start": " (digests of the weights that L2-SP holds to, in the checkpoint of `pretrained_model`)"}
+             "l2sp_start": " (digests of the weights that L2-SP holds to, in the checkpoint of `pretrained_model`)",
+             **dict.fromkeys(("training", "validation"), " (digests of the features)")}
 
 
 def _as_written(value):
