@@ -252,6 +252,16 @@ MUTATIONS = [
         ("training/sums.py", "self._before > _GROWN * max(self._first, 1)", "True"),
         ("training/sums.py", "            self._told = True\n", ""))],
     (STAGES, "disp_batches=0, **training", "**training", "tests/test_commands.py"),
+    # What a message says to do.
+    *[(file, *change, "tests/test_hints.py") for file, *change in (
+        ("iters/elsewhere.py", "(folder / missing).is_file()", "False"),
+        ("iters/elsewhere.py", "not os.path.isabs(file) and not os.path.lexists(file)", "not os.path.isabs(file)"),
+        ("iters/image_source.py", "return elsewhere(self._images.path,", "return '' and (self._images.path,"),
+        ("iters/image_list.py", "_separator(line) if len(fields) == 1 else None", "_separator(line)"),
+        ("records/check.py", "hint = elsewhere(images.path, images.files)", 'hint = ""'),
+        ("records/check.py", "    if not path.is_file():\n        return {}\n    images", "    images"),
+        ("training/start.py", "    if not saved_epochs(told.pretrained_model):\n", "    if False:\n"),
+        ("training/domains.py", "if data.no_validation and not data.source_validation:", "if data.no_validation:"))],
     # How well a network does.
     *[(file, *change, "tests/test_evaluate.py") for file, *change in (
         ("inference/calibration.py", "np.ceil(confidence * num_bins).astype(int) - 1",
