@@ -117,8 +117,10 @@ def read_list(path, num_classes=None, null_label=NULL_LABEL):
 def _parse(line, num_classes, null_label):
     fields = line.split("\t")
     if len(fields) != 3:
-        raise InputError(f"{len(fields)} field{'s' * (len(fields) != 1)}; expected 3, separated by tabs: "
-                         "index, label, path")
+        other = _separator(line) if len(fields) == 1 else None
+        raise InputError((f"fields are separated by {other}; expected tabs" if other else
+                          f"{len(fields)} field{'s' * (len(fields) != 1)}; expected 3, separated by tabs")
+                         + ": index, label, path")
     index, label = _whole_number(fields[0], "index", MOST_INDEX), _whole_number(fields[1], "label", MOST_LABEL)
     if num_classes is not None and label >= num_classes and label != null_label:
         raise InputError(f"label {label}; expected 0 to {num_classes - 1} (`num_classes` {num_classes}), "
@@ -129,6 +131,15 @@ def _parse(line, num_classes, null_label):
     if "\0" in file:
         raise InputError("its path holds a NUL character")
     return index, label, file
+
+
+def _separator(line):
+    """What seems to stand between the fields of a line without tabs, or None."""
+    for name, between in ("commas", ","), ("semicolons", ";"), ("blanks", None):
+        parts = [part.strip(' "') for part in line.split(between)]
+        if len(parts) > 1 and any(map(_NUMBER.fullmatch, (*parts[:2], parts[-1]))):
+            return name
+    return None
 
 
 def _whole_number(text, name, most):

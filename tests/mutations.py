@@ -56,7 +56,7 @@ MUTATIONS = [
         ("training/optimizers.py", "copy.deepcopy(optimizer)", "optimizer"),
         ("training/state.py", "                self._put(value, there, name)\n", "                pass\n"),
         (LOOP, "position.ended = epoch.ends", "pass"),
-        (LOOP, ", *after_epoch, Say(top_k)]", ", Say(top_k)]"),
+        (LOOP, "*after_epoch,\n             *([Say", "*([Say"),
         (RUN, "and not _begins_with(text, known, self._summary_file)", "and not text.startswith(known)"),
         (LOOP, "sums = Sums(others=dict.fromkeys(sums.others, 0.0))", "sums = Sums()"),
         (LOOP, "laid_out_for != num_devices", "False"), (LOOP, "copy.deepcopy(schedule)", "schedule"),
@@ -243,6 +243,30 @@ MUTATIONS = [
     ("trials/domains.py", "itertools.permutations", "itertools.combinations", REPRODUCE),
     ("trials/domains.py", '("val.lst", domains[target])', '("val.lst", domains[source])', REPRODUCE),
     ("trials/methods.py", 'if method != "cnn" and method not in rows else', 'if method != "cnn" else', REPRODUCE),
+    # What a run says.
+    *[(file, *change, "tests/test_progress.py") for file, *change in (
+        ("training/progress.py", "+ (epochs + 1) * self._between", "+ epochs * self._between"),
+        ("training/progress.py", "(batches + epochs * batches_per_epoch)", "batches"),
+        ("training/progress.py", "self._last = None if self._ended is None else time.monotonic()",
+         "self._last = time.monotonic()"),
+        ("training/progress.py", "        if len(longer) > width:\n", "        if False:\n"),
+        ("training/progress.py", "disable=None if self._every else True", "disable=None"),
+        (LOOP, "[Say(top_k, transfer)] if disp_batches else []", "[Say(top_k, transfer)]"),
+        (LOOP, "[Say(top_k, transfer)] if disp_batches else []", "[Say(top_k)] if disp_batches else []"),
+        ("training/sums.py", "following._first, following._before, following._told", "_, _, _"),
+        ("training/sums.py", "self._before > _GROWN * max(self._first, 1)", "True"),
+        ("training/sums.py", "            self._told = True\n", ""))],
+    (STAGES, "disp_batches=0, **training", "**training", "tests/test_commands.py"),
+    # What a message says to do.
+    *[(file, *change, "tests/test_hints.py") for file, *change in (
+        ("iters/elsewhere.py", "(folder / missing).is_file()", "False"),
+        ("iters/elsewhere.py", "not os.path.isabs(file) and not os.path.lexists(file)", "not os.path.isabs(file)"),
+        ("iters/image_source.py", "return elsewhere(self._images.path,", "return '' and (self._images.path,"),
+        ("iters/image_list.py", "_separator(line) if len(fields) == 1 else None", "_separator(line)"),
+        ("records/check.py", "hint = elsewhere(images.path, images.files)", 'hint = ""'),
+        ("records/check.py", "    if not path.is_file():\n        return {}\n    images", "    images"),
+        ("training/start.py", "    if not saved_epochs(told.pretrained_model):\n", "    if False:\n"),
+        ("training/domains.py", "if data.no_validation and not data.source_validation:", "if data.no_validation:"))],
     # How well a network does.
     *[(file, *change, "tests/test_evaluate.py") for file, *change in (
         ("inference/calibration.py", "np.ceil(confidence * num_bins).astype(int) - 1",

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from transfer_gluon.base.errors import InputError
 from transfer_gluon.base.files import read_text
 from transfer_gluon.base.log import log
 from transfer_gluon.iters import (
@@ -147,10 +148,22 @@ def read_lists(stage):
 
     source = read("source.lst")
     target = read("target.lst") if stage.train_stage or (folder / "target.lst").exists() else None
-    validated = None if data.no_validation else read("val.lst")
+    validated = None if data.no_validation else read_validation(folder, read)
+    if data.no_validation and not data.source_validation:
+        log.info("nothing judges this run but the images that it trains on: `no_validation` was given without "
+                 "`source_validation`, which holds a part of the source out, such as 0.1, and validates that")
     domains = [source, target] if stage.train_stage else [with_labelled_target(source, target)]
     held = max(round(data.source_validation * len(source)), 1) if data.source_validation else 0
     return Lists(domains, validated, len(source), held)
+
+
+def read_validation(folder, read):
+    """The list ``val.lst`` of a folder, by `read`. Raises: InputError that says how to do without."""
+    if not (folder / "val.lst").exists():
+        raise InputError(f"{folder / 'val.lst'}: no such file; it lists target images with their labels, which "
+                         "validate the training. Without any, give `no_validation`; `source_validation` 0.1 then holds "
+                         "a tenth of the source out, and that is watched instead.")
+    return read("val.lst")
 
 
 def hold_out(images, first, count, seed):

@@ -287,7 +287,7 @@ def _train(stage, store, stop):
         decoders = [decoder_speed(images, stage.data.threads, packed) for images in read.domains]
         synthetic = synthetic_batches(stage, image_shape, len(devices))
         computing = computing_speed(lambda batches: fit(net, objective, batches, devices, StepSchedule(0.0), 1,
-                                                        **training), synthetic)
+                                                        disp_batches=0, **training), synthetic)
         _say_what_limits(reading_speed(read.training), computing, decoders)
         return []
     judges = [Validation(read.source_validation, null_label=stage.data.null_label, name=SOURCE_ACCURACY)] \
