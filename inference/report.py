@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from tqdm import tqdm
 
-from transfer_gluon.base.errors import InputError
+from transfer_gluon.base.errors import InputError, first_ten
 from transfer_gluon.base.files import making_folder, replacing
 from transfer_gluon.base.log import log
 from transfer_gluon.inference.calibration import (
@@ -166,7 +166,7 @@ def evaluate_images(checkpoint, images, devices, names=None, image_shape=None, b
             _take_in(found, batch)
             bar.update(len(batch))
     if not found.counted.any():
-        raise InputError(f"{images.path}: none of its images with a label can be read.")
+        raise InputError(f"{images.path}: none of its images with a label can be read:{first_ten(bad or [])}")
     return found
 
 

@@ -139,8 +139,10 @@ def _why_beyond(labels, beyond, num_classes):
 def _parse(line):
     fields = line.split("\t")
     if len(fields) != 3:
-        raise InputError(f"{len(fields)} field{'s' * (len(fields) != 1)}; expected 3, separated by tabs: "
-                         "index, label, path")
+        other = _separator(line) if len(fields) == 1 else None
+        raise InputError((f"fields are separated by {other}; expected tabs" if other else
+                          f"{len(fields)} field{'s' * (len(fields) != 1)}; expected 3, separated by tabs")
+                         + ": index, label, path")
     index, label = _whole_number(fields[0], "index", MOST_INDEX), _whole_number(fields[1], "label", MOST_LABEL)
     file = fields[2].strip()
     if not file:
@@ -148,6 +150,15 @@ def _parse(line):
     if "\0" in file:
         raise InputError("its path holds a NUL character")
     return index, label, file
+
+
+def _separator(line):
+    """What seems to stand between the fields of a line without tabs, or None."""
+    for name, between in ("commas", ","), ("semicolons", ";"), ("blanks", None):
+        parts = [part.strip(' "') for part in line.split(between)]
+        if len(parts) > 1 and any(map(_NUMBER.fullmatch, (*parts[:2], parts[-1]))):
+            return name
+    return None
 
 
 def _whole_number(text, name, most):

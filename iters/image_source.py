@@ -7,6 +7,7 @@ import numpy as np
 
 from transfer_gluon.base.errors import InputError, first_ten
 from transfer_gluon.base.regular import read_regular
+from transfer_gluon.iters.elsewhere import elsewhere
 from transfer_gluon.iters.images import decode, decode_plain
 from transfer_gluon.iters.recordio import open_record, read_at, read_index
 
@@ -40,7 +41,10 @@ class _Source:
             raise self._unusable(place, f"OpenCV cannot resize it: {error.err}") from None
 
     def _unusable(self, place, reason):
-        return InputError(f"{self._name(place)} cannot be used: {reason}.")
+        return InputError(f"{self._name(place)} cannot be used: {reason}.{self._hint(place)}")
+
+    def _hint(self, place):
+        return ""
 
 
 class _Files(_Source):
@@ -48,6 +52,9 @@ class _Files(_Source):
 
     def _name(self, place):
         return f"{self._images.path}: the image {self._images.files[place]}"
+
+    def _hint(self, place):
+        return elsewhere(self._images.path, self._images.files[place:place + 1])
 
     def _content(self, place):
         return read_regular(self._images.files[place])

@@ -16,13 +16,15 @@ from transfer_gluon.base.errors import InputError, first_ten
 from transfer_gluon.base.log import log
 from transfer_gluon.base.parallel import in_order
 from transfer_gluon.iters.augmentation import training_size
-from transfer_gluon.iters.image_list import NULL_LABEL, ImageList
+from transfer_gluon.iters.elsewhere import elsewhere
+from transfer_gluon.iters.image_list import NULL_LABEL, ImageList, read_list
 from transfer_gluon.iters.images import decode, read_header, try_decoding
 from transfer_gluon.iters.transforms import short_side_size
 from transfer_gluon.records.contents import contents, count
 from transfer_gluon.records.manifest import checked_before, manifest_path, remember_checked, stamps, thinner
 
 _READ_BY_MXNET = ("JPEG", "MPO", "PNG", "BMP")
+_MEND = " Mend them, or leave them out:"
 _LONGEST = 2**15 - 2        # pixels: OpenCV turns and shears no longer image
 
 
@@ -112,6 +114,16 @@ def _examined(content, decodable, num_classes, null_label, crop):
     return Finding(content.index, content.where, content.problem, **seen)
 
 
+def image_paths(path, null_label=NULL_LABEL):
+    """The path of every image of a ``.lst``, or of a ``.rec`` that has its list beside it, by its index; those of a
+    record alone are not known, and an empty dict."""
+    path = Path(path).with_suffix(".lst")
+    if not path.is_file():
+        return {}
+    images = read_list(path, null_label=null_label)
+    return dict(zip(images.indices.tolist(), images.files))
+
+
 def check(path, threads=4, num_classes=None, null_label=NULL_LABEL, crop=None):
     """The findings of `examine` that are problems."""
     return (finding for finding in examine(path, threads, num_classes, null_label, crop) if finding.problem)
@@ -167,5 +179,6 @@ def check_files(lists, threads=4, crop=None):
             continue
         problems = list(check(images, threads, null_label=images.null_label, crop=crop))
         if problems:
-            raise InputError(f"{images.path}: {len(problems)} of its images cannot be used. Mend them, or leave them "
-                             f"out:{first_ten(problems)}")
+            hint = elsewhere(images.path, images.files)
+            raise InputError(f"{images.path}: {len(problems)} of its images cannot be used.{hint or _MEND}"
+                             f"{first_ten(problems)}")

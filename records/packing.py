@@ -24,6 +24,7 @@ from transfer_gluon.base.log import log
 from transfer_gluon.base.parallel import in_order
 from transfer_gluon.base.regular import open_regular, read_regular
 from transfer_gluon.base.watchdog import waiting
+from transfer_gluon.iters.elsewhere import elsewhere
 from transfer_gluon.iters.images import decode, is_plain, read_header, try_decoding
 from transfer_gluon.iters.recordio import read_index, to_bytes, write_index
 from transfer_gluon.records.encoding import Options
@@ -217,7 +218,7 @@ def _unusable(images, problems):
     except InputError as error:
         where = f"not all of them are shown: {str(error).rstrip('.')}"
     return InputError(f"{images.path}: {len(problems)} of {len(images)} images cannot be used "
-                      f"({where}):{first_ten(problems)}")
+                      f"({where}):{first_ten(problems)}" + elsewhere(images.path, images.files).replace(" ", "\n", 1))
 
 
 def _load(file, options):

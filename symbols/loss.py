@@ -34,7 +34,8 @@ class TransferLoss(mx.gluon.HybridBlock):
     batch_multiple : int, default 2
         What the number of images b is a multiple of. Any other is refused before `hybrid_forward` computes.
     usual_weight : float, default 1.0
-        What a `TransferObjective` multiplies it with where it is told nothing else.
+        What a `TransferObjective` multiplies it with where it is told nothing else; stages of training take as much
+        for 16 images a device, and n/16 times that for n.
     usual_relative_weight : float or None, default None
         What is a good weight against the *mean* cross-entropy (`objective.relative_weight`), whatever the batch size;
         training says when the weight is far from it. None: not known.

@@ -15,13 +15,18 @@ WIRING, ITERS, TRAINING, FILES = (f"tests/test_{name}.py" for name in ("wiring",
 STAGES, TRANSFORM, SHUFFLED = "training/stages.py", "iters/random_transform.py", "iters/shuffled.py"
 DOMAINS = "training/domains.py"
 LOOP, RUN, REPRODUCE = "training/loop.py", "training/run.py", "tests/test_reproduce.py"
+CLASSIFIER, LABELLED = "training/classifier.py", "training/labelled_features.py"
 GROUPS_FILE, GROUPS = "symbols/layer_groups.py", "tests/test_layer_groups.py"
 HEAP = "tests/test_mmd.py::test_wrong_batches_are_refused_and_leave_the_heap_whole"
 
 MUTATIONS = [
     # What a run is told, and where it goes.
     (STAGES, 'transfer_loss(told.transfer, **options)', 'transfer_loss("jmmd", **options)', WIRING),
-    (STAGES, "weight, batch = told.transfer_weight,", "weight, batch = None,", WIRING),
+    (STAGES, "weight, batch = transfer_loss(told.transfer, **options), told.transfer_weight,",
+     "weight, batch = transfer_loss(told.transfer, **options), None,", WIRING),
+    (STAGES, "/ num_devices / _USUAL_IMAGES", "/ _USUAL_IMAGES", "tests/test_objective.py"),
+    ("training/settings.py", 'then = {"transfer_weighs": then["transfer_weight"], **then}', "pass",
+     "tests/test_resume.py"),
     (STAGES, "told.relative_transfer_weight, batch, num_devices)", "told.relative_transfer_weight, batch)",
      "tests/test_objective.py"),
     (STAGES, "not usual / _FAR[0] <= relative <= usual * _FAR[1]", "relative < usual / _FAR[0]",
@@ -51,7 +56,7 @@ MUTATIONS = [
         ("training/optimizers.py", "copy.deepcopy(optimizer)", "optimizer"),
         ("training/state.py", "                self._put(value, there, name)\n", "                pass\n"),
         (LOOP, "position.ended = epoch.ends", "pass"),
-        (LOOP, ", *after_epoch, Say(top_k)]", ", Say(top_k)]"),
+        (LOOP, "*after_epoch,\n             *([Say", "*([Say"),
         (RUN, "and not _begins_with(text, known, self._summary_file)", "and not text.startswith(known)"),
         (LOOP, "sums = Sums(others=dict.fromkeys(sums.others, 0.0))", "sums = Sums()"),
         (LOOP, "laid_out_for != num_devices", "False"), (LOOP, "copy.deepcopy(schedule)", "schedule"),
@@ -238,6 +243,30 @@ MUTATIONS = [
     ("trials/domains.py", "itertools.permutations", "itertools.combinations", REPRODUCE),
     ("trials/domains.py", '("val.lst", domains[target])', '("val.lst", domains[source])', REPRODUCE),
     ("trials/methods.py", 'if method != "cnn" and method not in rows else', 'if method != "cnn" else', REPRODUCE),
+    # What a run says.
+    *[(file, *change, "tests/test_progress.py") for file, *change in (
+        ("training/progress.py", "+ (epochs + 1) * self._between", "+ epochs * self._between"),
+        ("training/progress.py", "(batches + epochs * batches_per_epoch)", "batches"),
+        ("training/progress.py", "self._last = None if self._ended is None else time.monotonic()",
+         "self._last = time.monotonic()"),
+        ("training/progress.py", "        if len(longer) > width:\n", "        if False:\n"),
+        ("training/progress.py", "disable=None if self._every else True", "disable=None"),
+        (LOOP, "[Say(top_k, transfer)] if disp_batches else []", "[Say(top_k, transfer)]"),
+        (LOOP, "[Say(top_k, transfer)] if disp_batches else []", "[Say(top_k)] if disp_batches else []"),
+        ("training/sums.py", "following._first, following._before, following._told", "_, _, _"),
+        ("training/sums.py", "self._before > _GROWN * max(self._first, 1)", "True"),
+        ("training/sums.py", "            self._told = True\n", ""))],
+    (STAGES, "disp_batches=0, **training", "**training", "tests/test_commands.py"),
+    # What a message says to do.
+    *[(file, *change, "tests/test_hints.py") for file, *change in (
+        ("iters/elsewhere.py", "(folder / missing).is_file()", "False"),
+        ("iters/elsewhere.py", "not os.path.isabs(file) and not os.path.lexists(file)", "not os.path.isabs(file)"),
+        ("iters/image_source.py", "return elsewhere(self._images.path,", "return '' and (self._images.path,"),
+        ("iters/image_list.py", "_separator(line) if len(fields) == 1 else None", "_separator(line)"),
+        ("records/check.py", "hint = elsewhere(images.path, images.files)", 'hint = ""'),
+        ("records/check.py", "    if not path.is_file():\n        return {}\n    images", "    images"),
+        ("training/start.py", "    if not saved_epochs(told.pretrained_model):\n", "    if False:\n"),
+        ("training/domains.py", "if data.no_validation and not data.source_validation:", "if data.no_validation:"))],
     # How well a network does.
     *[(file, *change, "tests/test_evaluate.py") for file, *change in (
         ("inference/calibration.py", "np.ceil(confidence * num_bins).astype(int) - 1",
@@ -291,6 +320,31 @@ MUTATIONS = [
         ("symbols/caffe_networks.py", "knorm=1", "knorm=2"), ("symbols/caffe_networks.py", "alpha=1e-4", "alpha=2e-5"),
         ("exchange/architectures.py", "122.679, 116.669, 104.007", "104.007, 116.669, 122.679"),
         ("exchange/state_dict.py", ' and part.dtype.kind == "f"', ""))],
+    *[(file, *change, "tests/test_train_classifier.py") for file, *change in (
+        ("iters/rows.py", ".permutation(number) if self._shuffle else", ".permutation(number) if True else"),
+        ("iters/rows.py", "default_rng((self._seed, epoch))", "default_rng(self._seed)"),
+        ("iters/rows.py", "self._views[epoch % len(self._views)] if", "self._views[0] if"),
+        ("iters/rows.py", "number * batch // batches for", "number // batches * batch for"),
+        (CLASSIFIER, "wd=options.wd,", "wd=0,"), (CLASSIFIER, "optimizer=options.optimizer,", 'optimizer="adam",'),
+        (CLASSIFIER, "overwrite=overwrite, keep=1)", "overwrite=overwrite)"),
+        (CLASSIFIER, "        mx.random.seed(options.seed)\n", ""),
+        (CLASSIFIER, "                   training.views)", ")"),
+        (CLASSIFIER, "_NO_NULL_LABEL = -1", "_NO_NULL_LABEL = 9999"),
+        (CLASSIFIER, "        check_together(training, part)\n", "        pass\n"),
+        (CLASSIFIER, "            record.mend()\n", "            pass\n"),
+        (CLASSIFIER, "np.lexsort((drawn, labels))", "np.argsort(drawn)"),
+        (CLASSIFIER, "part[np.argsort(order[part])]", "np.sort(part)"),
+        (CLASSIFIER, "rest, left = rest[~taken], left - share", "rest, left = rest[~taken], left"),
+        (CLASSIFIER, '"training": training.digest,', '"training": None,'),
+        (LABELLED, "source.digest, source.layer, ", "source.layer, "),
+        (LABELLED, "source.image_shape, source.resize)", "source.image_shape)"),
+        (LABELLED, "views=self.views[:, places]", "views=self.views"),
+        (LABELLED, "if kinds[0] != kinds[1]:", "if False:"), (LABELLED, "& (labels == np.floor(labels))", ""),
+        (LABELLED, "if (other.values.shape, other.digest) ==", "if False and (other.values.shape, other.digest) =="),
+        ("train_classifier.py", 'name.replace("_", "-")', "name"),
+        ("symbols/new_layers.py", "return mx.init.Normal(self.sigma).dumps()", "return super().dumps()"))],
+    ("symbols/new_layers.py", "_truncated_normal(0.1), mx.init.Zero()", "mx.init.Normal(0.1), mx.init.Zero()",
+     "tests/test_new_layers.py"),
     *[("exchange/torch_file.py", *change, "tests/test_torch_file.py") for change in (
         ("if self.size and (last + 1)", "if False and (last + 1)"), ("key[:1] != (\"storage\",)", "False"),
         ("        if size > _LARGEST_PIECE:\n", "        if False:\n"),

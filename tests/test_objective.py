@@ -251,15 +251,18 @@ def test_a_relative_weight_is_one_against_the_mean_over_the_source():
 @pytest.mark.parametrize("told, batch_size, devices, weight, relative, warned", [
     ({}, 64, 4, 2, 0.25, None),                                 # the original's commands on cars
     ({"transfer": "mmd"}, 64, 4, 1, 0.125, None),
-    ({}, 128, 1, 2, 0.03125, "next to nothing"),
-    ({}, 40, 1, 2, 0.1, None),
-    ({}, 44, 1, 2, 0.09091, "next to nothing"),
+    ({}, 128, 1, 16, 0.25, None),                               # as much against the mean in any other batch
+    ({"transfer": "mmd"}, 32, 4, 0.5, 0.125, None),
+    ({"transfer_weight": 2.0}, 128, 1, 2, 0.03125, "next to nothing"),
+    ({"transfer_weight": 2.0}, 40, 1, 2, 0.1, None),
+    ({"transfer_weight": 2.0}, 44, 1, 2, 0.09091, "next to nothing"),
     ({"transfer_weight": 8.0}, 8, 2, 8, 4, None),
     ({"transfer_weight": 9.0}, 8, 2, 9, 4.5, "far more than usual"),
     ({"transfer_weight": 0.0}, 128, 1, 0, 0, None),             # asked for
     ({"relative_transfer_weight": 0.01}, 128, 1, 0.64, 0.01, None),
     ({"relative_transfer_weight": 0.5}, 128, 4, 8, 0.5, None),
-    ({"transfer": "coral"}, 256, 1, 800, 6.25, "next to nothing"),
+    ({"transfer": "coral"}, 256, 1, 12800, 100, None),
+    ({"transfer": "coral", "transfer_weight": 800.0}, 256, 1, 800, 6.25, "next to nothing"),
     ({"transfer": "dann"}, 16, 1, 8, 1, None),
 ])
 def test_stage_1_says_what_its_weight_is_and_where_it_is_far_off(told, batch_size, devices, weight, relative, warned,

@@ -297,3 +297,21 @@ def test_a_full_disk_ends_a_run_with_a_sentence_and_what_was_saved(two_stages, t
     assert "Traceback" not in done.stderr and not list(tmp_path.rglob("*.tmp"))
     assert load_checkpoint(tmp_path / "m0", 1).arg_params
     call("fine_tune.py", *flags)
+
+
+def test_a_run_with_the_weight_of_an_earlier_version_goes_on_when_that_is_given():
+    """They had the loss's usual weight whatever the batch; the same command means another weight now."""
+    from transfer_gluon.training.settings import differences
+    usual = {"transfer_weighs": 2.0}
+    then, explicit = {"transfer": "jmmd", "transfer_weight": None}, {"transfer": "jmmd", "transfer_weight": 5.0}
+
+    def now(weighs, given):
+        return {"transfer": "jmmd", "transfer_weight": given, "relative_transfer_weight": None,
+                "transfer_weighs": weighs}
+
+    refused, = differences(then, now(16.0, None), usual)
+    assert refused == "transfer_weighs: 2.0 then, 16.0 now (`transfer_weight`, as it was)"
+    assert not differences(then, now(2.0, 2.0), usual)
+    assert not differences(explicit, now(5.0, 5.0), usual)
+    assert differences(explicit, now(2.0, 2.0), usual)
+    assert not differences(now(2.0, 2.0), now(2.0, None), usual)

@@ -17,9 +17,9 @@ from sklearn.linear_model import LogisticRegression
 
 from transfer_gluon.base.errors import InputError
 from transfer_gluon.base.framework import mx
-from transfer_gluon.checkpoints.checkpoint import load_checkpoint
 from transfer_gluon.iters.feature_file import Features, FeatureSource, read_features, write_features
 from transfer_gluon.iters.rows import RowIter
+from transfer_gluon.symbols import TransferObjective
 from transfer_gluon.training import ClassifierOptions
 from transfer_gluon.training import classifier as training_classifier
 from transfer_gluon.training.classifier import stratified, train_classifier
@@ -134,15 +134,21 @@ def test_resumed_bitwise(packs, tmp_path, flags):
     again = train(*flags, "--model-prefix", tmp_path / "parts", "--epochs", 4, "--resume")
     for end in "-symbol.json", "-0004.params", "-run/summary.csv", "-run/state.params":
         assert (tmp_path / f"whole{end}").read_bytes() == (tmp_path / f"parts{end}").read_bytes(), end
+    (tmp_path / "parts-run" / "summary.csv").unlink()
     more = train(*flags, "--model-prefix", tmp_path / "parts", "--epochs", 4, "--resume")
+    assert rows_of(tmp_path / "whole") == rows_of(tmp_path / "parts")
     assert "nothing is left to train" in more.stderr and more.stdout == again.stdout
 
 
-def test_a_run_that_is_there_is_not_replaced(packs):
+def test_a_run_that_is_there_is_not_replaced(packs, tmp_path):
     train(*packs, "--epochs", 1)
     assert "of a run are there already. --resume goes on" in train(*packs, expect=2).stderr
     train(*packs, "--epochs", 1, "--overwrite", "--lr", 0.5)
     assert "lr: 0.5 then, 0.25 now" in train(*packs, "--resume", "--lr", 0.25, expect=2).stderr
+    for place, name in (1, "training"), (3, "validation"):
+        others = [*packs[:place], pack(tmp_path / "other.p", *blobs(50, seed=7)), *packs[place + 1:]]
+        said = train(*others, "--resume", "--lr", 0.5, "--epochs", 2, expect=2).stderr
+        assert re.search(rf"{name}: [0-9a-f]{{16}} then, [0-9a-f]{{16}} now \(digests of the features\)", said)
 
 
 def test_only_the_last_and_the_best_are_kept(packs, tmp_path):
@@ -244,12 +250,11 @@ def test_a_truncated_classifier_is_loaded_by_stock_mxnet(packs, tmp_path):
     train(*packs, "--init", "truncated", "--epochs", 1)
     code = ("import mxnet as mx, sys\ns, a, b = mx.model.load_checkpoint(sys.argv[1], 1)\n"
             "m = mx.mod.Module(s)\nm.bind([('data', (2, 5))], [('softmax_label', (2,))])\n"
-            "m.init_params(arg_params=a, aux_params=b)\nprint(m.get_params()[0]['fc_weight'].shape)\n")
+            "m.init_params(arg_params=a, aux_params=b)\nprint(m.get_params()[0]['fc_weight'].shape)\n"
+            "m.init_params(force_init=True)\n")      # as the network says, without our initializers
     done = subprocess.run([sys.executable, "-c", "import numpy; numpy.bool = bool\n" + code, tmp_path / "m" / "c"],
                           capture_output=True, text=True, cwd=tmp_path)
-    assert done.stdout == "(3, 5)\n", done.stderr
-    weight = load_checkpoint(tmp_path / "m" / "c", 1).arg_params["fc_weight"]
-    assert weight.shape == (3, 5)
+    assert (done.returncode, done.stdout) == (0, "(3, 5)\n"), done.stderr
 
 
 # Splitting.
@@ -266,6 +271,7 @@ def test_one_file_is_split_class_by_class(tmp_path):
     parts = stratified(labels, (80, 10, 10), seed=3)
     assert sorted(np.concatenate(parts).tolist()) == list(range(200))
     assert [np.bincount(labels[part]).tolist() for part in parts] == [[80, 48, 32], [10, 6, 4], [10, 6, 4]]
+    assert [len(set(labels[parts[0]][start:start + 40])) for start in (0, 40, 80, 120)] == [3] * 4    # mixed
     assert any((one != other).any() for one, other in zip(parts, stratified(labels, (80, 10, 10), seed=4)))
 
 
@@ -465,9 +471,14 @@ def test_more_classes_than_the_usual_null_label():
     labels = np.array([0, 9999] * 3)
     labels = np.concatenate([labels, np.zeros(10_000 - 6, int)])
     values = np.where(labels == 9999, 1.0, -1.0).astype(np.float32)[:, None] * np.ones((1, 2), np.float32)
-    done = train_classifier(labelled(values, labels), ClassifierOptions(epochs=1, batches=1))
-    assert done.results[-1].updates == 1 and done.net.fc_weight.shape == (10_000, 2)
-    assert not math.isnan(done.results[-1].accuracy)
+    one, other = (labelled(values[-4:] + shift, np.full(4, 9999)) for shift in (1, 2))
+    done = train_classifier(labelled(values, labels), ClassifierOptions(epochs=1, batches=1), validation=one,
+                            test=other)
+    assert done.net.fc_weight.shape == (10_000, 2)
+    assert not math.isnan(done.results[-1].validation_accuracy) and not math.isnan(done.test_accuracy)
+    loss, _, correct, counted = TransferObjective(null_label=training_classifier._NO_NULL_LABEL)(
+        mx.nd.zeros((1, 2)), mx.nd.zeros((1, 10_000)), mx.nd.array([9999]))[1].asnumpy()
+    assert (loss, correct, counted) == (pytest.approx(math.log(10_000), rel=1e-4), 0, 1)
 
 
 def test_from_a_network_to_a_classifier(stage0, data, tmp_path):

@@ -204,7 +204,7 @@ WIRES = {   # flag: the rest of the command, its value, what is then true, and i
     "--fill-value": ([*STAGE0, "--pad-size", 1], 17, lambda seen: seen.augmentation.fill_value == 17),
     "--train-stage": (STAGE1[:2] + STAGE1[4:], 1, lambda seen: len(seen.lists) == 2 and seen.batch == 4),
     "--pretrained-epoch": (STAGE1[:4] + STAGE1[6:], 1, lambda seen: seen.settings["pretrained_epoch"] == 1),
-    "--use-dan": (STAGE1, None, lambda seen: type(seen.objective.transfer) is MMDLoss and weight(seen) == 1),
+    "--use-dan": (STAGE1, None, lambda seen: type(seen.objective.transfer) is MMDLoss and weight(seen) == 0.5),
     "--transfer": (STAGE1, "coral", lambda seen: type(seen.objective.transfer) is CORALLoss),
     "--transfer-options": ([*STAGE1, "--transfer", "dann"], "hidden=7,reversal=0.5",
                            lambda seen: (seen.objective.transfer.hidden._units, seen.objective.transfer._reversal)
@@ -318,7 +318,7 @@ def test_a_new_classifiers_bias_is_drawn_by_the_features_that_feed_it(told, laye
 
 def test_the_transfer_losses_are_the_ones_that_are_named(told):
     seen = told("--data-dir", "data", *STAGE1)
-    assert type(seen.objective.transfer) is JMMDLoss and weight(seen) == 2
+    assert type(seen.objective.transfer) is JMMDLoss and weight(seen) == 1
     for flags, loss in ([], JMMDLoss()), (["--use-dan"], MMDLoss()):
         x, z = (mx.nd.array(np.random.default_rng(0).normal(size=(8, width))) for width in (5, 3))
         _, statistics = told("--data-dir", "data", *STAGE1, *flags).objective(x, z, mx.nd.array([0, 1, 2, 0] * 2))
@@ -389,7 +389,7 @@ def test_what_numbers_depend_on_is_compared_when_a_run_goes_on_and_among_workers
     flags = {option.opts[0].lstrip("-").replace("-", "_") for option in fine_tune.main.params} - {"use_dan"}
     lists = {"source.lst", "target.lst", "val.lst"}
     settings = set(told("--data-dir", "data", *STAGE1).settings)
-    assert settings == flags - OF_NO_NUMBER | lists | {"devices", "workers"}
+    assert settings == flags - OF_NO_NUMBER | lists | {"devices", "workers", "transfer_weighs"}
     assert compared[0] == flags - OF_A_WORKER and compared[1] > lists
 
 

@@ -170,21 +170,29 @@ def verify_command(files, num_classes, crop, threads, null_label):
 
     Exit code 2 if there are images that cannot be used.
     """
-    from transfer_gluon.records.check import examine
+    from transfer_gluon.iters.elsewhere import elsewhere
+    from transfer_gluon.records.check import examine, image_paths
 
     if num_classes is None:
         refuse_idle({"null_label": "without --num-classes"})
-    found, problems = {}, []
+    found, problems, paths, hint = {}, [], {}, ""
     for path in files:
         found[path] = list(examine(path, threads, num_classes, null_label, crop))
         bad = [finding for finding in found[path] if finding.problem]
         print(f"{path}: {len(found[path])} images, {len(bad)} bad")
-        problems += [f"{path}: {finding}" for finding in bad]
+        paths[path] = image_paths(path, null_label)
+        for finding in bad:
+            image = paths[path].get(finding.index, finding.where)
+            problems.append(f"{path}: {finding}" + (f" ({image})" if image != finding.where else ""))
+        if Path(path).suffix == ".lst":
+            hint = hint or elsewhere(path, [finding.where for finding in bad])
     for (one, other), pairs in repeated(found).items():
         where = f"twice in {one}" if one == other else f"in both {one} and {other}"
-        print(f"{len(pairs)} images are {where}; by index:{first_ten(f'{a} = {b}' for a, b in pairs)}")
+        same = [" = ".join(f"index {index}, {paths[path][index]}" if index in paths[path] else f"index {index}"
+                           for path, index in ((one, a), (other, b))) for a, b in pairs]
+        print(f"{len(pairs)} images are {where}:{first_ten(same)}")
     if problems:
-        raise InputError(f"{len(problems)} images cannot be used:{first_ten(problems)}")
+        raise InputError(f"{len(problems)} images cannot be used:{first_ten(problems)}" + hint.replace(" ", "\n", 1))
 
 
 @commands.command("info", examples=[

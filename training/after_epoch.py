@@ -93,15 +93,16 @@ class EarlyStop:
 
 
 class Say:
-    """Says in a log line what an epoch came to."""
+    """Says in a log line what an epoch came to; of the transfer loss nothing where there is none."""
 
-    def __init__(self, top_k=1):
-        self._top_k = top_k
+    def __init__(self, top_k=1, transfer=True):
+        self._top_k, self._transfer = top_k, transfer
 
     def __call__(self, epoch):
         result = epoch.result
-        text = (f"epoch {result.epoch}: loss {result.loss:.4f}, transfer {result.transfer_loss:+.4f}, "
-                f"accuracy {result.accuracy:.2%}, learning rate {result.learning_rate:g}")
+        transfer = f"transfer {result.transfer_loss:+.4f}, " if self._transfer else ""
+        text = (f"epoch {result.epoch}: loss {result.loss:.4f}, {transfer}accuracy {result.accuracy:.2%}, "
+                f"learning rate {result.learning_rate:g}")
         if not math.isnan(result.validation_accuracy):
             text += f", validation accuracy {result.validation_accuracy:.2%}"
             if self._top_k > 1:

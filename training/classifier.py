@@ -147,7 +147,8 @@ def stratified(labels, shares, seed=0):
         part; each class to one row more or less.
     seed : int
 
-    Returns: list of int arrays, the places of each part's rows, rising.
+    Returns: list of int arrays, the places of each part's rows, in an order by chance: who trains in this order has all
+    classes in every batch.
 
     Raises: InputError where the first part, or another that has a share, would be empty.
 
@@ -158,14 +159,17 @@ def stratified(labels, shares, seed=0):
     shares = tuple(shares)
     if sum(shares) != 100 or min(shares) < 0 or not shares[0]:
         raise InputError.of("split", shares, "per cent that train, validate and test, 100 together, such as 80, 10, 10")
-    rest, left, parts = np.lexsort((np.random.default_rng(seed).random(len(labels)), labels)), 100, []
+    drawn = np.random.default_rng(seed).random(len(labels))
+    rest, left, parts = np.lexsort((drawn, labels)), 100, []
     for share in shares[:0:-1]:
         # Every so many rows of the classes one behind the other.
         steps = np.arange(len(rest) + 1) * share // left
         taken = np.diff(steps) > 0
-        parts.append(np.sort(rest[taken]))
+        parts.append(rest[taken])
         rest, left = rest[~taken], left - share
-    parts = [np.sort(rest), *parts[::-1]]
+    # By numbers of their own: those above have chosen the parts.
+    order = np.random.default_rng((seed, 1)).permutation(len(labels))
+    parts = [part[np.argsort(order[part])] for part in (rest, *parts[::-1])]
     for part, share in zip(parts, shares):
         if share and not len(part):
             raise InputError(f"`split` {', '.join(map(str, shares))} of {len(labels)} rows leaves none for the "

@@ -173,7 +173,11 @@ def read_lists(stage, known=None):
     if stage.train_stage or data.target or paths["target"] and Path(paths["target"]).exists():
         target = read("target", source.classes, number, labels=False)
     if not data.no_validation:
+        check_val(paths["val"])
         validated = read("val", source.classes, number)
+    elif not data.source_validation:
+        log.info("nothing judges this run but the images that it trains on: `no_validation` was given without "
+                 "`source_validation`, which holds a part of the source out, such as 0.1, and validates that")
     if target and target.in_place:
         log.info("%s: %d target images; folders tell no labels of a target%s", target.path, len(target),
                  "" if stage.train_stage else ", so that stage 0 does without it")
@@ -181,6 +185,14 @@ def read_lists(stage, known=None):
     check_source(domains[0], number)
     held = max(round(data.source_validation * len(source)), 1) if data.source_validation else 0
     return Lists(domains, validated, len(source), held, number, source.classes)
+
+
+def check_val(path):
+    """Raise InputError that says how to do without, where there is nothing to validate on."""
+    if not Path(path).exists():
+        raise InputError(f"{path}: no such file; it lists target images with their labels, which validate the "
+                         "training, or is a folder of them. Without any, give `no_validation`; `source_validation` 0.1 "
+                         "then holds a tenth of the source out, and that is watched instead.")
 
 
 def hold_out(images, first, count, seed):

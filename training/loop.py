@@ -12,7 +12,7 @@ from transfer_gluon.distributed.stores import open_store
 from transfer_gluon.training.after_epoch import Epoch, Say, Validation
 from transfer_gluon.training.learner import Learner
 from transfer_gluon.training.optimizers import create_optimizer
-from transfer_gluon.training.progress import EpochProgress
+from transfer_gluon.training.progress import Progress
 from transfer_gluon.training.run import Run
 from transfer_gluon.training.summary import COLUMNS, EpochResult
 from transfer_gluon.training.sums import Sums
@@ -89,7 +89,7 @@ def fit(net, objective, batches, devices, schedule, num_epochs, *, optimizer="sg
     seed : int
         Of what networks draw by chance (dropout), anew for every batch.
     disp_batches : int
-        A log line every so many batches, where there is no terminal.
+        A log line every so many batches, where there is no terminal; 0: neither that, nor a bar, nor a line an epoch.
     monitor : int
         Log the statistics of all parameters every so many batches; 0: never.
 
@@ -103,7 +103,9 @@ def fit(net, objective, batches, devices, schedule, num_epochs, *, optimizer="sg
     schedule = copy.deepcopy(schedule)      # MXNet's own count along
     run = run or Run()
     store = open_store(kvstore) if isinstance(kvstore, str) else kvstore
-    items = [*([Validation(validation, top_k, null_label)] if validation is not None else []), *after_epoch, Say(top_k)]
+    transfer = getattr(objective, "transfer", objective) is not None
+    items = [*([Validation(validation, top_k, null_label)] if validation is not None else []), *after_epoch,
+             *([Say(top_k, transfer)] if disp_batches else [])]
     if not 0 <= ema < 1 or ema and store.asynchronous:
         raise InputError.of("ema", ema, "0 with asynchronous servers, whose workers have parameters of their own"
                             if 0 <= ema < 1 else "a number from 0 to below 1")
@@ -125,6 +127,7 @@ def fit(net, objective, batches, devices, schedule, num_epochs, *, optimizer="sg
         sums, results = Sums(**position.sums), []
         if store.rank:      # what was summed before is the first worker's; all have figures of the same names
             sums = Sums(others=dict.fromkeys(sums.others, 0.0))
+        progress = Progress(num_epochs, batches.batches_per_epoch, batches.batch_size, disp_batches, transfer)
         stack.enter_context(own_random_numbers())
         stack.enter_context(run)
         run.restore(learner, trainer)
@@ -136,8 +139,7 @@ def fit(net, objective, batches, devices, schedule, num_epochs, *, optimizer="sg
             started = time.monotonic()
             batches.set_epoch(number_of_epoch - 1)
             batches.skip(position.batch)
-            with EpochProgress(number_of_epoch, batches.batches_per_epoch, batches.batch_size, position.batch,
-                               disp_batches) as progress:
+            with progress.epoch(number_of_epoch, position.batch):
                 for number, batch in enumerate(batches, start=position.batch + 1):
                     where = f"epoch {number_of_epoch}, batch {number}; {run.last}"
                     mx.random.seed(_seed(seed, number_of_epoch, number))
@@ -146,7 +148,7 @@ def fit(net, objective, batches, devices, schedule, num_epochs, *, optimizer="sg
                     sums.add(statistics, where, names)
                     position.batch, position.updates = number, position.updates + 1
                     learner.updated(position.updates)
-                    progress.update(str(sums))
+                    progress.update(sums)
                     if monitor and number % monitor == 0:
                         _log_parameters(learner)
                     _save_or_stop(learner, trainer, store, sums, run, stop, number, where)

@@ -72,13 +72,20 @@ def differences(then, now, defaults):
     if "use_dan" in then and "transfer" in now:
         then = {"transfer": "mmd" if then["use_dan"] else "jmmd",
                 **{name: value for name, value in then.items() if name != "use_dan"}}
+    if "transfer_weighs" in now:    # which says it all
+        if then.get("transfer_weight") is not None:
+            then = {"transfer_weighs": then["transfer_weight"], **then}
+        then, now = ({name: value for name, value in which.items() if name not in _WEIGHTS} for which in (then, now))
     pairs = [(name, *(_as_written(which.get(name, defaults.get(name))) for which in (then, now)))
              for name in sorted(then.keys() | now.keys())]
     return [f"{name}: {one} then, {other} now{_MEANINGS.get(name, '')}" for name, one, other in pairs if one != other]
 
 
+_WEIGHTS = "transfer_weight", "relative_transfer_weight"
 # Of settings that are no flags.
-_MEANINGS = {"l2sp_start": " (digests of the weights that L2-SP holds to, in the checkpoint of `pretrained_model`)"}
+_MEANINGS = {"transfer_weighs": " (`transfer_weight`, as it was)",
+             "l2sp_start": " (digests of the weights that L2-SP holds to, in the checkpoint of `pretrained_model`)",
+             **dict.fromkeys(("training", "validation"), " (digests of the features)")}
 
 
 def _as_written(value):

@@ -69,6 +69,8 @@ CHANGES_NO_NUMBER = {"num_epochs", "early_stop", "model_prefix", "no_checkpoint"
                      "test_io", "features_dir", "source", "target", "val"}
 # What runs did before the setting was there, where that is not its default.
 _BEFORE = {"augmentation": "bytes"}
+# Images a device of the original's published commands, for which a transfer loss has its usual weight.
+_USUAL_IMAGES = 16
 # How many times less, and more, than is usual a transfer loss may weigh before the log says so.
 _FAR = 5, 8
 
@@ -243,6 +245,10 @@ def _train(stage, store, stop):
     stage = stage.with_num_classes(known, lists)
     settings = {name: value for name, value in stage.settings().items() if name not in CHANGES_NO_NUMBER}
     settings["image_shape"] = _text(image_shape)
+    defaults = Stage.defaults()
+    if stage.train_stage:
+        settings["transfer_weighs"] = objective.weight
+        defaults["transfer_weighs"] = getattr(objective.transfer, "usual_weight", 1.0)
     if optimizer.lr_schedule == "inv":
         settings["num_epochs"] = optimizer.num_epochs
     for images, size in zip(lists.domains, lists.sizes) if lists else ():
@@ -255,7 +261,7 @@ def _train(stage, store, stop):
     pulled_to = starting_values(stage) if regularization.l2sp or regularization.l2sp_published else None
     if pulled_to:
         settings["l2sp_start"] = digest_of(pulled_to).hex()[:16]
-    record = Run(run.prefix, settings, defaults=Stage.defaults(), resume=run.resume, load_epoch=run.load_epoch or 0,
+    record = Run(run.prefix, settings, defaults=defaults, resume=run.resume, load_epoch=run.load_epoch or 0,
                  overwrite=run.overwrite, keep=run.keep, save_batches=run.save_batches,
                  checkpoints=not run.no_checkpoint, writes=store.rank == 0)
     # All workers have seen the same before the first one writes.
@@ -294,7 +300,7 @@ def _train(stage, store, stop):
         decoders = [decoder_speed(images, stage.data.threads, packed) for images in read.domains]
         synthetic = synthetic_batches(stage, image_shape, len(devices))
         computing = computing_speed(lambda batches: fit(net, objective, batches, devices, StepSchedule(0.0), 1,
-                                                        **training), synthetic)
+                                                        disp_batches=0, **training), synthetic)
         _say_what_limits(reading_speed(read.training), computing, decoders)
         return []
     judges = [Validation(read.source_validation, null_label=stage.data.null_label, name=SOURCE_ACCURACY)] \
@@ -328,10 +334,12 @@ def _objective(stage, num_devices):
     options = dict(told.transfer_options)
     if "estimate" in options_of(told.transfer):
         options.setdefault("estimate", told.estimate)
-    weight, batch = told.transfer_weight, stage.optimizer.batch_size
+    loss, weight, batch = transfer_loss(told.transfer, **options), told.transfer_weight, stage.optimizer.batch_size
     if told.relative_transfer_weight is not None:
         weight = absolute_weight(told.relative_transfer_weight, batch, num_devices)
-    objective = TransferObjective(transfer_loss(told.transfer, **options), weight, **labels)
+    elif weight is None:
+        weight = getattr(loss, "usual_weight", 1.0) * batch / num_devices / _USUAL_IMAGES
+    objective = TransferObjective(loss, weight, **labels)
     _say_weight(told, objective, batch, num_devices)
     return objective
 
@@ -339,14 +347,14 @@ def _objective(stage, num_devices):
 def _say_weight(told, objective, batch_size, num_devices):
     """Both forms of the weight; and where it is far from what is usual, what to give instead."""
     relative = relative_weight(objective.weight, batch_size, num_devices)
-    log.info("the transfer loss %s weighs %.4g against the summed softmax loss (`transfer_weight`), %.4g against the "
+    log.info("the transfer loss %s weighs %.6g against the summed softmax loss (`transfer_weight`), %.4g against the "
              "mean (`relative_transfer_weight`), in batches of %d on %d device%s", told.transfer, objective.weight,
              relative, batch_size, num_devices, "s" * (num_devices > 1))
     usual = getattr(objective.transfer, "usual_relative_weight", None)
     asked = told.relative_transfer_weight is not None or told.transfer_weight == 0
     if usual and not asked and not usual / _FAR[0] <= relative <= usual * _FAR[1]:
-        log.info("that is %s: the usual weight is for 16 images a device. `relative_transfer_weight` %g is a good one "
-                 "whatever the batch", "next to nothing" if relative < usual else "far more than usual", usual)
+        log.info("that is %s: `relative_transfer_weight` %g is a good one whatever the batch",
+                 "next to nothing" if relative < usual else "far more than usual", usual)
 
 
 def _soft_labels(told):

@@ -1,7 +1,14 @@
 """The network that a stage starts from, and the size of its images."""
 from transfer_gluon.base.errors import InputError, first_ten
 from transfer_gluon.base.log import log
-from transfer_gluon.checkpoints.checkpoint import DEFAULT_IMAGE_SHAPE, Checkpoint, load_checkpoint, symbol_file
+from transfer_gluon.checkpoints.checkpoint import (
+    DEFAULT_IMAGE_SHAPE,
+    Checkpoint,
+    load_checkpoint,
+    parameter_file,
+    saved_epochs,
+    symbol_file,
+)
 from transfer_gluon.checkpoints.files import read_symbol
 from transfer_gluon.symbols import TransferNet, cut, image_shape_of, new_network, resize_of
 from transfer_gluon.symbols.bottleneck import BOTTLENECK, below_bottleneck
@@ -20,7 +27,7 @@ def starting_checkpoint(stage, checkpoint, image_shape):
     elif told.network:
         start = _new_network(told.network, told.num_layers, image_shape)
     else:
-        start = load_checkpoint(told.pretrained_model, told.pretrained_epoch)
+        start = _pretrained(stage)
     if stage.images.rgb_mean or stage.images.rgb_std:
         start = start.normalized(stage.images.rgb_mean or (0, 0, 0), stage.images.rgb_std or (1, 1, 1))
     return start
@@ -76,6 +83,20 @@ def _check_bottleneck(start, told):
                          f"{below_bottleneck(start.symbol)}.", "bottleneck", told.bottleneck, None)
 
 
+def _pretrained(stage):
+    """The checkpoint to start from; where there is none of its name, a message says where one comes from."""
+    told = stage.network
+    if not saved_epochs(told.pretrained_model):
+        how = "Stage 1 goes on from a network that stage 0 has trained: name its prefix by `pretrained_model`, its " \
+            "last epoch by `pretrained_epoch`." if stage.train_stage else \
+            "tools/get_model.py fetches a pretrained network, tools/import_weights.py makes one of PyTorch's " \
+            "weights, `pretrained_model` names it; or `network` begins with random weights, which need much more data."
+        raise InputError(f"{parameter_file(told.pretrained_model, told.pretrained_epoch)}: no such checkpoint; of the "
+                         f"prefix {told.pretrained_model} there is no epoch at all. {how}", "pretrained_model",
+                         told.pretrained_model, "the prefix of a checkpoint")
+    return load_checkpoint(told.pretrained_model, told.pretrained_epoch)
+
+
 def _begun_anew(start, layers, told, image_shape):
     """A checkpoint whose last layer groups have other values, drawn by chance."""
     symbol = cut(start.symbol, layers)
@@ -95,6 +116,10 @@ def starting_values(stage):
     start = load_checkpoint(told.pretrained_model, told.pretrained_epoch)
     goes_on = stage.train_stage or told.keep_classifier
     symbol = cut(start.symbol, head_layer(start.symbol, told.layer) if goes_on else told.layer)
+
+
+    start = _pretrained(stage)
+    symbol = cut(start.symbol, told.layer)
     taken_over = set(symbol.list_arguments()) & set(start.arg_params)
     if goes_on:
         taken_over.update(HEAD)

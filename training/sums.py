@@ -4,6 +4,11 @@ import math
 from dataclasses import asdict, dataclass, field
 
 from transfer_gluon.base.errors import DivergedError
+from transfer_gluon.base.log import log
+
+# Times the mean loss of the first batch, or 1 nat where that is less: what a loss has grown to that is then no number,
+# and one that is a number still.
+_GROWN, _EXPLODED = 100, 10_000
 
 
 @dataclass
@@ -35,6 +40,24 @@ class Sums:
     def __post_init__(self):
         self.recent = collections.deque(self.recent, maxlen=100)
         self._pending = None
+        self._first = self._before = None       # mean losses of the run's first batch, and of the one before
+        self._told = False
+
+    def _watch(self, loss, total, where):
+        """Raise DivergedError for a loss that is no number; say so once of one that is many times that of the first
+        batch."""
+        grown = self._first is not None and self._before > _GROWN * max(self._first, 1)
+        if not math.isfinite(total):
+            was = f"has exploded: it was {self._first:.3g} in the first batch, then {self._before:.3g}, and is " \
+                f"{total}" if grown else f"is {total}"
+            raise DivergedError(f"the loss {was} in {where}. A smaller `lr` usually helps"
+                                + (", or a few `warmup_epochs`." if grown else "; so does looking at the images that "
+                                   "were read."))
+        self._first, self._before = loss if self._first is None else self._first, loss
+        if loss > _EXPLODED * max(self._first, 1) and not self._told:
+            self._told = True
+            log.warning("the loss has exploded: it was %.3g in the first batch, and is %.3g in %s. A smaller `lr` "
+                        "usually helps, or a few `warmup_epochs`", self._first, loss, where)
 
     def add(self, statistics, where, names=()):
         """Take in a batch: the objective's statistics of every device, and the names of all of them; those behind the
@@ -54,10 +77,7 @@ class Sums:
         softmax, transfer, correct, labelled, *others = sum(
             part.asnumpy().astype("float64") for part in statistics).tolist()
         transfer /= len(statistics)
-        if not math.isfinite(softmax + transfer):
-            raise DivergedError(
-                f"the loss is {softmax + transfer} in {where}. A smaller `lr` usually helps; so does looking at the "
-                "images that were read.")
+        self._watch(softmax / labelled if labelled else 0.0, softmax + transfer, where)
         self.softmax += softmax
         self.transfer += transfer
         self.correct += correct
@@ -69,7 +89,9 @@ class Sums:
 
     def next_epoch(self):
         """Sums of an epoch that has not begun."""
-        return Sums(recent=self.recent)
+        following = Sums(recent=self.recent)
+        following._first, following._before, following._told = self._first, self._before, self._told
+        return following
 
     def over_workers(self, store):
         """The sums of all workers of a distributed run together; the worker's own where it is alone."""
@@ -103,7 +125,10 @@ class Sums:
         """Of the `others`, over batches."""
         return {name: value / self.batches if self.batches else float("nan") for name, value in self.others.items()}
 
-    def __str__(self):
+    def figures(self, transfer=True, digits=4):
+        """The running figures as texts, with so many digits behind the point; the transfer loss, unless `transfer` is
+        False, over the last 100 batches."""
         recent = sum(self.recent) / len(self.recent) if self.recent else float("nan")
-        return (f"loss {self.loss:.4f}, transfer {recent:+.4f}, accuracy {self.accuracy:.2%}"
-                + "".join(f", {name} {value:.4g}" for name, value in self.means.items()))
+        return [f"loss {self.loss:.{digits}f}", *([f"transfer {recent:+.{digits}f}"] if transfer else []),
+                f"accuracy {self.accuracy:.{digits - 2}%}",
+                *(f"{name} {value:.4g}" for name, value in self.means.items())]

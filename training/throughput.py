@@ -24,7 +24,7 @@ def computing_speed(train, batches):
     Parameters
     ----------
     train : callable
-        Trains an epoch on the batches that it is given; `fit`.
+        Trains an epoch on the batches that it is given; `fit`, told to say nothing.
     batches : DataIter
         That cost nothing to read; `SyntheticIter`, or a `DualIter` of two.
     """
