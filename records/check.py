@@ -21,6 +21,7 @@ from transfer_gluon.iters.image_list import NULL_LABEL, ImageList, read_list
 from transfer_gluon.iters.images import decode, read_header, try_decoding
 from transfer_gluon.iters.transforms import short_side_size
 from transfer_gluon.records.contents import contents, count
+from transfer_gluon.records.folders import read_images
 from transfer_gluon.records.manifest import checked_before, manifest_path, remember_checked, stamps, thinner
 
 _READ_BY_MXNET = ("JPEG", "MPO", "PNG", "BMP")
@@ -115,12 +116,14 @@ def _examined(content, decodable, num_classes, null_label, crop):
 
 
 def image_paths(path, null_label=NULL_LABEL):
-    """The path of every image of a ``.lst``, or of a ``.rec`` that has its list beside it, by its index; those of a
-    record alone are not known, and an empty dict."""
-    path = Path(path).with_suffix(".lst")
-    if not path.is_file():
+    """The path of every image of a ``.lst`` or a folder, or of a ``.rec`` that has its list beside it, by its index;
+    those of a record alone are not known, and an empty dict."""
+    if Path(path).is_dir():
+        images = read_images(path, null_label=null_label)
+    elif Path(path).with_suffix(".lst").is_file():
+        images = read_list(Path(path).with_suffix(".lst"), null_label=null_label)
+    else:
         return {}
-    images = read_list(path, null_label=null_label)
     return dict(zip(images.indices.tolist(), images.files))
 
 

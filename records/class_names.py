@@ -1,4 +1,6 @@
 """What labels are called: ``classes.txt``, a line a class, the name of label 0 first."""
+from pathlib import Path
+
 from transfer_gluon.base.errors import InputError, first_ten
 from transfer_gluon.base.files import replacing
 from transfer_gluon.base.regular import read_regular_text
@@ -19,6 +21,12 @@ def read_classes(path):
     if problems or not names:
         raise InputError(f"{path}: expected a line a class, each with another name of a folder:{first_ten(problems)}")
     return names
+
+
+def classes_beside(path):
+    """The ``classes.txt`` beside a list or record, as a Path; None where there is none."""
+    file = Path(path).with_name("classes.txt")
+    return file if file.exists() else None
 
 
 def write_classes(path, names):

@@ -17,7 +17,8 @@ def contact_sheet(path, picture, labels, null_label, names=None, columns=10):
 
     Parameters
     ----------
-    path, picture : str or Path
+    path : str, Path or ImageList
+    picture : str or Path
     labels : dict
         From index to label, of the images to choose from; `records.check.examine` finds them.
     null_label : int

@@ -7,7 +7,7 @@ import numpy as np
 
 from transfer_gluon.base.errors import InputError, first_ten
 from transfer_gluon.iters.image_list import NULL_LABEL, ImageList, check_names, check_null_label, read_list
-from transfer_gluon.records.class_names import read_classes
+from transfer_gluon.records.class_names import classes_beside, read_classes
 
 EXTENSIONS = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".avif", ".tif", ".tiff", ".jp2", ".ppm", ".pgm"}
 
@@ -51,15 +51,15 @@ def read_images(path, num_classes=None, null_label=NULL_LABEL, classes=None, lab
     if path.suffix.lower() in EXTENSIONS and path.exists():
         check_null_label(null_label)
         return _in_place(path, [null_label], [str(path)], null_label, classes)
-    names = path.with_name("classes.txt")
-    if names.exists():
+    names = classes_beside(path)
+    if names:
         found = read_classes(names)
         if classes and found != list(classes):
             raise InputError(f"{names}: its classes are {some(found)}, and those to be told apart are {some(classes)}. "
                              f"Give {path} the labels of these, and put the same classes.txt beside it, or none.")
         classes = found
         _check_number(names, len(found), num_classes)
-    images = read_list(path, num_classes or (len(classes) if classes else None), null_label)
+    images = read_list(path, num_classes or (len(classes) if names else None), null_label)
     return ImageList(path, images.indices, images.labels, images.files, null_label,
                      classes=tuple(classes) if classes else None)
 

@@ -917,7 +917,7 @@ def test_numbers_and_names_that_no_list_holds(listed, tmp_path):
 
 @pytest.mark.parametrize("flags", [
     ["mask", "all.lst", ""], ["mask", "all.lst", "\udcff.lst"], ["mask", "all.lst", "t.lst", "--null-label", "-5"],
-    ["list", "photos", "t.lst", "--unlabelled", "--null-label", 2**24 + 1], ["verify", "photos"],
+    ["list", "photos", "t.lst", "--unlabelled", "--null-label", 2**24 + 1], ["pack", "photos"],
     ["pack", "all.lst", "--resize", 10**400], ["unpack", "all.lst", "\udcff"],
     ["info", "all.lst", "--sheet", "photos"]])
 def test_flags_that_no_file_or_list_can_have(listed, tmp_path, monkeypatch, flags):

@@ -167,7 +167,7 @@ def read_lists(stage, known=None):
                              "give a list.", role, str(images.path), "a list")
         return images
 
-    source = read("source", known.names, stage.num_classes)
+    source = read("source", known.names, stage.num_classes or (len(known.names) if known.names else None))
     number = need_number(stage, known, source)
     target = validated = None
     if stage.train_stage or data.target or paths["target"] and Path(paths["target"]).exists():
