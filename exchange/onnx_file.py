@@ -5,6 +5,7 @@ The graph is translated by ``mxnet.onnx``, of 2022. Said here is what that lacks
 layer that does not mention it, ``normalize``, and average pooling to a given size.
 """
 import ast
+import json
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,7 +13,8 @@ import numpy as np
 from transfer_gluon.base.errors import InputError
 from transfer_gluon.base.files import replacing
 from transfer_gluon.base.framework import mx
-from transfer_gluon.symbols import features_block
+from transfer_gluon.iters.augmentation import validation_size
+from transfer_gluon.symbols import features_block, resize_of
 from transfer_gluon.symbols.graph import Graph
 
 _OPSET = 13         # the newest that mxnet.onnx knows; every later runtime reads it
@@ -28,7 +30,8 @@ def export(checkpoint, path, image_shape):
     checkpoint : Checkpoint
     path : str or Path
     image_shape : (int, int, int)
-        Channels, height, width, in pixels: fixed in the file.
+        Channels, height, width, in pixels: fixed in the file, whose metadata tell it, beside how images are made that
+        size and what the classes are called.
 
     Returns: the largest difference between probabilities of MXNet and of onnxruntime for two random images; None
     where onnxruntime is not installed.
@@ -75,8 +78,20 @@ def _model(onnx, checkpoint, symbol, image_shape):
     model = onnx.helper.make_model(
         graph, ir_version=_IR_VERSION, opset_imports=[onnx.helper.make_opsetid("", _OPSET)],
         producer_name="transfer-gluon", doc_string=f"{checkpoint.name}: images to probabilities of {classes} classes")
-    onnx.helper.set_model_props(model, {"classes": str(classes), "input": "RGB images, 0 to 255, NCHW, not normalised"})
+    onnx.helper.set_model_props(model, _told(checkpoint, image_shape, classes))
     return model
+
+
+def _told(checkpoint, image_shape, num_classes):
+    """What whoever runs the file must know of its images and classes, as texts; docs/onnx.md shows how it is used."""
+    _, height, width = image_shape
+    told = dict(image_shape=",".join(map(str, image_shape)), layout="NCHW", channels="RGB", value_range="0,255",
+                normalisation="none: the network does its own",
+                resize=str(resize_of(checkpoint.symbol, image_shape) or validation_size(max(height, width))),
+                interpolation="cubic, a = -0.75, without antialiasing", crop="centre", num_classes=str(num_classes))
+    if checkpoint.classes:
+        told["classes"] = json.dumps(checkpoint.classes)
+    return told
 
 
 def _keep(entries, names):

@@ -1,5 +1,7 @@
 """ONNX files: the same probabilities as MXNet's, and what cannot be exported."""
+import json
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from transfer_gluon.base.framework import mx
 from transfer_gluon.checkpoints.checkpoint import Checkpoint, load_checkpoint
 from transfer_gluon.exchange.onnx_file import export
 from transfer_gluon.exchange.weights import ARCHITECTURES
-from transfer_gluon.symbols import features_block, normalized, resnet
+from transfer_gluon.symbols import ImageInput, features_block, normalized, resnet
 from transfer_gluon.symbols.zoo import zoo_symbol
 from transfer_gluon.tools.export import main
 
@@ -90,8 +92,25 @@ def test_the_file_says_what_goes_in_and_comes_out(tmp_path):
              for value in [*model.graph.input, *model.graph.output]}
     assert sizes == {"data": ["batch", 3, 16, 16], "softmax": ["batch", 5]}
     assert {entry.key: entry.value for entry in model.metadata_props} == {
-        "classes": "5", "input": "RGB images, 0 to 255, NCHW, not normalised"}
+        "image_shape": "3,16,16", "layout": "NCHW", "channels": "RGB", "value_range": "0,255", "resize": "18",
+        "normalisation": "none: the network does its own", "crop": "centre", "num_classes": "5",
+        "interpolation": "cubic, a = -0.75, without antialiasing"}
     assert model.opset_import[0].version == 13 and [file.name for file in tmp_path.iterdir()] == ["x.onnx"]
+
+
+@pytest.mark.parametrize("resize, shape, told", [("squeeze", (3, 16, 16), "squeeze"), (17, (3, 16, 16), "17"),
+                                                 (17, (3, 32, 16), "36")])
+def test_the_file_says_what_the_checkpoint_says(tmp_path, resize, shape, told):
+    names = ["grün", "blue, dark", '"c"', "d", "e"]
+    plain = random_checkpoint(mx.sym.SoftmaxOutput(mx.sym.FullyConnected(mx.sym.Pooling(
+        mx.sym.var("data"), global_pool=True, kernel=(1, 1), pool_type="avg"), num_hidden=5, name="fc"),
+        name="softmax"), shape)
+    said = ImageInput((3, 16, 16), resize, tuple(names)).variable()
+    export(replace(plain, symbol=plain.symbol(data=said)), tmp_path / "x.onnx", shape)
+    session = onnxruntime.InferenceSession(str(tmp_path / "x.onnx"))
+    found = session.get_modelmeta().custom_metadata_map
+    assert json.loads(found["classes"]) == names and found["resize"] == told
+    assert found["image_shape"] == ",".join(map(str, shape)) and found["num_classes"] == "5"
 
 
 def test_what_the_commands_write_is_exported(stage0, data, command, tmp_path):

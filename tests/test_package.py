@@ -151,7 +151,7 @@ def test_what_is_installed_without_its_dependencies_says_how_to_get_them(wheel, 
 
 # What each package stands on. An import of any other would be a climb.
 HOUSE = {"base": "", "symbols": "base", "iters": "base", "distributed": "base", "records": "exchange iters base",
-         "checkpoints": "symbols base", "exchange": "checkpoints symbols base",
+         "checkpoints": "symbols base", "exchange": "checkpoints symbols iters base",
          "inference": "checkpoints symbols iters distributed base",
          "training": "inference exchange checkpoints records distributed symbols iters base",
          "trials": "training records iters base", "cli": "base"}
