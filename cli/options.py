@@ -80,7 +80,9 @@ def _option(group, field, flags):
         dict(type=_type(default, words))
     if isinstance(default, bool) and words["kind"] == "on_off":
         default = int(default)
-    decorated = click.option(flags[field.name], field.name, default=default, help=text, **more)
+    # What is on by itself is turned off by a flag of its own.
+    names = flags[field.name] + (flags[field.name].replace("--", "/--no-", 1) if default is True else "")
+    decorated = click.option(names, field.name, default=default, help=text, **more)
 
     def decorate(function):
         function = decorated(function)

@@ -250,6 +250,7 @@ class Resize(click.ParamType):
         return int(value)
 
 
+SPLIT = Numbers("TRAINING,VALIDATION,TEST", int, most=100)
 NAMES, PAIRS, RATES, KEEP, RESIZE = Names(), Pairs(), Rates(), Keep(min=0), Resize()
 EPOCHS = WholeNumbers("epochs", "10,16")
 GPUS = WholeNumbers("numbers of GPUs", "0,2,5")

@@ -4,6 +4,7 @@
 place in its memo), a tuple nested a million deep as a key ends the process (`hash` recurses), and BUILD sets attributes
 of whatever `find_class` gives. `pickletools` takes a pickle apart here, and what its operations do stands below.
 """
+import codecs
 import pickletools
 import warnings
 
@@ -35,8 +36,20 @@ class Ordered(dict):
     __slots__ = ()
 
 
+class Made:
+    """What a function of ours made, and a pickle may give a state to by BUILD."""
+
+    __slots__ = ()
+
+    def set_state(self, state):
+        """Raises: Refused or Damaged for any other state than one of data."""
+        raise NotImplementedError
+
+
 def read_pickle(file, known, persistent=None):
     """The object of a pickle, whose end `file` then stands at. A set comes as a list, a frozenset as a tuple.
+
+    Texts of Python 2, which may be bytes, come as texts with a letter a byte (latin-1).
 
     Parameters
     ----------
@@ -61,13 +74,38 @@ def read_pickle(file, known, persistent=None):
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")     # pickletools' own, of a backslash in a name
-            for operation, argument, _ in pickletools.genops(file):
-                machine.do(operation.name, argument)
+            for name, argument in _operations(file):
+                machine.do(name, argument)
         return machine.stack.pop()
     # What pickletools raises for bytes that are no pickle, and what operations raise whose objects are not there, or
     # are others than they need.
     except (ValueError, LookupError, TypeError, AttributeError, OverflowError, MemoryError) as error:
         raise Damaged(error if isinstance(error, Damaged) else "a damaged pickle") from None
+
+
+def _operations(file):
+    """Name and argument of each operation, as pickletools.genops gives them.
+
+    But for a STRING that is no ASCII: that is an error there before Python 3.12.
+    """
+    while True:
+        operation = pickletools.code2op.get(file.read(1).decode("latin-1"))
+        if operation is None:
+            raise Damaged("no pickle, or cut off")
+        if operation.name == "STRING":
+            argument = _string(file.readline())
+        else:
+            argument = operation.arg and operation.arg.reader(file)
+        yield operation.name, argument
+        if operation.name == "STOP":
+            return
+
+
+def _string(line):
+    """A text of Python 2, in quotes and with its escapes."""
+    if len(line) < 3 or line[:1] != line[-2:-1] or line[:1] not in (b"'", b'"') or line[-1:] != b"\n":
+        raise Damaged("a text without quotes")
+    return codecs.escape_decode(line[1:-2])[0].decode("latin-1")
 
 
 class _Machine:
@@ -117,6 +155,9 @@ class _Machine:
     def tuple(self, items):
         self.stack.append(tuple(items))
 
+    def list(self, items):
+        self.stack.append(items)
+
     def extend(self, items):
         if type(self.stack[-1]) is not list:
             raise Damaged("members of no list and no set")
@@ -162,7 +203,9 @@ class _Machine:
     def build(self):
         """The attributes of an OrderedDict, such as the ``_metadata`` of a state dict, are left out."""
         made, state = self.take(2)
-        if type(made) is not Ordered or type(state) is not dict:
+        if isinstance(made, Made):
+            made.set_state(state)
+        elif type(made) is not Ordered or type(state) is not dict:
             raise Refused(f"BUILD of {made.name if type(made) is Name else type(made).__name__}")
         self.stack.append(made)
 
@@ -190,7 +233,7 @@ _SIMPLE = {
     "NONE": lambda m: m.stack.append(None), "NEWTRUE": lambda m: m.stack.append(True),
     "NEWFALSE": lambda m: m.stack.append(False), "MARK": _Machine.mark, "POP": _Machine.pop,
     "POP_MARK": _Machine.marked, "DUP": lambda m: m.stack.append(m.stack[-1]),
-    "EMPTY_LIST": lambda m: m.stack.append([]), "LIST": lambda m: m.stack.append(m.marked()),
+    "EMPTY_LIST": lambda m: m.stack.append([]), "LIST": lambda m: m.list(m.marked()),
     "APPEND": lambda m: m.extend(m.take(1)), "APPENDS": lambda m: m.extend(m.marked()),
     "EMPTY_TUPLE": lambda m: m.tuple(()), "TUPLE": lambda m: m.tuple(m.marked()),
     "TUPLE1": lambda m: m.tuple(m.take(1)), "TUPLE2": lambda m: m.tuple(m.take(2)),

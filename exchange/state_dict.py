@@ -1,6 +1,7 @@
-"""PyTorch's weights as NumPy arrays, from files of strangers: nothing in such a file is ever run.
+"""Weights as NumPy arrays, from files of strangers: nothing in such a file is ever run.
 
 ``.safetensors`` files are read here, ``.pth``, ``.pt`` and ``.bin`` files by `torch_file`; PyTorch is not needed.
+``.npy`` files hold layers of Caffe's networks.
 """
 import json
 import math
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from transfer_gluon.base.errors import InputError
+from transfer_gluon.exchange.numpy_pickle import read_pickle
 from transfer_gluon.exchange.torch_file import StoredTensor, not_weights, read_torch_file
 
 _SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
@@ -31,7 +33,7 @@ def find_weights(weights):
     try:
         files = [file.locate() for file in metadata.files(weights) or [] if file.suffix in _SUFFIXES]
     except (metadata.PackageNotFoundError, ValueError):
-        expected = f"a file of weights ({', '.join(_SUFFIXES)}) or a package that has one"
+        expected = f"a file of weights ({', '.join(_SUFFIXES)}, .npy) or a package that has one"
         raise InputError(f"{weights}: neither a file nor an installed package; expected {expected}.",
                          "weights", weights, expected) from None
     if len(files) != 1:
@@ -49,11 +51,28 @@ def read_state_dict(path):
     Raises: InputError for a file that is cut off, damaged, something else, or more than weights.
     """
     path = Path(path)
-    state = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
+    state = {".safetensors": _read_safetensors, ".npy": read_layers}.get(path.suffix, _read_torch)(path)
     if all(name.startswith("module.") for name in state):
         state = {name[len("module."):]: value for name, value in state.items()}
     return {name: value.astype(np.float32, copy=False) if value.dtype.kind == "f" else value
             for name, value in state.items()}
+
+
+def read_layers(path):
+    """Caffe's weights in TensorFlow's layout: a ``.npy`` file of a dict of layers, each a list of weights and biases.
+
+    Returns: dict of str to np.ndarray: ``conv1.weight``, ``conv1.bias``, …
+
+    Raises: InputError for any other content.
+    """
+    layers = read_pickle(path)
+    if not isinstance(layers, dict) or not layers or not all(
+            type(name) is str and isinstance(parts, (list, tuple)) and len(parts) == 2
+            and all(isinstance(part, np.ndarray) and part.dtype.kind == "f" for part in parts)
+            for name, parts in layers.items()):
+        raise InputError(f"{path}: not a dict of layers; expected names, and for each a list of two arrays of floats: "
+                         "weights, biases.")
+    return {f"{name}.{kind}": part for name, parts in layers.items() for kind, part in zip(("weight", "bias"), parts)}
 
 
 def _read_safetensors(path):

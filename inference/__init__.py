@@ -5,6 +5,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={
     "adabn": ["adapt", "adapt_to_images"],
     "classifier": ["classifier"],
     "evaluate": ["evaluate"],
+    "features": ["extract", "feature_source", "network_digest"],
     "outputs": ["outputs"],
     "report": ["Evaluation", "evaluate_images", "write_evaluation"],
     "predictions": ["predict", "predict_images", "write_predictions"],

@@ -40,7 +40,7 @@ class Outputs:
         return None if parts[0] is None else _joined(parts)
 
 
-def outputs(net, batches, devices, source="the network"):
+def outputs(net, batches, devices, source="the network", what=None):
     """Yield the `Outputs` of every batch of one epoch, without the images that only fill a batch up.
 
     The devices share each batch, and compute on the next one while what they said of the last is used.
@@ -55,6 +55,8 @@ def outputs(net, batches, devices, source="the network"):
         Where `net` is.
     source : str
         What computes the class scores, for messages.
+    what : str or None
+        What it computes, in words, where that is no class scores.
 
     Raises: DivergedError when a class score is NaN or infinite.
 
@@ -73,9 +75,9 @@ def outputs(net, batches, devices, source="the network"):
             continue
         before, queued = queued, _queue(net, batch, count, devices)
         if before is not None:
-            yield _finite(before, source)
+            yield _finite(before, source, what)
     if queued is not None:
-        yield _finite(queued, source)
+        yield _finite(queued, source, what)
 
 
 def _queue(net, batch, count, devices):
@@ -86,8 +88,8 @@ def _queue(net, batch, count, devices):
     return Outputs(answers, labels, None if batch.index is None else [int(place) for place in batch.index[:count]])
 
 
-def _finite(batch, source):
-    check_finite(batch.logits, source)
+def _finite(batch, source, what):
+    check_finite(batch.logits.reshape(len(batch), -1), source, what)
     return batch
 
 
@@ -95,10 +97,11 @@ def _joined(parts):
     return parts[0].asnumpy() if len(parts) == 1 else np.concatenate([part.asnumpy() for part in parts])
 
 
-def check_finite(values, source):
-    """Raises: DivergedError where class scores or probabilities (b, c), those of `source`, are not all finite."""
+def check_finite(values, source, what=None):
+    """Raises: DivergedError where class scores or probabilities (b, c), those of `source`, are not all finite; or
+    other numbers, `what` in words."""
     bad = (~np.isfinite(values)).any(axis=1).sum()
     if bad:
-        raise DivergedError(f"{source}: class scores of {bad} of {len(values)} images are NaN or infinite, so that "
-                            "their classes cannot be told. Take an earlier epoch, or train with a smaller learning "
-                            "rate.")
+        raise DivergedError(f"{source}: {what or 'class scores'} of {bad} of {len(values)} images are NaN or infinite"
+                            f"{'' if what else ', so that their classes cannot be told'}. Take an earlier epoch, or "
+                            "train with a smaller learning rate.")

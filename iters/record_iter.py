@@ -6,10 +6,10 @@ from pathlib import Path
 from transfer_gluon.base.errors import InputError
 from transfer_gluon.base.framework import mx
 from transfer_gluon.iters.augmentation import SQUEEZE
+from transfer_gluon.iters.epoch_order import check_batch_size
 from transfer_gluon.iters.epochs import EpochIter
 from transfer_gluon.iters.image_list import list_text
 from transfer_gluon.iters.recordio import read_index
-from transfer_gluon.iters.shuffled import check_batch_size
 
 _CUBIC = 2
 

@@ -1,11 +1,7 @@
 """Training batches of a list in random order, augmented, from a record or straight from image files."""
-import math
-import random
-import zlib
-
 import numpy as np
 
-from transfer_gluon.base.errors import InputError
+from transfer_gluon.iters.epoch_order import EpochOrder, random_numbers
 from transfer_gluon.iters.epochs import EpochIter
 from transfer_gluon.iters.image_source import open_source
 from transfer_gluon.iters.loading import load
@@ -41,39 +37,23 @@ class ShuffledIter(EpochIter):
     def __init__(self, images, batch_size, image_shape, augmentation, threads=4, seed=0, packed=False, num_parts=1,
                  part_index=0):
         self.images = images
-        each = len(images) // num_parts
-        check_batch_size(images, each, batch_size)
-        filled_up = augmentation.mode != "bytes"
-        whole = num_parts * batch_size
-        self._dtype = np.float32 if filled_up else np.uint8
-        self._num_parts, self._part_index = num_parts, part_index
-        self._seed = seed, zlib.crc32(images.path.name.encode())
+        self._order = EpochOrder(images, batch_size, augmentation.mode, seed, num_parts, part_index)
+        self._dtype = np.uint8 if augmentation.mode == "bytes" else np.float32
         self._transform = RandomTransform(augmentation, *image_shape[1:])
         self._size = image_shape[1:]
         self._threads = threads
         self._source = open_source(images, packed)
-        super().__init__(batch_size, image_shape, each, -(-len(images) // whole) if filled_up else len(images) // whole,
-                         self._dtype)
+        super().__init__(batch_size, image_shape, self._order.num_images, self._order.batches_per_epoch, self._dtype)
 
     def begin(self, epoch, batch):
-        key, source, transform, indices = (*self._seed, epoch), self._source, self._transform, self.images.indices
+        key, source, transform, indices = self._order.key, self._source, self._transform, self.images.indices
 
         def image(place):
             again, place = divmod(place, len(indices))
-            seed = (*key, int(indices[place]), *["again"] * again)
-            rng = random.Random(repr(seed))         # Python's are faster than NumPy's one by one
+            rng = random_numbers(key, epoch, indices[place], again)
             return source.pixels(place, lambda pixels: transform(pixels, rng))
 
         self._batches = load(self._order(epoch)[batch:], image, self._size, self._threads, self._dtype)
-
-    def _order(self, epoch):
-        """Places in the list, a row a batch; images that come once more in an epoch have places behind those of the
-        list."""
-        order = np.random.default_rng((*self._seed, epoch)).permutation(len(self.images))
-        shape = self.batches_per_epoch, self._num_parts, self.batch_size
-        # Cut off, or begun again.
-        order = np.resize(order, shape) + len(order) * (np.arange(math.prod(shape)).reshape(shape) // len(order))
-        return order[:, self._part_index]
 
     def read(self, epoch, batch):
         places, pixels, errors = next(self._batches)
@@ -81,11 +61,3 @@ class ShuffledIter(EpochIter):
             raise errors[min(errors)]
         places = places % len(self.images)
         return self.batch_of(pixels, self.images.labels[places], places.tolist())
-
-
-def check_batch_size(images, each, batch_size):
-    """Raise InputError when the `each` images of a list that every worker has do not fill a batch."""
-    if each < batch_size:
-        fewer = " for each worker, without those held out" * (each < len(images))
-        raise InputError(f"{images.path}: {each} images{fewer}; a batch takes {batch_size} of them. Give more images "
-                         "or a smaller `batch_size`.", "batch_size", batch_size, f"at most {each}")

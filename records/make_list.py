@@ -139,9 +139,23 @@ def split_list(images, first, second, fraction=None, per_class=None, seed=0):
 
     Raises: InputError for classes that are too small, when one of the lists would be empty, or replace another.
     """
+    _not_over(images, first, second)
+    parts = divided(images, fraction, per_class, seed)
+    if not all(parts):
+        raise InputError(f"{images.path}: of its {len(images)} images, {len(parts[0])} would go to {first} and "
+                         f"{len(parts[1])} to {second}; expected some in each.")
+    for path, lines in zip((first, second), parts):
+        write_list(path, images.labels[lines].tolist(), [images.files[line] for line in lines])
+    return tuple(map(len, parts))
+
+
+def divided(images, fraction=None, per_class=None, seed=0):
+    """The numbers of a list's lines, divided in two as by `split_list`; either part may be empty.
+
+    Raises: InputError for a `fraction` beyond 0 to 1, and for classes that are too small.
+    """
     if fraction is not None and not 0 <= fraction <= 1:
         raise InputError.of("fraction", fraction, "a number from 0 to 1")
-    _not_over(images, first, second)
     copies = collections.defaultdict(list)      # from the line where an image is first to all its lines
     for line, earliest in enumerate(_same_image(images.files)):
         copies[earliest].append(line)
@@ -163,13 +177,7 @@ def split_list(images, first, second, fraction=None, per_class=None, seed=0):
     if small:
         raise InputError(f"{images.path}: {len(small)} classes have fewer than {per_class} images:{first_ten(small)}",
                          "per_class", per_class, "at most as many as the smallest class has")
-    parts = [[line for line in range(len(images)) if (line in chosen) == wanted] for wanted in (True, False)]
-    if not all(parts):
-        raise InputError(f"{images.path}: of its {len(images)} images, {len(parts[0])} would go to {first} and "
-                         f"{len(parts[1])} to {second}; expected some in each.")
-    for path, lines in zip((first, second), parts):
-        write_list(path, images.labels[lines].tolist(), [images.files[line] for line in lines])
-    return tuple(map(len, parts))
+    return [[line for line in range(len(images)) if (line in chosen) == wanted] for wanted in (True, False)]
 
 
 def _not_over(images, *paths):

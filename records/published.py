@@ -1,69 +1,88 @@
-"""Lists of published data sets, as they are downloaded and unpacked: Caltech-256, Stanford Cars, FGVC-Aircraft, DTD.
+"""Lists of published data sets, as they are downloaded and unpacked: Caltech-256, Stanford Cars, FGVC-Aircraft, DTD;
+TensorFlow's flowers, GTSRB, CIFAR-10.
 
-Which images train and which validate is what the code of Plested, Shen and Gedeon 2021, *Non-binary deep transfer
-learning for image classification* (arXiv 2107.08585), takes. None of the lists holds an image of a test set but that of
-Cars, from which that code validates.
+Which images of the first four train and which validate is what the code of Plested, Shen and Gedeon 2021, *Non-binary
+deep transfer learning for image classification* (arXiv 2107.08585), takes. None of the lists holds an image of a test
+set but that of Cars, from which that code validates. The other three are divided by chance, class by class.
 """
 import io
 import re
 from collections import namedtuple
+from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
 
 from transfer_gluon.base.errors import InputError, does_nothing, first_ten
 from transfer_gluon.base.files import writable_folder
 from transfer_gluon.base.regular import read_regular, read_regular_text
-from transfer_gluon.iters.image_list import check_names, read_list, write_list
-from transfer_gluon.records.make_list import read_classes, split_list, write_classes
+from transfer_gluon.iters.image_list import ImageList, check_names, read_list, write_list
+from transfer_gluon.records.image_packs import ImagePack, cifar_batches, image_pack, write_images
+from transfer_gluon.records.make_list import divided, read_classes, split_list, write_classes
 
 # Names of the classes in the order of their labels; (label, path) of every image to train on and to validate on.
 Published = namedtuple("Published", "classes source validation")
 
 _CALTECH = re.compile(r"([0-9]{3})_([0-9]{4})\.jpg")
 _CLUTTER = "257.clutter"
+_FLOWERS = ["daisy", "dandelion", "roses", "sunflowers", "tulips"]
+_CIFAR = "airplane automobile bird cat deer dog frog horse ship truck".split()
 _CARS_SKIPPED, _CARS_TRAINING, _CARS_VALIDATION = 11, 10, 11
 
 
 def list_published(name, folder, output, clutter=False, per_class=None, seed=0):
-    """Write ``source.lst``, ``val.lst`` and ``classes.txt`` of a published data set.
+    """Write ``source.lst``, ``val.lst``, for flowers ``test.lst``, and ``classes.txt`` of a published data set.
 
     Parameters
     ----------
-    name : "caltech256", "cars", "aircraft" or "dtd"
+    name : str
+        A key of `PUBLISHED`.
     folder : str or Path
         What the archives were unpacked into. Paths in the lists begin with it, as it is given here.
     output : str or Path
-        The folder to write to.
+        The folder to write to. Images of packs, ``gtsrb`` and ``cifar10``, are written to its folder ``images``, a
+        folder a class, as PNG.
     clutter : bool
         caltech256: ``257.clutter`` is a class too, the last, as in the published code.
     per_class : int, optional
         caltech256: so many images of each class, by chance, train, and the rest validate, instead of those numbered 1
-        to 30 and 31 to 50. ``all.lst`` is written too.
+        to 30 and 31 to 50. ``all.lst`` is written too. gtsrb, cifar10: so many of those that train, by chance, are
+        left; validation keeps all.
     seed : int
-        Of that choice.
+        Of what is chosen by chance.
 
     A slash in the name of a class becomes a dash in ``classes.txt``, whose names are those of folders.
 
-    Returns: numbers of classes, of images to train on, of images to validate on.
+    Returns: numbers of classes, of images to train on, of images to validate on, and for flowers of a test.
 
     Raises: InputError when files are missing or are not what they should be, an annotation names an image that is not
     there, a class has no images or too few, or ``classes.txt`` is there already with other classes.
     """
     if name not in PUBLISHED:
         raise InputError.of("name", name, f"one of {', '.join(PUBLISHED)}")
+    for parameter, value, fitting in (("clutter", clutter, ("caltech256",)),
+                                      ("per_class", per_class, ("caltech256", "gtsrb", "cifar10"))):
+        if value and name not in fitting:
+            raise does_nothing(parameter, f"with {name}", value)
     output = Path(output)
     writable_folder(output / "source.lst", "output")
     if name == "caltech256":
         found = caltech256(folder, clutter, every=per_class is not None)
     else:
-        for parameter, value in (("clutter", clutter), ("per_class", per_class)):
-            if value:
-                raise does_nothing(parameter, f"with {name}", value)
         found = PUBLISHED[name](folder)
-    for which in found.source, found.validation:
-        check_names(folder, [file for _, file in which])      # before classes.txt is written
-    _write_classes(output / "classes.txt", found.classes)
+    packed = isinstance(found, ImagePack)
+    check_names(folder, [str(output)] if packed else [file for part in found[1:] for _, file in part])
+    _check_classes(output / "classes.txt", found.classes)
+    if packed:
+        found = Published(found.classes, write_images(found, output / "images"), [])
+    lists = _divided(found, output, _DIVIDED[name], per_class, seed) if name in _DIVIDED else None
+    write_classes(output / "classes.txt", found.classes)
     source, validation = output / "source.lst", output / "val.lst"
-    if per_class is not None:
+    if lists:
+        for part, images in lists.items():
+            write_list(output / f"{part}.lst", images.labels.tolist(), images.files)
+        numbers = map(len, lists.values())
+    elif per_class is not None:
         images = read_list(_write(output / "all.lst", found.source))
         numbers = split_list(images, source, validation, per_class=per_class, seed=seed)
     else:
@@ -71,6 +90,28 @@ def list_published(name, folder, output, clutter=False, per_class=None, seed=0):
         _write(source, found.source)
         _write(validation, found.validation)
     return len(found.classes), *numbers
+
+
+def _divided(found, output, parts, per_class, seed):
+    """The lists of images that are divided class by class and by chance, by their names."""
+    def part(images, lines):
+        return replace(images, indices=images.indices[lines], labels=images.labels[lines],
+                       files=[images.files[line] for line in lines])
+
+    labels, files = zip(*found.source) if found.source else ([], [])
+    every = ImageList(output / "source.lst", np.arange(len(files)), np.array(labels, np.int64), list(files))
+    source, rest = (part(every, lines) for lines in divided(every, 1 - sum(parts), seed=seed))
+    if per_class is not None:
+        source = part(source, divided(source, per_class=per_class, seed=seed)[0])
+    lists, (validation, test) = {"source": source, "val": rest}, parts
+    if test:
+        lists["val"], lists["test"] = (part(rest, lines) for lines in divided(
+            rest, validation / (validation + test), seed=seed))
+    lacking = [f"{found.classes[label]}: none in {name}.lst" for name, images in lists.items()
+               for label in sorted(set(range(len(found.classes))) - set(images.labels.tolist()))]
+    if lacking:
+        raise InputError(f"{output}: {len(lacking)} classes lack images:{first_ten(lacking)}")
+    return lists
 
 
 def caltech256(folder, clutter=False, every=False):
@@ -184,7 +225,42 @@ def dtd(folder):
     return _checked(top, classes, *parts)
 
 
-PUBLISHED = {"caltech256": caltech256, "cars": cars, "aircraft": aircraft, "dtd": dtd}
+def flowers(folder):
+    """TensorFlow's flowers: ``flower_photos/daisy/….jpg``, …, 3670 photos of 5 flowers. See `list_published`."""
+    top = _top(folder, "flower_photos", "flower_photos.tgz")
+    classes = sorted(place.name for place in top.iterdir() if place.is_dir() and not place.name.startswith("."))
+    if classes != _FLOWERS:
+        raise InputError(f"{top}: has the folders {', '.join(classes) or 'none'}; expected {', '.join(_FLOWERS)}, as "
+                         "flower_photos.tgz unpacks to.")
+    return Published(classes, [(label, str(file)) for label, name in enumerate(classes)
+                               for file in sorted((top / name).iterdir()) if file.suffix.lower() in (".jpg", ".jpeg")],
+                     [])
+
+
+def gtsrb(folder):
+    """The course's pack of the German traffic signs, ``train.p``: 43 classes, called by their numbers, 0 to 42.
+
+    Tracks of 30 photos of one sign are divided, as in the course, so that validation sees signs of the training.
+    See `list_published`.
+    """
+    return image_pack(Path(folder) / "train.p", list(map(str, range(43))))
+
+
+def cifar10(folder):
+    """CIFAR-10's 50,000 images to train on: ``cifar-10-batches-py/data_batch_1``, …, or the pack ``cifar10.p``.
+
+    The 10,000 of its test are left alone, as in the course. See `list_published`.
+    """
+    pack = Path(folder) / "cifar10.p"
+    if pack.exists():
+        return image_pack(pack, _CIFAR)
+    return cifar_batches(_top(folder, "cifar-10-batches-py", "cifar-10-python.tar.gz"))
+
+
+PUBLISHED = {"caltech256": caltech256, "cars": cars, "aircraft": aircraft, "dtd": dtd, "flowers": flowers,
+             "gtsrb": gtsrb, "cifar10": cifar10}
+# Of those that are divided by chance, the parts of each class that validate and that are a test.
+_DIVIDED = {"flowers": (0.1, 0.1), "gtsrb": (0.33, 0), "cifar10": (0.2, 0)}
 
 
 def _top(folder, name, archive):
@@ -223,7 +299,6 @@ def _annotations(path, *fields):
 
 def _read_mat(path, variable):
     """A variable of a MATLAB file, as a one-dimensional array."""
-    import numpy as np
     from scipy.io import loadmat
 
     try:
@@ -256,7 +331,6 @@ def _write(path, images):
     return write_list(path, [label for label, _ in images], [file for _, file in images])
 
 
-def _write_classes(path, classes):
+def _check_classes(path, classes):
     if path.exists() and read_classes(path) != classes:
         raise InputError(f"{path}: there already, with other classes than the data set. Write to another folder.")
-    write_classes(path, classes)

@@ -1,4 +1,5 @@
-"""Frozen layers below everything that trains: computed forward only, their statistics moving all the same, or not.
+"""Frozen layers below everything that trains: computed forward only, their statistics moving all the same, or not; or
+not computed at all, where batches hold what they give.
 
 MXNet moves the statistics of batch normalisation in its backward pass, so a network that is trained as a
 whole goes backward through its frozen layers for nothing else. Here the network is split, and the statistics of
@@ -7,14 +8,15 @@ made; on a CPU the original left them still, since no backward pass reaches them
 """
 from dataclasses import replace
 
-from transfer_gluon.base.errors import InputError
+from transfer_gluon.base.errors import InputError, first_ten
 from transfer_gluon.base.framework import mx
-from transfer_gluon.symbols.graph import Graph
+from transfer_gluon.symbols.graph import Graph, cut
 from transfer_gluon.symbols.layer_groups import begins, groups_of
 
 # What the original trained of its residual networks when it froze the others.
 _ORIGINAL = ("bn1", "fc", "stage3", "stage4")
 _UNUSED, _INPUT = "_unused", "frozen_output"
+FROZEN_STATISTICS = ("move", "still", "inference")
 
 
 def trainable_prefixes(net, trainable=None):
@@ -58,14 +60,16 @@ def frozen_below(net, learning, statistics="move"):
         From images to (features, logits), where features may be a list of layers.
     learning : container of str
         Names of the parameters that train.
-    statistics : "move" or "still"
+    statistics : "move", "still" or "inference"
         What moving statistics of batch normalisation below all that train do. move: as in training, and as the
         original did on GPUs. still: they stay, as its did on the CPU. Either way these layers normalise by the batch.
+        inference: these layers compute as a network that is used does, normalise by their moving statistics, and drop
+        nothing out.
 
     Raises: InputError for another word.
     """
-    if statistics not in ("move", "still"):
-        raise InputError.of("frozen_statistics", statistics, "'move' or 'still'")
+    if statistics not in FROZEN_STATISTICS:
+        raise InputError.of("frozen_statistics", statistics, f"one of {', '.join(FROZEN_STATISTICS)}")
     outputs = net(mx.sym.var("data"))
     graph = Graph.of(mx.sym.Group(_leaves(outputs)))
     above = graph.depending_on(learning)
@@ -73,8 +77,47 @@ def frozen_below(net, learning, statistics="move"):
     frontier = [(number, output) for number, output in taken if graph.nodes[number]["op"] != "null"]
     if not frontier or any(graph.nodes[number]["name"] == "data" for number, _ in taken):
         return net
-    return FrozenBelow(net, *_below(graph, above, frontier, statistics == "move"), _above(graph, frontier),
-                       _joined(graph, above, frontier), outputs)
+    below = (mx.sym.Group(graph.outputs(frontier)), ()) if statistics == "inference" else \
+        _below(graph, above, frontier, statistics == "move")
+    return FrozenBelow(net, *below, _above(graph, frontier), _joined(graph, above, frontier), outputs,
+                       statistics != "inference")
+
+
+def above_layer(net, layer):
+    """The part of a network above a layer, sharing its parameters: a callable from what the layer gives, (b, …), to
+    (features, logits), and the names of the parameters in it.
+
+    Parameters
+    ----------
+    net : HybridBlock
+        From images to (features, logits), where features may be a list of layers.
+    layer : str
+        All that `net` gives must depend on the images through this layer alone.
+
+    Raises: InputError for a layer that there is not, or that is passed by.
+
+    >>> from transfer_gluon.symbols import TransferNet
+    >>> net = TransferNet(mx.gluon.nn.Flatten(prefix="flat_"), num_classes=5)
+    >>> net.initialize(); _ = net(mx.nd.zeros((1, 3, 2, 2)))
+    >>> head, names = above_layer(net, "flat_flatten0")
+    >>> [output.shape for output in head(mx.nd.zeros((4, 12)))], sorted(names)
+    ([(4, 12), (4, 5)], ['fc_bias', 'fc_weight'])
+    """
+    outputs = net(mx.sym.var("data"))
+    whole = mx.sym.Group(_leaves(outputs))
+    cut(whole, layer)
+    graph = Graph.of(whole)
+    place = next(place for place, node in enumerate(graph.nodes) if node["name"] == layer)
+    above = graph.depending_on([layer])
+    above[place] = False
+    taken = [(number, output) for number, output in graph.taken_by(above)
+             if graph.nodes[number]["op"] != "null" or graph.nodes[number]["name"] == "data"]
+    if taken != [(place, 0)]:
+        past = sorted({graph.nodes[number]["name"] for number, _ in taken} - {layer})
+        raise InputError(f"`layer` {layer}: what lies above takes from {first_ten(past)} too; expected a layer that "
+                         "everything above goes through.", "layer", layer, "a layer that nothing goes past")
+    above = _block(_above(graph, taken), 1, net.collect_params())
+    return (lambda features: _nested(iter(_leaves(above(features))), outputs)), set(above.collect_params())
 
 
 def _below(graph, above, frontier, moves):
@@ -133,26 +176,25 @@ class FrozenBelow:
     """A network in two parts: gradients are recorded in the upper one only.
 
     Called with images inside ``mx.autograd.record()``, it returns what the network returns, nested in lists like
-    `outputs`, and moves the `statistics` of its frozen layers as training does.
+    `outputs`, and moves the `statistics` of its frozen layers as training does. They compute as in training if
+    `trains`, else as in inference.
     """
 
-    def __init__(self, net, below, statistics, above, joined, outputs):
+    def __init__(self, net, below, statistics, above, joined, outputs, trains=True):
         parameters = net.collect_params()
         self._outputs = outputs
         self._statistics = [parameters[name] for name in statistics]
-        self._joined = joined
+        self._joined, self._trains = joined, trains
         self._below = mx.gluon.SymbolBlock(below, _input("data"), params=parameters)
-        self._above = mx.gluon.SymbolBlock(above, [_input(f"{_INPUT}{place}") for place in range(len(joined))],
-                                           params=parameters)
+        self._above = _block(above, len(joined), parameters)
         devices = next(iter(parameters.values())).list_ctx()
         for name, parameter in self._below.collect_params().items():
             if name.endswith(_UNUSED):
                 parameter.initialize(mx.init.Zero(), ctx=devices)
-        for part in (self._below, self._above):
-            part.hybridize(static_alloc=True, static_shape=True)
+        self._below.hybridize(static_alloc=True, static_shape=True)
 
     def __call__(self, images):
-        with mx.autograd.pause(train_mode=True):
+        with mx.autograd.pause(train_mode=self._trains):
             outputs = self._below(images)
             outputs = outputs if isinstance(outputs, list) else [outputs]
             between, moved = outputs[:len(self._joined)], outputs[len(self._joined):]
@@ -165,6 +207,13 @@ class FrozenBelow:
                 array.attach_grad()
         results = self._above(*between)
         return _nested(iter(_leaves(results)), self._outputs)
+
+
+def _block(above, inputs, parameters):
+    """What `_above` gives, as a block."""
+    block = mx.gluon.SymbolBlock(above, [_input(f"{_INPUT}{place}") for place in range(inputs)], params=parameters)
+    block.hybridize(static_alloc=True, static_shape=True)
+    return block
 
 
 def _input(name):

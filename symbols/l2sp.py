@@ -3,7 +3,7 @@ import math
 
 from transfer_gluon.base.errors import InputError, first_ten
 from transfer_gluon.base.framework import mx
-from transfer_gluon.symbols.layer_groups import CLASSIFIER, NORMALISATION
+from transfer_gluon.symbols.layer_groups import HEAD, NORMALISATION
 
 _EXEMPT = tuple(f"_{kind}" for kind in NORMALISATION)
 
@@ -169,7 +169,7 @@ def published_rates(groups, num_low, new_layers=1):
                          "more than there are.", "num_lowlrs", num_low, "1 or more, below the new layers")
     pulled = [name for group in groups[:low] for name in _held(group.parameters)]
     others = [name for group in groups[low:] for name in _held(group.parameters)]
-    rates = {**dict.fromkeys(pulled, 0.02), **dict.fromkeys([*others, *CLASSIFIER], 0.0005)}
+    rates = {**dict.fromkeys(pulled, 0.02), **dict.fromkeys([*others, *HEAD], 0.0005)}
     if pulled:
         rates[pulled[0]] = 0.04
     return rates, pulled

@@ -23,7 +23,8 @@ from dataclasses import dataclass
 from transfer_gluon.base.devices import MOVING
 from transfer_gluon.base.errors import InputError
 
-CLASSIFIER = "fc_weight", "fc_bias"
+# What is put on a network: the classifier, and a bottleneck below it, where there is one.
+HEAD = "bottleneck_weight", "bottleneck_bias", "fc_weight", "fc_bias"
 # What the names of batch normalisation's parameters end with: the first two learn.
 NORMALISATION = "gamma", "beta", *MOVING
 _COUNTS = re.compile(r"(unit)?\d+")
@@ -54,7 +55,7 @@ def layer_groups(symbol):
     Parameters
     ----------
     symbol : Symbol
-        Ends with the features. Every parameter of it is in exactly one group; a classifier ``fc`` would be in none.
+        Ends with the features. Every parameter of it is in exactly one group; those of `HEAD` would be in none.
 
     >>> from transfer_gluon.symbols import resnet
     >>> [(group.name, group.units) for group in layer_groups(resnet(8, (3, 28, 28)))][::2]
@@ -69,7 +70,7 @@ def groups_of(names):
     >>> [group.name for group in groups_of(["conv0_weight", "bn0_gamma", "conv1_weight", "fc_weight", "fc_bias"])]
     ['conv0', 'conv1']
     """
-    names = [name for name in names if name not in CLASSIFIER]
+    names = [name for name in names if name not in HEAD]
     shared = len(os.path.commonprefix([_layer(name) for name in names]).rpartition("_")[0])
     units = {name: _unit(_layer(name), shared + bool(shared)) for name in names}
     own = dict.fromkeys(units[name] for name in names if _kind(name) not in NORMALISATION) or dict.fromkeys(
@@ -111,13 +112,14 @@ def thirds(groups, num_low, new_layers=1):
     new_layers : int
         How many layers begin anew, see `new_names`: none of them is low.
 
-    Returns: dict of str to list of str: "classifier", "high", "low".
+    Returns: dict of str to list of str: "classifier", which is all of `HEAD`, "high", "low".
 
     Raises: InputError with the number of groups, when that is too few for these parts.
 
     >>> groups = groups_of(["conv0_weight", "conv1_weight"])
     >>> thirds(groups, 1)
-    {'classifier': ['fc_weight', 'fc_bias'], 'high': ['conv1_weight'], 'low': ['conv0_weight']}
+    {'classifier': ['bottleneck_weight', 'bottleneck_bias', 'fc_weight', 'fc_bias'], 'high': ['conv1_weight'], \
+'low': ['conv0_weight']}
     """
     new_names(groups, new_layers)
     most = len(groups) - new_layers + 1
@@ -126,7 +128,7 @@ def thirds(groups, num_low, new_layers=1):
         raise InputError(f"`num_lowlrs` is {num_low}, and the network has {len(groups)} groups of layers below its "
                          f"classifier{anew}; expected a number from 0 to {most}.", "num_lowlrs", num_low,
                          f"a number from 0 to {most}")
-    return {"classifier": list(CLASSIFIER), "high": _parameters(groups[num_low:]), "low": _parameters(groups[:num_low])}
+    return {"classifier": list(HEAD), "high": _parameters(groups[num_low:]), "low": _parameters(groups[:num_low])}
 
 
 def new_names(groups, new_layers):

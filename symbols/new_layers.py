@@ -4,7 +4,7 @@ import math
 from transfer_gluon.base.errors import InputError
 from transfer_gluon.base.framework import mx
 
-KINDS = ("xavier", "torch", "normal")
+KINDS = ("xavier", "torch", "normal", "truncated")
 # What parameters begin with that are no weights, by the ends of their names.
 INITIALIZERS = {"_gamma": "ones", "_beta": "zeros", "_bias": "zeros", "_moving_mean": "zeros", "_moving_var": "ones",
                 "_running_mean": "zeros", "_running_var": "ones"}
@@ -15,7 +15,7 @@ def fresh_values(symbol, names, image_shape, kind="xavier"):
 
     For n inputs of a unit (channels times the area of the kernel), weights and biases are
 
-    .. math:: \text{xavier, normal:} \quad w \sim N\left(0, \tfrac{2}{n}\right), \; b = 0 \qquad
+    .. math:: \text{xavier, normal, truncated:} \quad w \sim N\left(0, \tfrac{2}{n}\right), \; b = 0 \qquad
               \text{torch:} \quad w, b \sim U\left(-\tfrac{1}{\sqrt n}, \tfrac{1}{\sqrt n}\right)
 
     the first as in He et al. 2015, *Delving Deep into Rectifiers*, which MXNet calls Xavier; the second what PyTorch's
@@ -29,8 +29,8 @@ def fresh_values(symbol, names, image_shape, kind="xavier"):
         Of its parameters, auxiliary ones included.
     image_shape : (int, int, int)
         Channels, height, width of the images, in pixels.
-    kind : "xavier", "torch" or "normal", default "xavier"
-        The last differs in the classifier only: `classifier_initializers`.
+    kind : "xavier", "torch", "normal" or "truncated", default "xavier"
+        The last two differ in the classifier only: `classifier_initializers`.
 
     Returns: dict of str to NDArray. Raises: InputError for another kind, and for names of no parameter, or of one
     that is neither a weight, nor a bias, nor of batch normalisation.
@@ -69,14 +69,30 @@ def _weight_initializer(kind):
     return mx.init.Xavier("uniform", "in", 1) if kind == "torch" else mx.init.Xavier("gaussian", "in", 2)
 
 
+def _truncated_normal(sigma):
+    """An initializer that draws from the normal distribution within two standard deviations."""
+    class Truncated(mx.init.Normal):
+        def _init_weight(self, _, array):
+            # By the quantile of a uniform number; |x| < 2 sigma where the error function is below erf(2 / sqrt 2).
+            most = math.erf(math.sqrt(2))
+            uniform = mx.nd.random.uniform(-most, most, array.shape, ctx=array.context)
+            array[:] = mx.nd.erfinv(uniform) * math.sqrt(2) * self.sigma
+
+        def dumps(self):        # for checkpoints, in the name of one that stock MXNet knows
+            return mx.init.Normal(self.sigma).dumps()
+
+    return Truncated(sigma)
+
+
 def classifier_initializers(kind, num_features=None):
     """What draws weight and bias of a new classifier ``fc``; `fresh_values` has the formulas.
 
     Parameters
     ----------
-    kind : "xavier", "torch" or "normal"
+    kind : "xavier", "torch", "normal" or "truncated"
         normal: the weight of standard deviation 0.005 around 0, the bias 0.1, as a baseline of Office-31 draws it.
-        TLLib's bottleneck layers begin so too, but not its classifiers.
+        TLLib's bottleneck layers begin so too, but not its classifiers. truncated: the weight normal of deviation 0.1,
+        but drawn again beyond two deviations, the bias 0, as a course with AlexNet on traffic signs does in TensorFlow.
     num_features : int or None
         d, which the bias of torch is drawn by; `num_features` of the network tells it. Others do without.
 
@@ -89,6 +105,8 @@ def classifier_initializers(kind, num_features=None):
     _check(kind)
     if kind == "normal":
         return mx.init.Normal(0.005), mx.init.Constant(0.1)
+    if kind == "truncated":
+        return _truncated_normal(0.1), mx.init.Zero()
     if kind == "xavier":
         return _weight_initializer(kind), mx.init.Zero()
     if not num_features:

@@ -1,5 +1,8 @@
 """Any network's features with a classifier ``fc`` on top."""
+from transfer_gluon.base.errors import InputError
 from transfer_gluon.base.framework import mx
+from transfer_gluon.symbols.bottleneck import Bottleneck
+from transfer_gluon.symbols.image_input import ImageInput
 
 
 class TransferNet(mx.gluon.HybridBlock):
@@ -19,6 +22,10 @@ class TransferNet(mx.gluon.HybridBlock):
         Channels, height, width of the images, in pixels: what checkpoints tell `predict.py`, no more.
     resize : int, "squeeze" or None
         How images are made that size for validation, likewise; None: by the usual rule.
+    classes : sequence of str or None
+        Names of the classes, that of class 0 first, likewise.
+    bottleneck : int or None
+        Units of a `Bottleneck` between the features and ``fc``, whose output then is what is given as features.
 
     Inputs:
         - **images**: (b, channels, height, width), raw RGB 0–255 unless the network wants otherwise.
@@ -32,22 +39,27 @@ class TransferNet(mx.gluon.HybridBlock):
     [(4, 12), (4, 5)]
     """
 
-    def __init__(self, features, num_classes, params=None, image_shape=None, resize=None):
+    def __init__(self, features, num_classes, params=None, image_shape=None, resize=None, bottleneck=None,
+                 classes=None):
         super().__init__(prefix="", params=params)
-        self.image_shape = image_shape
-        self.resize = resize
+        if classes and len(classes) != num_classes:
+            raise InputError(f"`classes` are {len(classes)} names, and `num_classes` is {num_classes}.", "classes",
+                             classes, f"{num_classes} names")
+        self.image_input = ImageInput(image_shape and tuple(image_shape), resize, classes and tuple(classes))
         self.num_classes = num_classes
         self.features = features
+        self.bottleneck = Bottleneck(bottleneck) if bottleneck else None
         # No name scope: a checkpoint calls these parameters fc_weight and fc_bias, whatever is below.
         self.fc_weight = self.params.get("fc_weight", shape=(num_classes, 0), allow_deferred_init=True,
                                          init=mx.init.Xavier("gaussian", "in", 2))
         self.fc_bias = self.params.get("fc_bias", shape=(num_classes,), init="zeros")
 
     def hybrid_forward(self, F, images, fc_weight, fc_bias):
-        features = last = self.features(images)
-        if isinstance(features, (list, tuple)):
-            features = [F.flatten(layer) for layer in features]
-            last = features[-1]
-        else:
-            features = F.flatten(features)
-        return features, F.FullyConnected(last, fc_weight, fc_bias, num_hidden=self.num_classes, name="fc")
+        features = self.features(images)
+        *below, last = features if isinstance(features, (list, tuple)) else [features]
+        if self.bottleneck:
+            last = self.bottleneck(last)
+        # Names of their own: MXNet would call the first one flatten0, as networks call their last layer.
+        features = [F.flatten(layer, name=f"compared{place}") for place, layer in enumerate((*below, last))]
+        logits = F.FullyConnected(last, fc_weight, fc_bias, num_hidden=self.num_classes, name="fc")
+        return features if below else features[0], logits

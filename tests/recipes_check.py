@@ -40,10 +40,16 @@ RECIPES = {
     "office-31-2018.sh": ([*OFFICE, "--domains", "data/two-domains"], 8),
     "cars.sh": ([*TABLE, "--common", "--image-shape 3,32,32 --data-nthreads 2", "--stage0", f"--lr 0.01 {BRIEF}",
                  "--stage1", f"--lr 0.0001 {BRIEF}"], 3),
+    "flowers.sh": (["--epochs", "2", "--batches", "2"], 2),
+    "gtsrb-alexnet.sh": (f"--num-epochs 1 {SMALL}".split(), 1),
+    "cifar-10-bottleneck.sh": (["--epochs", "2", "--batch-size", "16"], 6),
+    "gtsrb-bottleneck.sh": (["--epochs", "2", "--batch-size", "16"], 6),
 }
 ELSEWHERE = {"digits.sh": "make demo", "digits-methods.sh": "make demo-methods",
-             "digits-fine-tuning.sh": "make demo-fine-tuning", "non-binary.sh": "non-binary-*.sh"}
-NETWORKS = "imagenet1k-resnet-50", "resnet-152", "inception_v4", "alexnet", "resnet50"
+             "digits-fine-tuning.sh": "make demo-fine-tuning", "non-binary.sh": "non-binary-*.sh",
+             "bottleneck.sh": "*-bottleneck.sh"}
+NETWORKS = "imagenet1k-resnet-50", "resnet-152", "inception_v4", "alexnet", "resnet50", \
+    "vgg16_caffe", "bvlc_alexnet", "inceptionv3", "resnet50_v1"
 
 
 def main(names):
@@ -78,6 +84,9 @@ def furnished(folder):
     stand_in.cars(folder / "data", write=write)
     stand_in.aircraft(folder / "data", write=write)
     stand_in.dtd(folder / "data", write=write)
+    stand_in.flowers(folder / "data", write=write)
+    stand_in.gtsrb(folder / "data", images=150)
+    stand_in.cifar10(folder / "data", images=260)
     stand_in.office31(folder / "data" / "office-31", write=write)
     (folder / "data" / "two-domains").mkdir()
     for name in "amazon", "webcam":
@@ -95,8 +104,7 @@ def helpers(arguments):
     """tools/im2rec_helpers.py, behind which the lists of a data set are thinned out: some images of all classes."""
     code = subprocess.run([sys.executable, ROOT / "tools" / "im2rec_helpers.py", *arguments]).returncode
     if not code and arguments[0] == "dataset":
-        for name in "source.lst", "val.lst":
-            path = Path(arguments[3]) / name
+        for path in Path(arguments[3]).glob("[stv]*.lst"):
             lines = path.read_text().splitlines(keepends=True)
             kept = range(len(lines) - 1, -1, -max(1, len(lines) // MOST_IMAGES))
             path.write_text("".join(lines[number] for number in sorted(list(kept)[:MOST_IMAGES])))

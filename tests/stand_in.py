@@ -1,13 +1,16 @@
 """Stand-ins of published data sets and pretrained networks: the same folders, names and numbers of classes, other
 content. Nothing is downloaded."""
 import itertools
+import pickle
 import struct
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from transfer_gluon.exchange.architectures import ARCHITECTURES
+from transfer_gluon.exchange.weights import architecture_symbol
 
 OFFICE_31 = """back_pack bike bike_helmet bookcase bottle calculator desk_chair desk_lamp desktop_computer file_cabinet
 headphones keyboard laptop_computer letter_tray mobile_phone monitor mouse mug paper_notebook pen phone printer
@@ -95,6 +98,39 @@ def dtd(folder, write=None):
         (folder / "dtd" / "labels" / f"{part}.txt").write_text("".join(f"{line}\n" for line in lines))
 
 
+def flowers(folder, images=10, write=None):
+    """Five flowers, and what the archive holds beside them."""
+    write = write or Pictures().write
+    for name in ("daisy", "dandelion", "roses", "sunflowers", "tulips"):
+        for number in range(images):
+            write(folder / "flower_photos" / name / f"{number}_n.jpg")
+    (folder / "flower_photos" / "LICENSE.txt").write_text("of the photos")
+
+
+def gtsrb(folder, images=6, seed=0):
+    """``train.p``: so many images of each of 43 signs, in turn."""
+    rng = np.random.default_rng(seed)
+    labels = np.tile(np.arange(43, dtype=np.uint8), images)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "train.p").write_bytes(pickle.dumps({
+        "features": rng.integers(0, 256, (len(labels), 32, 32, 3), np.uint8), "labels": labels,
+        "sizes": np.full((len(labels), 2), 40), "coords": np.zeros((len(labels), 4), int)}, 2))
+
+
+def cifar10(folder, images=10, seed=0):
+    """Five batches to train on, each with so many images, and the names of 10 classes."""
+    rng = np.random.default_rng(seed)
+    folder = folder / "cifar-10-batches-py"
+    folder.mkdir(parents=True, exist_ok=True)
+    names = "airplane automobile bird cat deer dog frog horse ship truck".split()
+    (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": names, "num_vis": 3072}, 2))
+    for number in range(1, 6):
+        (folder / f"data_batch_{number}").write_bytes(pickle.dumps({
+            "batch_label": f"training batch {number} of 5", "labels": [image % 10 for image in range(images)],
+            "data": rng.integers(0, 256, (images, 3072), np.uint8),
+            "filenames": [f"{image}.png" for image in range(images)]}, 2))
+
+
 def office31(folder, images=2, write=None):
     """Three domains of 31 classes, with the level ``images/`` of the download."""
     write = write or Pictures().write
@@ -119,20 +155,25 @@ def compcars(folder, write=None):
 def network(prefix, seed=0):
     """A checkpoint, epoch 0, under the name that a recipe starts from: random weights in a network of the real depth.
 
-    The name says which: ``…resnet-50`` and the like as MXNet published them, others a key of `ARCHITECTURES`.
+    The name says which: ``…resnet-50`` and the like as MXNet published them, others a key of `ARCHITECTURES` or a name
+    of gluoncv's model zoo.
     """
     from transfer_gluon.base.framework import mx
     from transfer_gluon.checkpoints.checkpoint import write_checkpoint
-    from transfer_gluon.symbols import normalized, resnet
+    from transfer_gluon.symbols import image_variable, resnet, zoo_symbol
 
-    name = Path(prefix).name
+    name, shape = Path(prefix).name, (3, 224, 224)
     if "resnet-" in name:
-        features, shape, classifier = resnet(int(name.rpartition("-")[2]), (3, 224, 224)), (3, 224, 224), "fc1"
+        features = resnet(int(name.rpartition("-")[2]), shape)
+        symbol = mx.sym.SoftmaxOutput(mx.sym.FullyConnected(features, num_hidden=10, name="fc1"), name="softmax")
+    elif name in ARCHITECTURES:
+        known, shape = ARCHITECTURES[name], ARCHITECTURES[name].image_shape
+        if known.flattened:     # Caffe's networks are nearly all fc6
+            known = known._replace(features=partial(known.features, hidden=64))
+        symbol = architecture_symbol(known, 10)
     else:
-        known = ARCHITECTURES[name]
-        features, shape = normalized(known.features(), known.mean, known.std), known.image_shape
-        classifier = known.classifier
-    symbol = mx.sym.SoftmaxOutput(mx.sym.FullyConnected(features, num_hidden=10, name=classifier), name="softmax")
+        shape = (3, 299, 299) if name == "inceptionv3" else shape
+        symbol = mx.sym.SoftmaxOutput(zoo_symbol(name, 10), name="softmax")(data=image_variable(shape))
     shapes, _, auxiliary = symbol.infer_shape(data=(1, *shape))
     shapes = dict(zip(symbol.list_arguments(), shapes))
     del shapes["data"], shapes["softmax_label"]

@@ -30,6 +30,14 @@ def test_the_python_of_the_readme_runs(stage0, tmp_path):
     assert (tmp_path / "model" / "mmd1-0001.params").exists()
 
 
+def test_the_page_of_features_runs(stage0, tmp_path):
+    make_data(tmp_path / "data")
+    code = blocks("docs/features.md")
+    assert '"model/source", 2' in code
+    assert 0 <= float(run(code.replace('"model/source", 2', f'"{stage0}", 1'), tmp_path)) <= 1
+    assert {file.name for file in (tmp_path / "data").glob("*.npz")} == {"source.npz", "val.npz"}
+
+
 def test_the_page_of_the_library_runs(tmp_path):
     make_data(tmp_path / "data")
     said = run(blocks("docs/library.md"), tmp_path)

@@ -28,7 +28,7 @@ from transfer_gluon.training.options import (
 )
 from transfer_gluon.training.schedule import StepSchedule
 from transfer_gluon.training.stages import Stage
-from transfer_gluon.training.start import starting_network, starting_values
+from transfer_gluon.training.start import starting_checkpoint, starting_network, starting_values
 from transfer_gluon.training.summary import EpochResult, best_result, read_summary
 
 SUMMARY = "m-run/summary.csv"
@@ -210,7 +210,7 @@ def test_the_last_groups_begin_anew_statistics_included_and_the_others_as_they_w
     before = load_checkpoint(folder / "s0", 1)
     before = {**before.arg_params, **before.aux_params}
     mx.random.seed(4)
-    net = starting_network(told, None, (3, 16, 16))
+    net = starting_network(told, starting_checkpoint(told, None, (3, 16, 16)), False, (3, 16, 16))
     net.initialize()
     net(mx.nd.zeros((1, 3, 16, 16)))
     now = {name: parameter.data().asnumpy() for name, parameter in net.collect_params().items()}

@@ -112,7 +112,7 @@ def test_a_prefix_cuts_no_number(name, prefix, wanted):
 def test_three_parts_of_a_network():
     groups = layer_groups(torch_alexnet())
     parts = thirds(groups, 2)
-    assert parts["classifier"] == ["fc_weight", "fc_bias"]
+    assert parts["classifier"] == ["bottleneck_weight", "bottleneck_bias", "fc_weight", "fc_bias"]
     assert parts["low"] == ["features_0_weight", "features_0_bias", "features_3_weight", "features_3_bias"]
     assert parts["high"][0] == "features_6_weight" and len(parts["high"]) == 10
     assert thirds(groups, 0)["low"] == [] and thirds(groups, 7)["high"] == []

@@ -76,6 +76,9 @@ def test_a_classifier_begins_with_what_its_initializers_draw(kind):
     elif kind == "normal":
         assert_drawn(weight, stats.norm(0, 0.005))
         np.testing.assert_array_equal(bias, np.full(200, 0.1, np.float32))
+    elif kind == "truncated":
+        assert_drawn(weight, stats.truncnorm(-2, 2, 0, 0.1), 0.2)
+        assert not bias.any()
     else:
         assert_drawn(weight, stats.norm(0, math.sqrt(2 / 384)))
         assert not bias.any()

@@ -131,7 +131,8 @@ def test_the_installed_launcher_starts_servers_and_workers(installed, tmp_path):
 
 
 @pytest.mark.parametrize("command", [
-    ["fine_tune.py"], ["adabn.py"], ["predict.py"], ["evaluate.py"], ["reproduce.py"], ["tools/im2rec_helpers.py"],
+    ["fine_tune.py"], ["adabn.py"], ["predict.py"], ["evaluate.py"], ["extract_features.py"],
+    ["train_classifier.py"], ["reproduce.py"], ["tools/im2rec_helpers.py"],
     ["tools/get_model.py"], ["tools/import_weights.py"], ["tools/layers.py"], ["tools/export.py"], ["tools/launch.py"],
     ["tools/digits.py"], ["-m", "transfer_gluon"]], ids=" ".join)
 def test_a_python_without_our_packages_says_so_in_a_sentence(command):
@@ -149,7 +150,7 @@ def test_what_is_installed_without_its_dependencies_says_how_to_get_them(wheel, 
 
 
 # What each package stands on. An import of any other would be a climb.
-HOUSE = {"base": "", "symbols": "base", "iters": "base", "distributed": "base", "records": "iters base",
+HOUSE = {"base": "", "symbols": "base", "iters": "base", "distributed": "base", "records": "exchange iters base",
          "checkpoints": "symbols base", "exchange": "checkpoints symbols base",
          "inference": "checkpoints symbols iters distributed base",
          "training": "inference exchange checkpoints records distributed symbols iters base",

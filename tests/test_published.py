@@ -1,9 +1,11 @@
 """Lists of published data sets, from stand-ins of their folders."""
 import os
+import pickle
 import shutil
 import tempfile
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import stand_in
@@ -39,7 +41,7 @@ def made(tmp_path):
         output = tmp_path / "out" / f"{name}{len(options)}"
         classes, *numbers = list_published(name, folder, output, **options)
         lists = [read_list(output / f"{which}.lst", classes) for which in ("source", "val")]
-        assert numbers == [len(images) for images in lists]
+        assert numbers[:2] == [len(images) for images in lists]
         names = read_classes(output / "classes.txt")
         assert len(names) == classes
         return names, *lists
@@ -107,6 +109,94 @@ def test_dtd_takes_split_1_in_a_folder_of_data_sets_or_by_itself(made, tmp_path)
     assert made("dtd", tmp_path / "data" / "dtd")[1].files == source.files
 
 
+def test_flowers_are_divided_80_10_10_class_by_class(made, tmp_path):
+    stand_in.flowers(tmp_path / "data", images=20)
+    names, source, val = made("flowers")
+    assert names == ["daisy", "dandelion", "roses", "sunflowers", "tulips"]
+    test = read_list(tmp_path / "out" / "flowers0" / "test.lst", 5)
+    assert [counts(images) for images in (source, val, test)] == [{16}, {2}, {2}]
+    assert len({*source.files, *val.files, *test.files}) == 100
+    assert a_class(source, 0)[0].endswith("_n.jpg") and "flower_photos/daisy/" in source.files[0]
+    again, other = (made("flowers", tmp_path / "data", seed=seed)[1] for seed in (0, 1))
+    assert again.files == source.files != other.files
+
+
+def pixels(images):
+    return np.array([cv2.imread(file)[..., ::-1] for file in images.files])
+
+
+def test_gtsrb_writes_the_images_of_its_pack_and_divides_67_33(made, tmp_path):
+    stand_in.gtsrb(tmp_path / "data", images=9)
+    names, source, val = made("gtsrb")
+    assert names == [str(number) for number in range(43)] and counts(source) == {6} and counts(val) == {3}
+    pack = pickle.loads((tmp_path / "data" / "train.p").read_bytes())
+    for images in source, val:
+        numbers = [int(Path(file).stem) for file in images.files]
+        np.testing.assert_array_equal(pixels(images), pack["features"][numbers])
+        np.testing.assert_array_equal(images.labels, pack["labels"][numbers])
+        assert all(file.split("/")[-3:-1] == ["images", str(label)] for file, label in zip(images.files, images.labels))
+    # Only what trains is cut.
+    _, few, same = made("gtsrb", per_class=2)
+    assert counts(few) == {2} and [Path(file).name for file in same.files] == [Path(file).name for file in val.files]
+    assert {Path(file).name for file in few.files} < {Path(file).name for file in source.files}
+
+
+def test_cifar10_writes_the_images_of_its_batches_and_divides_80_20(made, tmp_path):
+    stand_in.cifar10(tmp_path / "data", images=20)
+    names, source, val = made("cifar10")
+    assert names[:2] == ["airplane", "automobile"] and counts(source) == {8} and counts(val) == {2}
+    batches = [pickle.loads((tmp_path / "data" / "cifar-10-batches-py" / f"data_batch_{number}").read_bytes())
+               for number in range(1, 6)]
+    data = np.concatenate([batch["data"] for batch in batches])
+    for images in source, val:
+        numbers = [int(Path(file).stem) for file in images.files]
+        np.testing.assert_array_equal(pixels(images).transpose(0, 3, 1, 2).reshape(-1, 3072), data[numbers])
+        assert images.labels.tolist() == [number % 10 for number in numbers]
+    (tmp_path / "data" / "cifar10.p").write_bytes(pickle.dumps({     # Keras's labels are (n, 1)
+        "features": data[:50].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), "labels": np.arange(50)[:, None] % 10}))
+    assert [len(images) for images in made("cifar10", per_class=3)[1:]] == [30, 10]
+
+
+def test_images_of_a_pack_that_are_there_are_left_alone(made, tmp_path):
+    stand_in.gtsrb(tmp_path / "data")
+    files = [Path(file) for file in made("gtsrb")[1].files]
+    files[0].write_bytes(b"cut off")
+    times = [file.stat().st_mtime_ns for file in files]
+    made("gtsrb")
+    assert [file.stat().st_mtime_ns == time for file, time in zip(files, times)] == [False] + [True] * len(files[1:])
+    assert cv2.imread(str(files[0])).shape == (32, 32, 3) and not list((tmp_path / "out").rglob("*.tmp"))
+
+
+IMAGES = np.zeros((43, 32, 32, 3), np.uint8)
+
+
+@pytest.mark.parametrize("name, file, content, says", [
+    ("gtsrb", "train.p", {"features": IMAGES}, "holds a dict of features; expected a dict of features, labels"),
+    ("gtsrb", "train.p", [IMAGES], "holds a list; expected a dict of features, labels"),
+    ("gtsrb", "train.p", {"features": IMAGES / 255, "labels": np.arange(43)}, r"are float64 \(43, 32, 32, 3\);"),
+    ("gtsrb", "train.p", {"features": IMAGES[..., 0], "labels": np.arange(43)}, r"uint8 \(43, 32, 32\); expected"),
+    ("gtsrb", "train.p", {"features": IMAGES, "labels": np.arange(42)}, r"int64 \(42,\); .* one for each of 43 images"),
+    ("gtsrb", "train.p", {"features": IMAGES, "labels": np.arange(43.0)}, "float64 .*; expected whole numbers"),
+    ("gtsrb", "train.p", {"features": IMAGES, "labels": np.eye(43, dtype=int)}, r"int64 \(43, 43\); expected whole"),
+    ("gtsrb", "train.p", {"features": IMAGES, "labels": [[1], [1, 2]]}, "expected whole numbers"),
+    ("gtsrb", "train.p", {"features": IMAGES, "labels": np.arange(1, 44)}, "labels go from 1 to 43; expected 0 to 42"),
+    ("gtsrb", "train.p", print, "train.p: holds more than data: it asks for __builtin__.print"),
+    ("cifar10", "data_batch_3", {"data": IMAGES, "labels": [0] * 43}, "data_batch_3: its data are uint8"),
+    ("cifar10", "data_batch_3", {"labels": [0]}, "data_batch_3: holds a dict of labels; expected a dict of data"),
+    ("cifar10", "batches.meta", {"label_names": ["cat"]}, "batches.meta: expected the names of 10 classes"),
+    ("cifar10", "batches.meta", None, "batches.meta: cannot be read: No such file"),
+])
+def test_packs_of_other_things_are_refused_and_nothing_is_written(name, file, content, says, tmp_path):
+    getattr(stand_in, name)(tmp_path / "data")
+    path, = (tmp_path / "data").rglob(file)
+    path.unlink()
+    if content is not None:
+        path.write_bytes(pickle.dumps(content, 2))
+    with pytest.raises(InputError, match=says):
+        list_published(name, tmp_path / "data", tmp_path / "out")
+    assert not list((tmp_path / "out").iterdir())
+
+
 def test_the_command_writes_lists_that_split_and_training_read(command, tmp_path):
     stand_in.dtd(tmp_path)
     done = command(TOOL, "dataset", "dtd", ".", "lists/dtd", cwd=tmp_path)
@@ -139,6 +229,15 @@ def break_aircraft_class(folder):
     path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
 
 
+def break_flowers(folder):
+    (folder / "flower_photos" / "roses").rename(folder / "flower_photos" / "rose")
+
+
+def break_flower(folder):
+    for file in list((folder / "flower_photos" / "roses").iterdir())[2:]:
+        file.unlink()
+
+
 def break_texture(folder):
     (folder / "dtd" / "images" / "banded" / "banded_0002.jpg").unlink()
 
@@ -169,6 +268,8 @@ def break_devkit(folder):
     ("aircraft", break_variants, "variants.txt: cannot be read: No such file"),
     ("aircraft", break_variant, "1 lines name no variant of variants.txt(?s:.*)line 1: '707-321'"),
     ("aircraft", break_aircraft_class, "1 classes lack images(?s:.*)Boeing 97: none to validate on"),
+    ("flowers", break_flowers, "has the folders daisy, dandelion, rose, sunflowers, tulips; expected daisy, dandelion"),
+    ("flowers", break_flower, "2 classes lack images(?s:.*)roses: none in val.lst"),
     ("dtd", break_texture, "1 images are named in the annotations and not there(?s:.*)banded/banded_0002.jpg"),
     ("dtd", break_labels, r"val1.txt: 2 lines are not of a folder of(?s:.*)line 2: banded/\.\./\.\./secret.jpg"),
     ("cars", break_mat, "cars_train_annos.mat: not a MATLAB file with annotations"),
@@ -177,7 +278,8 @@ def break_devkit(folder):
     ("cars", break_devkit, "cars_meta.mat: cannot be read: No such file(?s:.*)Stanford Cars has cars_annos.mat"),
 ], ids=lambda value: getattr(value, "__name__", None))
 def test_a_data_set_that_is_not_whole_is_refused_and_nothing_is_written(tmp_path, name, breaks, says):
-    few = {"caltech256": dict(images=1), "cars": dict(training=12, test=1, write=lambda path: None)}
+    few = {"caltech256": dict(images=1), "cars": dict(training=12, test=1, write=lambda path: None),
+           "flowers": dict(write=stand_in.Pictures().write)}      # files without content would be one image
     getattr(stand_in, name)(tmp_path / "data", **{"write": empty, **few.get(name, {})})
     breaks(tmp_path / "data")
     with pytest.raises(InputError, match=says):
@@ -204,6 +306,7 @@ def test_flags_that_cannot_be_are_refused(command, tmp_path):
     (tmp_path / "empty").mkdir()
     for flags, says in ((["aircraft", "data", "out", "--clutter"], "--clutter was given with aircraft"),
                         (["dtd", "data", "out", "--per-class", 3], "--per-class was given with dtd"),
+                        (["flowers", "data", "out", "--per-class", 3], "--per-class was given with flowers"),
                         (["caltech256", "few", "out", "--seed", 3], "--seed was given without --per-class"),
                         (["caltech256", "empty", "out"], "has no folder 256_ObjectCategories"),
                         (["caltech256", "few", "out", "--per-class", 2], "have fewer than 2 images")):

@@ -571,7 +571,7 @@ def test_statistics_of_frozen_layers_stay_where_they_are_told_to_as_mxnet_itself
                 scale = np.abs(wanted[name]).max()
                 np.testing.assert_allclose(value, wanted[name], rtol=1e-4, atol=1e-5 * scale, err_msg=name)
                 assert name not in frozen or (value == before[name]).all()
-    with pytest.raises(InputError, match="`frozen_statistics` is 'stay'; expected 'move' or 'still'"):
+    with pytest.raises(InputError, match="`frozen_statistics` is 'stay'; expected one of move, still, inference"):
         fit(net, TransferObjective(), Fixed(images, labels, 1), CPU, StepSchedule(0.05), 1, trainable=TOP,
             frozen_statistics="stay")
 

@@ -167,8 +167,8 @@ WIRES = {   # flag: the rest of the command, its value, what is then true, and i
     **{flag: (STAGE0, value, lambda seen, name=name, value=value: getattr(seen.augmentation, name) == value)
        for flag, (value, name) in AUGMENTATION.items()},
     "--remode": ([*STAGE0, "--reprob", 0.5], "pixel", lambda seen: seen.augmentation.remode == "pixel"),
-    "--val-resize": (STAGE0, "squeeze", lambda seen: seen.net.resize == seen.settings["val_resize"] == "squeeze"
-                     and seen.prepare(np.tri(16, 40, -8, np.uint8)[:, :, None].repeat(3, 2)).max()),
+    "--val-resize": (STAGE0, "squeeze", lambda seen: seen.net.image_input.resize == seen.settings["val_resize"]
+                     == "squeeze" and seen.prepare(np.tri(16, 40, -8, np.uint8)[:, :, None].repeat(3, 2)).max()),
     "--mixup": (STAGE0, 0.2, lambda seen: type(seen.before_forward[1]) is Mixup
                 and seen.before_forward[1]._alpha == 0.2),
     "--label-smoothing": (STAGE0, 0.3, lambda seen: rows(seen).round(3).tolist() == np.round(
@@ -195,6 +195,7 @@ WIRES = {   # flag: the rest of the command, its value, what is then true, and i
     "--ema": (STAGE0, 0.75, lambda seen: seen.ema == 0.75),
     "--new-layers": (PRETRAINED, 2, lambda seen: begun_anew(seen) == {"stage3_unit1_conv1_weight",
                                                                       "stage3_unit1_sc_weight"}),
+    "--bottleneck": (STAGE0, 7, lambda seen: seen.net.bottleneck.units == 7),
     "--new-init": (STAGE0, "normal", lambda seen: (seen.net.fc_weight.init.sigma, seen.net.fc_bias.init.value)
                    == (0.005, 0.1)),
     "--source-validation": (STAGE0, 0.25, lambda seen: len(seen.lists[0]) == 18 and
@@ -247,7 +248,7 @@ WIRES = {   # flag: the rest of the command, its value, what is then true, and i
     "--no-validation": (STAGE0, None, lambda seen: seen.validation is None),
     "--data-nthreads": (STAGE0, 3, lambda seen: seen.threads == seen.validation_threads == 3),
     "--image-shape": (STAGE0[:2] + STAGE0[4:], "3,24,20", lambda seen: seen.shape == (3, 24, 20) and seen.crop == 24
-                      and seen.net.image_shape == (3, 24, 20)),
+                      and seen.net.image_input.shape == (3, 24, 20)),
     "--rgb-mean": (STAGE0, "9,8,7", lambda seen: mean(seen) == ((9, 8, 7), (1, 1, 1))),
     "--rgb-std": (STAGE0, "2,3,4", lambda seen: mean(seen) == ((0, 0, 0), (2, 3, 4))),
     "--network": (STAGE0[:4] + STAGE0[8:], "mobilenet0.25", lambda seen: seen.net.fc_weight.shape[1] != 64),
@@ -255,7 +256,8 @@ WIRES = {   # flag: the rest of the command, its value, what is then true, and i
                                                                    for name in seen.net.collect_params())),
 }
 # Those that are asked for otherwise: by what fails without them, below.
-OTHERS = {"--num-classes", "--pretrained-model", "--layer-before-fullc", "--load-epoch", "--gpus", "--dtype"}
+OTHERS = {"--num-classes", "--pretrained-model", "--layer-before-fullc", "--load-epoch", "--gpus", "--dtype",
+          "--features-dir", "--feature-views"}      # the last two in test_cached.py
 
 
 def begun_anew(seen):
@@ -375,9 +377,10 @@ def test_the_seams_of_a_stage_are_those_of_fit(told, folder, trained):
 
 # What may differ when a run goes on, and what workers may have of their own.
 OF_NO_NUMBER = {"num_epochs", "early_stop", "model_prefix", "no_checkpoint", "resume", "load_epoch", "overwrite",
-                "keep", "save_batches", "gpus", "cpus", "data_dir", "data_nthreads", "disp_batches", "monitor",
-                "test_io"}
-OF_A_WORKER = {"gpus", "cpus", "data_dir", "data_nthreads", "disp_batches", "monitor", "keep", "kv_store"}
+                "keep", "save_batches", "gpus", "cpus", "data_dir", "features_dir", "data_nthreads", "disp_batches",
+                "monitor", "test_io"}
+OF_A_WORKER = {"gpus", "cpus", "data_dir", "features_dir", "data_nthreads", "disp_batches", "monitor", "keep",
+               "kv_store"}
 
 
 def test_what_numbers_depend_on_is_compared_when_a_run_goes_on_and_among_workers(told, monkeypatch):

@@ -66,17 +66,20 @@ def list_command(folder, path, classes, unlabelled, null_label):
 @click.option("--clutter", is_flag=True, help="caltech256: 257.clutter is a class, too.")
 @click.option("--per-class", type=click.IntRange(min=1), default=None,
               help="caltech256: so many images of each class, by chance, to source.lst and all others to val.lst, "
-                   "instead of images 1 to 30 and 31 to 50.")
+                   "instead of images 1 to 30 and 31 to 50. gtsrb, cifar10: so many of those that train, by chance, "
+                   "are left; val.lst keeps all.")
 @SEED
 def dataset_command(name, folder, output, clutter, per_class, seed):
-    """Write source.lst, val.lst and classes.txt of a published data set to the folder OUTPUT.
+    """Write source.lst, val.lst, for flowers test.lst, and classes.txt of a published data set to the folder OUTPUT.
 
-    FOLDER is where its archives were unpacked. Which images train and which validate: docs/fine-tuning.md.
+    FOLDER is where its archives were unpacked. Which images train and which validate: docs/fine-tuning.md, and of
+    flowers, gtsrb and cifar10 docs/data.md. Images of packs (gtsrb, cifar10) are written to OUTPUT/images.
     """
-    if per_class is None:
+    if per_class is None and name in ("caltech256", "cars", "aircraft", "dtd"):
         refuse_idle({"seed": "without --per-class"})
-    classes, training, validation = list_published(name, folder, output, clutter, per_class, seed)
-    print(f"{output}: {classes} classes, {training} images to train on, {validation} to validate on")
+    classes, training, *others = list_published(name, folder, output, clutter, per_class, seed)
+    uses = "".join(f", {number} to {use}" for number, use in zip(others, ("validate on", "test on")))
+    print(f"{output}: {classes} classes, {training} images to train on{uses}")
 
 
 @commands.command("split", examples=[

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Make an MXNet checkpoint of PyTorch's weights: ``tools/import_weights.py resnet50.pth --architecture resnet50``."""
+"""Make an MXNet checkpoint of others' weights: ``tools/import_weights.py resnet50.pth --architecture resnet50``."""
 
 from transfer_gluon.cli.exit_codes import CONTEXT, Command, exit_codes
 from transfer_gluon.cli.types import PATH
@@ -21,8 +21,9 @@ from transfer_gluon.exchange.architectures import ARCHITECTURES
 def main(weights, architecture, output):
     """Make an MXNet checkpoint of PyTorch's WEIGHTS: a file (.pth, .pt, .safetensors) or an installed package.
 
-    The checkpoint takes raw RGB images 0–255; the network's own normalisation is its first layer. PyTorch need not be
-    installed. A file that holds more than weights is refused, and nothing in it is run.
+    Of bvlc_alexnet and vgg16_caffe, WEIGHTS is a .npy file of layers in TensorFlow's layout. The checkpoint takes raw
+    RGB images 0–255; the network's own normalisation is its first layer. PyTorch need not be installed. A file that
+    holds more than weights is refused, and nothing in it is run.
     """
     from transfer_gluon.base.files import writable_folder
     from transfer_gluon.checkpoints.checkpoint import refuse_to_replace, write_checkpoint

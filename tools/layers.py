@@ -31,7 +31,7 @@ def main(prefix, epoch, network, num_layers, image_shape, layer, all_layers):
 
     Of each, how many numbers learn in it, and what the names of its parameters begin with, as --trainable takes them.
     """
-    from transfer_gluon.symbols import cut
+    from transfer_gluon.symbols import below_bottleneck, cut
     from transfer_gluon.symbols.graph import layers
     from transfer_gluon.symbols.layer_groups import layer_groups
 
@@ -52,9 +52,10 @@ def main(prefix, epoch, network, num_layers, image_shape, layer, all_layers):
     for number, size, units in [("", "numbers", "names begin with"), *rows]:
         print(f"{number:>{widths[0]}}  {size:>{widths[1]}}  {units}")
     classes = f" of {start.num_classes} classes" if start.num_classes else ""
-    print(f"{start.name}: {len(groups)} groups, {sum(sizes.values()):,} numbers that learn, and behind {layer} the "
-          f"classifier fc{classes}.\n--layer-before-fullc takes any of its {len(layers(start.symbol))} layers: see "
-          "--all-layers.")
+    narrow = "a bottleneck and " if below_bottleneck(start.symbol) == layer else ""
+    print(f"{start.name}: {len(groups)} groups, {sum(sizes.values()):,} numbers that learn, and behind {layer} "
+          f"{narrow}the classifier fc{classes}.\n--layer-before-fullc takes any of its {len(layers(start.symbol))} "
+          "layers: see --all-layers.")
 
 
 def _checkpoint(prefix, epoch):

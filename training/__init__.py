@@ -3,9 +3,11 @@ import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={
     "after_epoch": ["EarlyStop", "Epoch", "Validation"],
+    "classifier": ["stratified", "train_classifier"],
+    "labelled_features": ["LabelledFeatures", "read_labelled"],
     "loop": ["fit"],
-    "options": ["DataOptions", "ImageOptions", "NetworkOptions", "ObjectiveOptions", "OptimizerOptions",
-                "RegularizationOptions", "RunOptions"],
+    "options": ["ClassifierOptions", "DataOptions", "ImageOptions", "NetworkOptions", "ObjectiveOptions",
+                "OptimizerOptions", "RegularizationOptions", "RunOptions"],
     "run": ["Run"],
     "schedule": ["InverseDecay", "StepSchedule", "Warmup"],
     "stages": ["Stage"],

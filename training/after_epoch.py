@@ -69,7 +69,7 @@ class Validation:
         self._batches, self._top_k, self._null_label, self._name = batches, top_k, null_label, name
 
     def __call__(self, epoch):
-        accuracies = evaluate(epoch.learner.net, self._batches, epoch.learner.devices, self._top_k,
+        accuracies = evaluate(epoch.learner.on_batches, self._batches, epoch.learner.devices, self._top_k,
                               self._null_label, epoch.store,
                               f"epoch {epoch.result.epoch}, {self._name or 'validation'}; {epoch.last}")
         if self._name:

@@ -11,7 +11,7 @@ def idle(stage):
     warps = change.pad_size or change.max_random_rotate_angle or change.max_random_shear_ratio or (
         change.min_random_scale, change.max_random_scale) != (1, 1) or (change.max_random_aspect_ratio
                                                                         and not change.resized_crop)
-    name = optimizer.optimizer
+    name, cached = optimizer.optimizer, stage.data.read == "features"
     return {setting: why for applies, why, settings in [
         (stage.train_stage == 0, "in stage 0, which has no transfer loss",
          ["transfer", "transfer_weight", "relative_transfer_weight", "transfer_options", "transfer_layers",
@@ -19,10 +19,11 @@ def idle(stage):
         ("estimate" not in options_of(stage.objective.transfer), f"with `transfer` {stage.objective.transfer}",
          ["estimate"]),
         (stage.train_stage == 1, "in stage 1, which goes on from the checkpoint of `pretrained_model`",
-         ["network", "num_layers", "keep_classifier", "new_layers", "new_init"]),
+         ["network", "num_layers", "keep_classifier", "new_layers", "new_init", "bottleneck"]),
         (stage.network.network, "with `network`, which begins with random weights",
          ["pretrained_model", "pretrained_epoch", "keep_classifier", "new_layers", "l2sp", "l2sp_published"]),
-        (network.keep_classifier, "with `keep_classifier`, beside which nothing is new", ["new_layers", "new_init"]),
+        (network.keep_classifier, "with `keep_classifier`, beside which nothing is new",
+         ["new_layers", "new_init", "bottleneck"]),
         (stage.train_stage == 0 and not stage.network.network, "without `network` resnet", ["num_layers"]),
         (not stage.network.freeze, "without `freeze`", ["trainable", "frozen_statistics"]),
         (not (steps or optimizer.lr_step_every), "without `lr_step_epochs` or `lr_step_every`", ["lr_factor"]),
@@ -48,6 +49,11 @@ def idle(stage):
         (not takes_momentum(name), f"with `optimizer` {name}, which has no momentum", ["momentum"]),
         (name.lower() == "adadelta", "with `optimizer` adadelta, which knows no learning rate",
          ["lr", "lr_step_epochs", "lr_step_every", "lr_schedule", "warmup_epochs", "head_lr_mult"]),
+        (cached, "with `read` features, where nothing below `layer` trains",
+         ["freeze", "trainable", "frozen_statistics", "new_layers", "network", "num_layers", "transfer_layers"]),
+        (cached and not stage.data.feature_views, "with `read` features without `feature_views`",
+         [field.name for field in change.flags().values() if field.name != "mode"]),
+        (not cached, "without `read` features", ["features_dir", "feature_views"]),
     ] if applies for setting in settings}
 
 
@@ -68,6 +74,9 @@ def check(stage):
         raise InputError("more than one of `resume`, `load_epoch` and `overwrite` was given; expected one of them.")
     if data.read == "mxnet" and stage.augmentation.mode == "original":
         raise InputError("`mode` original was given with `read` mxnet, which reads bytes; leave one of them out.")
+    if data.read == "features" and (data.benchmark or run.test_io):
+        raise InputError(f"`read` features was given with `{'benchmark' if data.benchmark else 'test_io'}`, which is "
+                         "about images; leave one of them out.")
     if network.num_layers and network.network != "resnet":
         raise InputError(f"`num_layers` was given with `network` {network.network}; only resnet takes it.")
     unknown = [name for name, _ in stage.objective.transfer_options

@@ -10,8 +10,10 @@ from transfer_gluon.base.files import read_text
 from transfer_gluon.base.log import log
 from transfer_gluon.iters import (
     DualIter,
+    OrderedFeatures,
     OrderedIter,
     RecordIter,
+    ShuffledFeatures,
     ShuffledIter,
     SyntheticIter,
     prepared,
@@ -49,6 +51,11 @@ class Lists:
     num_held: int = 0
 
     @property
+    def all(self):
+        """All lists: the domains, then that to validate on, if there is one."""
+        return [*self.domains, *filter(None, [self.validated])]
+
+    @property
     def sizes(self):
         """How many images of each domain are trained on."""
         return [len(images) - self.num_held * (place == 0) for place, images in enumerate(self.domains)]
@@ -60,7 +67,7 @@ class Lists:
 
     def digests(self):
         """A digest of each list, by its name."""
-        return {images.path.name: images.digest for images in [*self.domains, *filter(None, [self.validated])]}
+        return {images.path.name: images.digest for images in self.all}
 
 
 @dataclass
@@ -77,26 +84,50 @@ class Read:
     num_examples: int = 0
 
 
-def make_batches(stage, lists, image_shape, store, num_devices):
-    """What a stage reads, packed and checked, as a `Read`; `lists` are `Lists`, or None with `benchmark`."""
+def make_batches(stage, lists, image_shape, store, num_devices, features=None):
+    """What a stage reads, packed and checked, as a `Read`; `lists` are `Lists`, or None with `benchmark`.
+
+    `features`: the `Features` of each list, in the order of `Lists.all`, to be read instead of images; None: images.
+    """
     if stage.data.benchmark:
         batches = synthetic_batches(stage, image_shape, num_devices)
         return Read(batches, num_examples=batches.num_images)
     data, packed = stage.data, stage.data.read != "files"
-    ready = ensure_ready([*lists.domains, *filter(None, [lists.validated])], data.threads, packed,
-                         crop=max(image_shape[1:]))
+    ready = lists.all if features else ensure_ready(lists.all, data.threads, packed, crop=max(image_shape[1:]))
     domains, validated, held = ready[:len(lists.domains)], ready[len(lists.domains):], []
     if lists.num_held:
         domains[0], *held = hold_out(domains[0], lists.num_source, lists.num_held, stage.run.seed)
-    arguments = domain_batch(stage), image_shape, stage.augmentation, data.threads, stage.run.seed
-    part = dict(packed=packed, num_parts=store.num_workers, part_index=store.rank)
-    readers = [RecordIter(images, *arguments) if data.read == "mxnet" else ShuffledIter(images, *arguments, **part)
-               for images in domains]
-    prepare = prepared(*image_shape[1:], stage.images.val_resize)
-    validation, source_validation = [
-        OrderedIter(images[0], stage.optimizer.batch_size, prepare, data.threads, **part)
-        if images else None for images in (validated, held)]
+    part = dict(num_parts=store.num_workers, part_index=store.rank)
+    if features:
+        shuffled, ordered = _of_features(stage, features, part)
+    else:
+        shuffled, ordered = _of_images(stage, image_shape, packed, part)
+    validation, source_validation = [ordered(images[0], place) if images else None
+                                     for images, place in ((validated, -1), (held, 0))]
+    readers = [shuffled(images, place) for place, images in enumerate(domains)]
     return Read(_together(readers, num_devices), validation, source_validation, domains, lists.num_examples)
+
+
+def _of_images(stage, image_shape, packed, part):
+    """What makes iterators to train on, and to validate on, of a list."""
+    prepare, threads = prepared(*image_shape[1:], stage.images.val_resize), stage.data.threads
+    arguments = domain_batch(stage), image_shape, stage.augmentation, threads, stage.run.seed
+
+    def shuffled(images, _):
+        return RecordIter(images, *arguments) if stage.data.read == "mxnet" else \
+            ShuffledIter(images, *arguments, packed=packed, **part)
+
+    return shuffled, lambda images, _: OrderedIter(images, stage.optimizer.batch_size, prepare, threads, packed=packed,
+                                                   **part)
+
+
+def _of_features(stage, features, part):
+    """The same of a list and its place among the `features`."""
+    def shuffled(images, place):
+        return ShuffledFeatures(features[place], images, domain_batch(stage), stage.augmentation.mode, stage.run.seed,
+                                **part)
+
+    return shuffled, lambda images, place: OrderedFeatures(features[place], images, stage.optimizer.batch_size, **part)
 
 
 def synthetic_batches(stage, image_shape, num_devices):

@@ -7,7 +7,7 @@ from transfer_gluon.base.devices import to_devices
 from transfer_gluon.base.errors import DivergedError, InputError, first_ten
 from transfer_gluon.base.framework import mx
 from transfer_gluon.base.log import log
-from transfer_gluon.symbols.frozen import frozen_below
+from transfer_gluon.symbols.frozen import above_layer, frozen_below
 from transfer_gluon.symbols.layer_groups import begins
 from transfer_gluon.training.ema import Average
 from transfer_gluon.training.options import WD_ON
@@ -30,9 +30,14 @@ class Learner(contextlib.AbstractContextManager):
         Factors of the learning rate by prefixes of names, times those that parameters have themselves.
     wd_on : "weights" or "all"
         Which parameters decay; see `prepare`.
+    features_from : str or None
+        The layer whose outputs batches hold in the place of images; nothing below it is computed, or learns.
 
     Attributes
     ----------
+    on_batches : callable
+        From what batches hold to (features, logits), as when the network is used: the network, or its part above
+        `features_from`.
     parameters : dict of str to Parameter
         Everything that a run keeps, by stable names: the network's under their own, the objective's under their place
         in it, such as ``objective.transfer.hidden.weight``, and averages as ``ema.`` and the name.
@@ -41,8 +46,11 @@ class Learner(contextlib.AbstractContextManager):
     """
 
     def __init__(self, net, objective, devices, trainable=None, frozen_statistics="move", lr_mult=None,
-                 wd_on="weights"):
+                 wd_on="weights", features_from=None):
         self._average = None
+        self.on_batches = net
+        if features_from:
+            self.on_batches, trainable = above_layer(net, features_from)
         self.net, self.objective, self.devices = net, objective, devices
         own = dict(net.collect_params().items())
         mine = {id(parameter) for parameter in own.values()}
@@ -57,7 +65,8 @@ class Learner(contextlib.AbstractContextManager):
             self.learning.update(_learning(beside, wd_on))
             objective.hybridize(static_alloc=True, static_shape=True)
             _multiply_rates(self.learning, lr_mult or {})
-            self._forward = net if trainable is None else frozen_below(net, self.learning, frozen_statistics)
+            self._forward = self.on_batches if features_from or trainable is None else \
+                frozen_below(net, self.learning, frozen_statistics)
         except Exception:
             self.__exit__()
             raise
@@ -101,13 +110,13 @@ class Learner(contextlib.AbstractContextManager):
         few = 2 * getattr(self.objective, "batch_multiple", 1)      # pairs of a domain, for what changes batches
         for device in self.devices if unknown else ():
             if not set(unknown).intersection(self.own):
-                self.net(mx.nd.zeros((1, *batches.provide_data[0].shape[1:]), ctx=device))
+                self.on_batches(mx.nd.zeros((1, *batches.provide_data[0].shape[1:]), ctx=device))
                 continue
             images = mx.nd.zeros((few, *batches.provide_data[0].shape[1:]), ctx=device)
             labels = mx.nd.zeros((few, *batches.provide_label[0].shape[1:]), ctx=device)
             for change in before_forward:
                 images, labels = _changed(change, images, labels)
-            self.objective(*self.net(images), labels)
+            self.objective(*self.on_batches(images), labels)
 
     def gradients(self, batch, before_forward=(), penalties=()):
         """Compute the gradients of a batch; its statistics on every device are returned.

@@ -1,4 +1,4 @@
-"""What a run is told, in groups: `Stage` takes them, and fine_tune.py makes its flags of them.
+"""What a run is told, in groups: `Stage` takes them, and commands make their flags of them.
 
 Nothing here needs MXNet.
 """
@@ -11,12 +11,12 @@ from transfer_gluon.base.parameters import Parameters, parameter
 from transfer_gluon.distributed import STORES
 from transfer_gluon.iters.augmentation import Augmentation
 from transfer_gluon.iters.image_list import MOST_LABEL, NULL_LABEL
+from transfer_gluon.symbols.frozen import FROZEN_STATISTICS
 from transfer_gluon.symbols.new_layers import KINDS
 from transfer_gluon.symbols.registry import TRANSFER_LOSSES
 
-READERS = ("records", "files", "mxnet")
+READERS = ("records", "files", "mxnet", "features")
 WD_ON = ("weights", "all")
-FROZEN_STATISTICS = ("move", "still")
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,15 @@ class DataOptions(Parameters):
     read: str = parameter(
         "records", "records: lists are packed to RecordIO beside them, once. files: the image files are read as they "
         "are, and nothing is packed. mxnet: records, through MXNet's ImageRecordIter in training; the same "
-        "augmentation by other random numbers, slower.", choices=READERS)
+        "augmentation by other random numbers, slower. features: what `layer` gives for each image is computed once "
+        "and kept, and only what lies above it trains, in seconds.", choices=READERS)
+    features_dir: Optional[str] = parameter(
+        None, "With `read` features, the folder of their files source.npz, target.npz, val.npz, as extract_features.py "
+        "writes them; what is missing is computed and kept there.", kind="path",
+        default_words="one in the folder of the lists, named after network, layer and images")
+    feature_views: int = parameter(
+        0, "With `read` features, how many times training images are augmented and their features computed; epochs "
+        "take them in turn. 0: once, as for validation.", least=0, most=10_000)
     threads: int = parameter(15, "Threads that decode images.", least=1, most=1000, flag="data-nthreads")
     benchmark: bool = parameter(False, "1: random images instead of `data_dir`.", kind="on_off")
 
@@ -83,8 +91,8 @@ class NetworkOptions(Parameters):
         "classifier and the last of the layer groups that tools/layers.py lists, ….", least=1)
     new_init: str = parameter(
         "xavier", "How new layers are drawn. xavier: Gaussian by fan-in, as the original's classifier. torch: as "
-        "PyTorch does. normal: as xavier, but the classifier's weights with deviation 0.005 and its biases 0.1.",
-        choices=KINDS)
+        "PyTorch does. normal: as xavier, but the classifier's weights with deviation 0.005 and its biases 0.1. "
+        "truncated: as xavier, but the classifier's weights with deviation 0.1, none beyond twice that.", choices=KINDS)
     keep_classifier: bool = parameter(
         False, "Stage 0: go on with the checkpoint's own classifier fc, of as many classes, instead of a new one.")
     freeze: bool = parameter(False, "Train only a part of the network: the parameters that `trainable` names.")
@@ -93,7 +101,12 @@ class NetworkOptions(Parameters):
         default_words="bn1,fc,stage3,stage4, in networks that have these names")
     frozen_statistics: str = parameter(
         "move", "What moving statistics of layers below all that `trainable` names do. move: as on the GPUs of the "
-        "original's published table. still: as on its CPU.", choices=FROZEN_STATISTICS)
+        "original's published table. still: as on its CPU. inference: these layers compute as when the network is "
+        "used: normalise by their statistics, drop nothing out.", choices=FROZEN_STATISTICS)
+    bottleneck: Optional[int] = parameter(
+        None, "Stage 0: units of a new layer between `layer` and the classifier, a ReLU behind it, such as 256, whose "
+        "output is then what the transfer loss of stage 1 compares. Stage 1 goes on with the one that it finds.",
+        least=1, most=1_000_000, kind="whole")
 
 
 @dataclass(frozen=True)
@@ -151,7 +164,8 @@ class OptimizerOptions(Parameters):
     num_lowlrs: Optional[int] = parameter(
         None, "How many layer groups, from the images on, have the third rate; tools/layers.py lists them.", least=1,
         kind="whole")
-    head_lr_mult: float = parameter(1.0, "Factor of the classifier's rate, such as 10.", least=0, most=1e6)
+    head_lr_mult: float = parameter(1.0, "Factor of the classifier's rate, and a bottleneck's, such as 10.",
+                                    least=0, most=1e6)
     lr_schedule: str = parameter(
         "step", "step: the rate drops by `lr_factor`. inv: after a part p of `num_epochs` it is divided by "
         "(1 + `lr_gamma` p) to the power of `lr_power`, epoch by epoch.", choices=("step", "inv"))
@@ -224,6 +238,29 @@ class RunOptions(Parameters):
     test_io: bool = parameter(False, "1: measure what reading and computing allow, train nothing.", kind="on_off")
     seed: int = parameter(0, "Seed of weights, order and augmentation.", least=0)
     dtype: str = parameter("float32", "Type of parameters and images.", choices=("float32",))
+
+
+@dataclass(frozen=True)
+class ClassifierOptions(Parameters):
+    """Classifier on features."""
+
+    hidden: int = parameter(0, "Units of a hidden layer, a ReLU behind it, such as 256; 0: none.", least=0,
+                            most=1_000_000)
+    init: str = parameter(
+        "xavier", "How layers are drawn. xavier: Gaussian by fan-in, biases 0. torch: as PyTorch does. normal: with "
+        "deviation 0.005, biases 0.1. truncated: with deviation 0.1, none beyond twice that, biases 0.", choices=KINDS)
+    optimizer: str = parameter("adam", "An optimizer of MXNet: adam, sgd (momentum 0.9), ….")
+    lr: float = parameter(0.001, "Learning rate.", above=0)
+    wd: float = parameter(
+        0.0, "Weight decay, which adds half of it times the squares of all weights to the mean loss: 1 / (C n) is the "
+        "C of scikit-learn with n rows.", least=0)
+    epochs: int = parameter(50, "Epoch to stop after.", least=1)
+    batch_size: int = parameter(256, "Rows a batch; the last of an epoch has what is left.", least=1)
+    batches: Optional[int] = parameter(
+        None, "How many batches an epoch is divided in, instead of `batch_size`; 1: all rows at once.", least=1,
+        kind="whole", default_words="as many as that makes")
+    shuffle: bool = parameter(True, "Whether rows come in another order every epoch, or as in the file.")
+    seed: int = parameter(0, "Seed of weights, order and split.", least=0)
 
 
 # By the names that `Stage` has them under.

@@ -4,7 +4,7 @@ from transfer_gluon.base.framework import mx
 from transfer_gluon.base.log import log
 from transfer_gluon.symbols.frozen import trainable_prefixes
 from transfer_gluon.symbols.l2sp import L2SP, published_rates, readme_rates
-from transfer_gluon.symbols.layer_groups import CLASSIFIER, begins, layer_groups, new_names, thirds
+from transfer_gluon.symbols.layer_groups import HEAD, begins, layer_groups, new_names, thirds
 
 _PARTS = "classifier", "high", "low"
 
@@ -16,7 +16,7 @@ def rate_factors(stage, net):
     """
     told, learning = stage.optimizer, _learning(stage, net)
     if not isinstance(told.lr, tuple):
-        factors = {name: told.head_lr_mult for name in CLASSIFIER if name in learning and told.head_lr_mult != 1}
+        factors = {name: told.head_lr_mult for name in HEAD if name in learning and told.head_lr_mult != 1}
         if told.head_lr_mult != 1 and not factors:
             raise does_nothing("head_lr_mult", f"with `trainable` {', '.join(stage.network.trainable)}, by which the "
                                "classifier fc does not learn", told.head_lr_mult)

@@ -20,9 +20,9 @@ from transfer_gluon.base.log import log
 from transfer_gluon.checkpoints.checkpoint import parameter_file, saved_epochs
 from transfer_gluon.distributed.stores import open_store
 from transfer_gluon.iters import Augmentation
+from transfer_gluon.iters.epoch_order import check_batch_size
 from transfer_gluon.iters.image_list import MOST_LABEL
 from transfer_gluon.iters.image_source import decoder_speed
-from transfer_gluon.iters.shuffled import check_batch_size
 from transfer_gluon.symbols import TransferObjective, transfer_loss
 from transfer_gluon.symbols.frozen import trainable_prefixes
 from transfer_gluon.symbols.mixup import Mixup
@@ -30,6 +30,7 @@ from transfer_gluon.symbols.objective import absolute_weight, relative_weight
 from transfer_gluon.symbols.registry import options_of
 from transfer_gluon.symbols.soft_labels import SoftLabels, balanced_weights
 from transfer_gluon.training.after_epoch import EarlyStop, Validation
+from transfer_gluon.training.cached import cached_features
 from transfer_gluon.training.conflicts import check, choosing_settings, idle
 from transfer_gluon.training.domains import domain_batch, make_batches, read_lists, synthetic_batches
 from transfer_gluon.training.loop import fit, own_random_numbers
@@ -46,17 +47,24 @@ from transfer_gluon.training.options import (
 from transfer_gluon.training.param_groups import check_new_layers, l2sp_penalty, rate_factors
 from transfer_gluon.training.run import Run, recorded_settings
 from transfer_gluon.training.schedule import InverseDecay, StepSchedule, Warmup, step_updates
-from transfer_gluon.training.start import known_image_shape, known_val_resize, starting_network, starting_values
+from transfer_gluon.training.start import (
+    known_image_shape,
+    known_val_resize,
+    starting_checkpoint,
+    starting_network,
+    starting_values,
+)
 from transfer_gluon.training.state import digest_of
 from transfer_gluon.training.summary import SOURCE_ACCURACY
 from transfer_gluon.training.throughput import computing_speed, reading_speed
 
 # Settings that workers may have of their own.
-_OF_A_WORKER = {"gpus", "cpus", "data_dir", "data_nthreads", "disp_batches", "monitor", "keep", "kv_store"}
+_OF_A_WORKER = {"gpus", "cpus", "data_dir", "features_dir", "data_nthreads", "disp_batches", "monitor", "keep",
+                "kv_store"}
 # Settings that may differ when a run goes on; of the data's folder and the devices, lists and number are compared.
 CHANGES_NO_NUMBER = {"num_epochs", "early_stop", "model_prefix", "no_checkpoint", "resume", "load_epoch", "overwrite",
                      "keep", "save_batches", "gpus", "cpus", "data_dir", "data_nthreads", "disp_batches", "monitor",
-                     "test_io"}
+                     "test_io", "features_dir"}
 # What runs did before the setting was there, where that is not its default.
 _BEFORE = {"augmentation": "bytes"}
 # How many times less, and more, than is usual a transfer loss may weigh before the log says so.
@@ -248,18 +256,23 @@ def _train(stage, store, stop):
         return []
 
     mx.random.seed(run.seed)
-    net = starting_network(stage, record.checkpoint, image_shape)
-    if run.gpus:
+    start = starting_checkpoint(stage, record.checkpoint, image_shape)
+    net = starting_network(stage, start, record.checkpoint is not None, image_shape)
+    cached = stage.data.read == "features"
+    if run.gpus and not cached:
         check_memory(devices, memory_needed(net, (optimizer.batch_size // len(devices), *image_shape)))
     if stage.network.freeze and stage.network.new_layers > 1:
         check_new_layers(stage, net)
-    read = make_batches(stage, lists, image_shape, store, len(devices))
+    features = cached_features(stage, start, lists, image_shape, store, devices) if cached else None
+    del start           # the network has its values
+    read = make_batches(stage, lists, image_shape, store, len(devices), features)
     schedule = _schedule(optimizer, read, store.num_workers)
     training = dict(
         optimizer=optimizer.optimizer, momentum=optimizer.momentum, wd=optimizer.wd, wd_on=optimizer.wd_on,
         lr_mult=rate_factors(stage, net), kvstore=store,
         trainable=trainable_prefixes(net, stage.network.trainable) if stage.network.freeze else None,
-        frozen_statistics=stage.network.frozen_statistics, ema=optimizer.ema,
+        frozen_statistics=stage.network.frozen_statistics,
+        features_from=stage.network.layer if cached else None, ema=optimizer.ema,
         before_forward=[*stage.before_forward, *_changes_of_batches(stage, read.domains)],
         penalties=[*stage.penalties, *([l2sp_penalty(stage, net, pulled_to)] if pulled_to else [])])
     del pulled_to       # of which the penalty has its own

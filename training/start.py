@@ -11,15 +11,16 @@ from transfer_gluon.checkpoints.checkpoint import (
 )
 from transfer_gluon.checkpoints.files import read_symbol
 from transfer_gluon.symbols import TransferNet, cut, image_shape_of, new_network, resize_of
-from transfer_gluon.symbols.backbone import parse_image_shape, parse_resize
+from transfer_gluon.symbols.bottleneck import BOTTLENECK, below_bottleneck
 from transfer_gluon.symbols.graph import layers as layers_of
-from transfer_gluon.symbols.layer_groups import CLASSIFIER, layer_groups, new_names
+from transfer_gluon.symbols.image_input import parse_image_shape, parse_resize
+from transfer_gluon.symbols.layer_groups import HEAD, layer_groups, new_names
 from transfer_gluon.symbols.new_layers import classifier_initializers, fresh_values, num_features
 from transfer_gluon.training.run import recorded_settings
 
 
-def starting_network(stage, checkpoint, image_shape):
-    """The network to train: a checkpoint of the run itself, or what the stage starts from."""
+def starting_checkpoint(stage, checkpoint, image_shape):
+    """The `Checkpoint` that a stage starts from: one of the run itself, if it is given, or what the stage is told."""
     told = stage.network
     if checkpoint:
         start = checkpoint
@@ -29,18 +30,29 @@ def starting_network(stage, checkpoint, image_shape):
         start = _pretrained(stage)
     if stage.images.rgb_mean or stage.images.rgb_std:
         start = start.normalized(stage.images.rgb_mean or (0, 0, 0), stage.images.rgb_std or (1, 1, 1))
-    layers = _layers(start.symbol, told.layer, stage.objective.transfer_layers)
-    if checkpoint or stage.train_stage or told.keep_classifier:
+    return start
+
+
+def starting_network(stage, start, resumed, image_shape):
+    """The network to train: of the checkpoint `start`, which is the run's own where that is `resumed`."""
+    told = stage.network
+    goes_on = resumed or stage.train_stage or told.keep_classifier
+    layers = _layers(start.symbol, head_layer(start.symbol, told.layer) if goes_on else told.layer,
+                     stage.objective.transfer_layers)
+    if goes_on:
         return start.classifier(layers, stage.num_classes, image_shape, stage.images.val_resize)
     if start.num_classes == stage.num_classes:
         log.info("%s has a classifier fc of %d classes; a new one takes its place. `keep_classifier` goes on with the "
                  "old one", start.name, stage.num_classes)
     if told.new_layers > 1:
         start = _begun_anew(start, layers, told, image_shape)
+    _check_bottleneck(start, told)
     net = TransferNet(start.features(layers, image_shape), stage.num_classes, image_shape=image_shape,
-                      resize=stage.images.val_resize)
+                      resize=stage.images.val_resize, bottleneck=told.bottleneck)
     features = num_features(cut(start.symbol, told.layer), image_shape)
-    net.fc_weight.init, net.fc_bias.init = classifier_initializers(told.new_init, features)
+    net.fc_weight.init, net.fc_bias.init = classifier_initializers(told.new_init, told.bottleneck or features)
+    if told.bottleneck:
+        net.bottleneck.weight.init, net.bottleneck.bias.init = classifier_initializers(told.new_init, features)
     return net
 
 
@@ -56,6 +68,32 @@ def _pretrained(stage):
                          f"prefix {told.pretrained_model} there is no epoch at all. {how}", "pretrained_model",
                          told.pretrained_model, "the prefix of a checkpoint")
     return load_checkpoint(told.pretrained_model, told.pretrained_epoch)
+
+
+def head_layer(symbol, layer):
+    """The layer that feeds the classifier of a network: its bottleneck, where it has one, else `layer`.
+
+    Raises: InputError where the bottleneck is on another layer.
+    """
+    below = below_bottleneck(symbol)
+    if below is None or layer == BOTTLENECK:
+        return layer
+    if layer != below:
+        raise InputError(f"`layer` is {layer}, and the network has a bottleneck that is on {below}; leave it out, or "
+                         f"give {below}.", "layer", layer, below)
+    return BOTTLENECK
+
+
+def _check_bottleneck(start, told):
+    """Of a network that is to have a new classifier."""
+    if not below_bottleneck(start.symbol):
+        return
+    if BOTTLENECK not in layers_of(cut(start.symbol, told.layer)):
+        log.info("%s has a bottleneck, which is left out: `layer` %s keeps it", start.name, BOTTLENECK)
+    elif told.bottleneck:
+        raise InputError(f"`bottleneck` is {told.bottleneck}, and `layer` {told.layer} of {start.name} lies above a "
+                         f"bottleneck already; leave it out, or give a `layer` below, such as "
+                         f"{below_bottleneck(start.symbol)}.", "bottleneck", told.bottleneck, None)
 
 
 def _begun_anew(start, layers, told, image_shape):
@@ -75,10 +113,11 @@ def starting_values(stage):
     names of the parameters that learn in its network."""
     told = stage.network
     start = _pretrained(stage)
-    symbol = cut(start.symbol, told.layer)
+    goes_on = stage.train_stage or told.keep_classifier
+    symbol = cut(start.symbol, head_layer(start.symbol, told.layer) if goes_on else told.layer)
     taken_over = set(symbol.list_arguments()) & set(start.arg_params)
-    if stage.train_stage or told.keep_classifier:
-        taken_over.update(CLASSIFIER)
+    if goes_on:
+        taken_over.update(HEAD)
     elif told.new_layers > 1:
         taken_over -= set(new_names(layer_groups(symbol), told.new_layers))
     return {name: start.arg_params[name] for name in sorted(taken_over) if name in start.arg_params}

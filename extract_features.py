@@ -1,0 +1,66 @@
+#!/usr/bin/env python3
+"""Compute what a layer of a network gives for the images of a list, once, and keep it in a file."""
+from pathlib import Path
+
+from transfer_gluon.cli.exit_codes import CONTEXT, Command, exit_codes
+from transfer_gluon.cli.options import RUNNING, filled, flags_of, input_options, options
+from transfer_gluon.cli.types import FILE, GPUS, NUM_THREADS, PATH, refuse_idle
+
+import click
+
+from transfer_gluon.iters.augmentation import Augmentation
+
+
+@click.command(cls=Command, context_settings=CONTEXT, examples=[
+    ("What feeds the classifier of a ResNet, for the images of a list",
+     "--model model/resnet-152 --epoch 0 --lst data/source.lst --out data/features/source.npz"),
+    ("Four augmented views of each image beside the plain one", "--model model/resnet-152 --epoch 0 --views 4"),
+    ], sections={"Views": ("views", "seed"), **RUNNING})
+@click.option("--model", "prefix", type=PATH, required=True,
+              help="Prefix of the checkpoint: PREFIX-symbol.json, PREFIX-0000.params.")
+@click.option("--epoch", type=click.IntRange(min=0), required=True, help="Its epoch number.")
+@click.option("--layer", default="flatten0", help="The layer; tools/layers.py --all-layers lists those of a network.")
+@click.option("--lst", type=FILE, default="data/source.lst", help="List of images.")
+@click.option("--out", type=FILE, default=None, help="The .npz file to write.  [default: that beside the list]")
+@input_options("the longer side of the input")
+@click.option("--views", type=click.IntRange(0, 10_000), default=0,
+              help="How many augmented views of each image are computed, beside the plain one.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of the views.")
+@click.option("--batch-size", type=click.IntRange(min=1), default=32, help="Images computed at a time.")
+@click.option("--gpu", "gpus", type=GPUS, default=None,
+              help="Number of the GPU to compute on; several share each batch.  [default: the CPU]")
+@click.option("--data-nthreads", "threads", type=NUM_THREADS, default=15, help="Threads that decode images.")
+@click.option("--overwrite", is_flag=True, help="Replace a file that holds features of something else.")
+@options(Augmentation)
+def main(prefix, epoch, layer, lst, out, image_shape, val_resize, views, seed, batch_size, gpus, threads, overwrite,
+         **augmentation):
+    """Compute what a layer of a network gives for every image of a list, and keep it in a feature file.
+
+    Images are prepared as for validation, and the network computes as when it is used. An extraction that was stopped,
+    however hard, goes on when the same command is given again. fine_tune.py --read features and train_classifier.py
+    train on such files.
+    """
+    from transfer_gluon.base.devices import find_devices
+    from transfer_gluon.base.log import log_to_stderr
+    from transfer_gluon.checkpoints.checkpoint import load_checkpoint
+    from transfer_gluon.inference.features import extract
+    from transfer_gluon.iters import read_list
+
+    log_to_stderr()
+    if not views:
+        refuse_idle(dict.fromkeys((*flags_of(Augmentation), "seed"), "without `views`"))
+    devices = find_devices(gpus)
+    images = read_list(lst)
+    features = extract(load_checkpoint(prefix, epoch), layer, images, Path(out or images.path.with_suffix(".npz")),
+                       devices, image_shape=image_shape, val_resize=val_resize, views=views,
+                       augmentation=filled(Augmentation, augmentation) if views else None, seed=seed,
+                       batch_size=batch_size, threads=threads, overwrite=overwrite)
+    shape = " × ".join(map(str, features.values.shape[1:]))
+    beside = f" and {views} augmented views" if views else ""
+    size = features.path.stat().st_size
+    print(f"{features.path}: {shape} numbers of each of {len(features)} images{beside}, {size:,} bytes: what {layer} "
+          f"of {features.source.network} gives for {features.source.list}")
+
+
+if __name__ == "__main__":
+    exit_codes(main)()

@@ -1,0 +1,246 @@
+"""What a layer of a network gives for the images of a list, computed once and kept in a file."""
+import ast
+import contextlib
+import dataclasses
+import hashlib
+import io
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock, Timeout
+from tqdm import tqdm
+
+from transfer_gluon.base.errors import InputError, first_ten
+from transfer_gluon.base.files import read_text, replacing, writable_folder, writing
+from transfer_gluon.base.log import log
+from transfer_gluon.inference.classifier import inference_block
+from transfer_gluon.inference.outputs import outputs
+from transfer_gluon.iters import OrderedIter, ViewIter, prepared
+from transfer_gluon.iters.augmentation import validation_size
+from transfer_gluon.iters.feature_file import (
+    Features,
+    FeatureSource,
+    check_features,
+    digest_of_images,
+    read_features,
+    write_features,
+)
+from transfer_gluon.symbols import cut, resize_of
+from transfer_gluon.symbols.graph import Graph
+
+_CHUNK = 512        # images, rounded up to whole batches: what a killed extraction loses at most
+
+
+def network_digest(symbol, arg_params, aux_params):
+    """A short hash of what a network computes: its operators, their attributes, and the values of its parameters.
+
+    It is the same however often the network was written and read again: names of layers, spaces in attributes and
+    attributes with underscores, which only tell people something, do not matter.
+
+    >>> from transfer_gluon.base.framework import mx
+    >>> relu = [mx.sym.Flatten(mx.sym.relu(mx.sym.var("data"), name=name)) for name in ("a", "b")]
+    >>> network_digest(relu[0], {}, {}) == network_digest(relu[1], {}, {})
+    True
+    """
+    values, hashed = {**arg_params, **aux_params}, hashlib.sha256()
+    for node in Graph.of(symbol).nodes:
+        variable = node["op"] == "null"
+        attributes = {} if variable else {name: _plain(text) for name, text in node.get("attrs", {}).items()
+                                          if not name.startswith("__")}
+        told = node["op"], node["name"] if variable else "", [entry[:2] for entry in node["inputs"]], attributes
+        hashed.update(json.dumps(told, sort_keys=True).encode())
+        if variable and node["name"] in values:
+            value = values[node["name"]].asnumpy()
+            hashed.update(f"{value.shape} {value.dtype}".encode())
+            hashed.update(np.ascontiguousarray(value).data)
+    return hashed.hexdigest()[:16]
+
+
+def _plain(text):
+    """An attribute as numbers, where it is made of numbers: ``(3, 3)`` and ``(3,3)``, ``True`` and ``1``."""
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+    return [float(one) for one in value] if isinstance(value, (tuple, list)) and all(
+        isinstance(one, (int, float)) for one in value) else float(value) if isinstance(value, (int, float)) else text
+
+
+def feature_source(checkpoint, layer, images, image_shape=None, val_resize=None, views=0, augmentation=None, seed=0):
+    """The `FeatureSource` of what `extract` would compute."""
+    shape = tuple(image_shape or checkpoint.image_shape)
+    resize = val_resize or resize_of(checkpoint.symbol, shape) or validation_size(max(shape[1:]))
+    symbol, drawn = cut(checkpoint.symbol, layer), None
+    if views:       # as JSON gives them back
+        drawn = json.loads(json.dumps({**augmentation.settings(), "augmentation": augmentation.mode or "original"}))
+    return FeatureSource(checkpoint.name, network_digest(symbol, checkpoint.arg_params, checkpoint.aux_params), layer,
+                         str(images.path), digest_of_images(images), shape, resize, views, drawn,
+                         seed if views else None)
+
+
+def extract(checkpoint, layer, images, path, devices, *, image_shape=None, val_resize=None, views=0, augmentation=None,
+            seed=0, batch_size=32, threads=4, packed=False, overwrite=False):
+    """Compute what a layer gives for every image of a list, as when the network is used, and keep it in a file.
+
+    What is computed is kept in ``PATH.part/`` until all is: an extraction that was stopped, by ``kill -9`` or a full
+    disk, goes on when it is called again, and ends with the same bytes. Where `path` is there already and holds the
+    same, it is read.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+    layer : str
+        Any layer; one whose output is (b, channels, height, width) is kept in this shape.
+    images : ImageList
+    path : str or Path
+        The ``.npz`` file to write.
+    devices : list of Context
+    image_shape : (int, int, int) or None
+        Channels, height, width of the network's input, in pixels; None: what the checkpoint says.
+    val_resize : int, "squeeze" or None
+        As `iters.transforms.prepared` takes it; None: what the checkpoint says for images of this size.
+    views : int
+        How many augmented views of each image are computed beside the plain one: view k is what training makes of the
+        image in epoch k, counted from 0.
+    augmentation : Augmentation or None
+        Of the views.
+    seed : int
+        Of the views.
+    batch_size : int
+        Images computed at a time.
+    threads : int
+        That decode images.
+    packed : bool
+        Read the record of the list instead of the image files.
+    overwrite : bool
+        Replace what is there and holds something else.
+
+    Returns: `Features`.
+
+    Raises: InputError for a layer that there is not; for a file that holds something else, both named; for images that
+    cannot be read, after all others were computed; DivergedError for features that are no numbers.
+    """
+    path = Path(path)
+    if views and augmentation is None:
+        raise InputError.of("augmentation", augmentation, "an Augmentation, of the `views`")
+    writable_folder(path, "path")
+    source = feature_source(checkpoint, layer, images, image_shape, val_resize, views, augmentation, seed)
+    with _alone(path):
+        if path.exists() and not overwrite:
+            found = read_features(path)
+            check_features(found, source)
+            log.info("%s is there already", path)
+            return found
+        work = _Part(path, source, batch_size, overwrite)
+        net = inference_block(cut(checkpoint.symbol, layer), checkpoint, devices, source.image_shape)
+        arguments = dict(threads=threads, packed=packed)
+        passes = [lambda part, bad: OrderedIter(part, batch_size, prepared(*source.image_shape[1:], source.resize),
+                                                bad=bad, **arguments)]
+        passes += [lambda part, bad, view=view: ViewIter(part, batch_size, source.image_shape, augmentation, view, seed,
+                                                         bad=bad, **arguments) for view in range(views)]
+        bad = []
+        with tqdm(total=len(images) * len(passes), unit=" images", disable=None, file=sys.stderr) as bar:
+            for number, batches in enumerate(passes):
+                work.fill(number, images, batches, lambda reader: outputs(net, reader, devices, checkpoint.name,
+                                                                          f"what {layer} gives"), bad, bar)
+        if bad:
+            raise InputError(f"{images.path}: {len(bad)} of its {len(images)} images are missing or cannot be decoded; "
+                             "leave them out of the list, or put others in their place, and call this again:"
+                             f"{first_ten(list(dict.fromkeys(map(str, bad))))}")
+        values, *rest = [work.rows(number, len(images)) for number in range(len(passes))]
+        features = Features(path, values, np.stack(rest) if rest else np.empty((0, *values.shape), np.float32),
+                            images.indices, images.labels, list(images.files), source)
+        write_features(features)
+        work.remove()
+        return features
+
+
+@contextlib.contextmanager
+def _alone(path):
+    """Keep other processes from writing this file within the block."""
+    lock = FileLock(path.with_name(f".{path.name}.lock"), timeout=0)
+    with writing(path):
+        try:
+            lock.acquire()
+        except Timeout:
+            raise InputError(f"{path}: another process is computing it at the moment.") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+class _Part:
+    """What is computed so far, in ``PATH.part/``: a header, and a ``.npy`` file for every `_CHUNK` images of a pass
+    over the list, each written whole."""
+
+    def __init__(self, path, source, batch_size, overwrite):
+        self.folder = Path(f"{path}.part")
+        self._size = -(-_CHUNK // batch_size) * batch_size
+        header = self.folder / "source.json"
+        if header.exists():
+            told = _header(header)
+            if told != (source, batch_size):
+                if told and told[0] != source and not overwrite:
+                    empty = np.empty((0, 1), np.float32)
+                    check_features(Features(self.folder, empty, empty, empty, empty, [], told[0]), source)
+                self.remove()       # of other batches, or nobody's: it is computed again
+        with writing(self.folder):
+            self.folder.mkdir(exist_ok=True)
+        with replacing(header) as temporary:
+            temporary.write_text(json.dumps([source.text, batch_size]), encoding="utf-8")
+
+    def fill(self, number, images, batches, run, bad, bar):
+        """Compute what is missing of pass `number`.
+
+        `batches` makes an iterator of a part of the list, `run` yields the outputs of all batches of an iterator.
+        """
+        for chunk, start in enumerate(range(0, len(images), self._size)):
+            part = dataclasses.replace(images, indices=images.indices[start:start + self._size],
+                                       labels=images.labels[start:start + self._size],
+                                       files=images.files[start:start + self._size])
+            if self._rows(number, chunk, len(part)) is None:
+                unreadable, rows = [], []
+                for batch in run(batches(part, unreadable)):
+                    rows.append(batch.logits)
+                    bar.update(len(batch))
+                bad += unreadable
+                if not unreadable:
+                    content = io.BytesIO()      # NumPy does not tell why it could not write to a file itself
+                    np.save(content, np.concatenate(rows))
+                    with replacing(self._file(number, chunk)) as temporary:
+                        temporary.write_bytes(content.getbuffer())
+            else:
+                bar.update(len(part))
+
+    def rows(self, number, count):
+        """All rows of a pass over `count` images."""
+        return np.concatenate([self._rows(number, chunk, min(self._size, count - start))
+                               for chunk, start in enumerate(range(0, count, self._size))])
+
+    def _rows(self, number, chunk, count):
+        """Those of a chunk of `count` images; None where they are not there."""
+        try:
+            rows = np.load(self._file(number, chunk), allow_pickle=False)
+        except (OSError, ValueError, EOFError):
+            return None
+        return rows if rows.dtype == np.float32 and len(rows) == count else None
+
+    def _file(self, number, chunk):
+        return self.folder / f"{number:04d}-{chunk:06d}.npy"
+
+    def remove(self):
+        with writing(self.folder):
+            shutil.rmtree(self.folder)
+
+
+def _header(path):
+    """The source and the batch size that a header tells; None for a file that tells none."""
+    try:
+        text, batch_size = json.loads(read_text(path))
+        return FeatureSource.of_text(text), batch_size
+    except (ValueError, TypeError):
+        return None
