@@ -56,20 +56,6 @@ def starting_network(stage, start, resumed, image_shape):
     return net
 
 
-def _pretrained(stage):
-    """The checkpoint to start from; where there is none of its name, a message says where one comes from."""
-    told = stage.network
-    if not saved_epochs(told.pretrained_model):
-        how = "Stage 1 goes on from a network that stage 0 has trained: name its prefix by `pretrained_model`, its " \
-            "last epoch by `pretrained_epoch`." if stage.train_stage else \
-            "tools/get_model.py fetches a pretrained network, tools/import_weights.py makes one of PyTorch's " \
-            "weights, `pretrained_model` names it; or `network` begins with random weights, which need much more data."
-        raise InputError(f"{parameter_file(told.pretrained_model, told.pretrained_epoch)}: no such checkpoint; of the "
-                         f"prefix {told.pretrained_model} there is no epoch at all. {how}", "pretrained_model",
-                         told.pretrained_model, "the prefix of a checkpoint")
-    return load_checkpoint(told.pretrained_model, told.pretrained_epoch)
-
-
 def head_layer(symbol, layer):
     """The layer that feeds the classifier of a network: its bottleneck, where it has one, else `layer`.
 
@@ -94,6 +80,20 @@ def _check_bottleneck(start, told):
         raise InputError(f"`bottleneck` is {told.bottleneck}, and `layer` {told.layer} of {start.name} lies above a "
                          f"bottleneck already; leave it out, or give a `layer` below, such as "
                          f"{below_bottleneck(start.symbol)}.", "bottleneck", told.bottleneck, None)
+
+
+def _pretrained(stage):
+    """The checkpoint to start from; where there is none of its name, a message says where one comes from."""
+    told = stage.network
+    if not saved_epochs(told.pretrained_model):
+        how = "Stage 1 goes on from a network that stage 0 has trained: name its prefix by `pretrained_model`, its " \
+            "last epoch by `pretrained_epoch`." if stage.train_stage else \
+            "tools/get_model.py fetches a pretrained network, tools/import_weights.py makes one of PyTorch's " \
+            "weights, `pretrained_model` names it; or `network` begins with random weights, which need much more data."
+        raise InputError(f"{parameter_file(told.pretrained_model, told.pretrained_epoch)}: no such checkpoint; of the "
+                         f"prefix {told.pretrained_model} there is no epoch at all. {how}", "pretrained_model",
+                         told.pretrained_model, "the prefix of a checkpoint")
+    return load_checkpoint(told.pretrained_model, told.pretrained_epoch)
 
 
 def _begun_anew(start, layers, told, image_shape):
