@@ -57,7 +57,7 @@ def main(prefix, epoch, lst, output, classes, image_shape, val_resize, null_labe
     refuse_taken(output)
     images = read_list(lst, null_label=null_label)
     checkpoint = load_checkpoint(prefix, epoch)
-    names = read_classes(classes) if classes else getattr(checkpoint, "classes", None)
+    names = read_classes(classes) if classes else checkpoint.classes
     bad = []
     found = evaluate_images(checkpoint, images, devices, names, image_shape, batch_size, threads, bad, val_resize)
     write_evaluation(output, found)

@@ -19,7 +19,8 @@ from transfer_gluon.base.errors import InputError, first_ten
 @click.option("--model", "prefix", type=PATH, required=True,
               help="Prefix of the checkpoint: PREFIX-symbol.json, PREFIX-0018.params.")
 @click.option("--epoch", type=click.IntRange(min=0), required=True, help="Its epoch number.")
-@click.option("--lst", type=FILE, default="data/target.lst", help="List of images; its labels do not matter.")
+@click.option("--lst", type=FILE, default="data/target.lst",
+              help="List of images. Labels, where it has some, give an accuracy and nothing else.")
 @click.option("--out", type=FILE, default="predictions.csv",
               help="CSV file to write: path, label_1, probability_1, label_2, …, the most probable first.")
 @click.option("--top-k", type=click.IntRange(min=1), default=None,
@@ -64,6 +65,10 @@ def main(prefix, epoch, lst, out, top_k, classes, image_shape, val_resize, batch
     found = predict_images(checkpoint, images, devices, top_k, image_shape, batch_size, threads, bad, val_resize)
     write_predictions(out, images.files, *found, names)
     log.info("wrote %s", out)
+    known = images.labelled & (found[0][:, 0] >= 0)
+    if known.any():
+        accuracy = (found[0][:, 0] == images.labels)[known].mean()
+        print(f"accuracy of the {known.sum()} images with a label: {accuracy:.2%} (evaluate.py tells more)")
     if bad:
         raise InputError(f"{lst}: {len(bad)} of its {len(images)} images are missing or cannot be decoded; their lines "
                          f"in {out} are empty:{first_ten(bad)}")

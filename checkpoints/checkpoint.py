@@ -11,11 +11,11 @@ from transfer_gluon.base.files import replacing
 from transfer_gluon.base.framework import mx
 from transfer_gluon.checkpoints.files import read_parameters, read_symbol, write_arrays
 from transfer_gluon.symbols import (
+    ImageInput,
     TransferNet,
     cut,
     features_block,
     image_shape_of,
-    image_variable,
     normalized,
     resize_of,
 )
@@ -54,6 +54,12 @@ class Checkpoint:
         return resize_of(self.symbol)
 
     @property
+    def classes(self):
+        """Names of its classes, that of class 0 first, as a list of str; None if it says nothing."""
+        names = ImageInput.of(self.symbol).classes
+        return list(names) if names and self.num_classes in (None, len(names)) else None
+
+    @property
     def num_classes(self):
         """Of its classifier ``fc``; None where it has none."""
         return self.arg_params["fc_bias"].size if self.arg_params and "fc_bias" in self.arg_params else None
@@ -76,13 +82,13 @@ class Checkpoint:
         """
         return features_block(cut(self.symbol, layer), self.arg_params, self.aux_params, self.name, image_shape)
 
-    def classifier(self, layer, num_classes, image_shape=None, resize=None):
+    def classifier(self, layer, num_classes, image_shape=None, resize=None, classes=None):
         """The network up to `layer` with the checkpoint's ``fc`` behind it: a `TransferNet` to go on with.
 
-        Of several layers the last feeds ``fc``, and the network's features are a list of all. `image_shape` and
-        `resize` are what its own checkpoints will say.
+        Of several layers the last feeds ``fc``, and the network's features are a list of all. `image_shape`, `resize`
+        and `classes` are what its own checkpoints will say; without `classes`, what this one says of them.
 
-        Raises: InputError when ``fc`` is missing or has another number of classes, and as `features` does.
+        Raises: InputError when ``fc`` is missing, has another number of classes or others, and as `features` does.
         """
         names = "fc_weight", "fc_bias"
         for name in names:
@@ -93,11 +99,19 @@ class Checkpoint:
         if found != num_classes:
             raise InputError(f"{self.name}: fc has {found} classes, and `num_classes` is {num_classes}.",
                              "num_classes", num_classes, found)
+        if classes and self.classes and list(classes) != self.classes:
+            raise InputError(f"{self.name}: its classes are {_some(self.classes)}, and `classes` are {_some(classes)}. "
+                             "Give the same, in this order.", "classes", classes, self.classes)
         last = layer if isinstance(layer, str) else list(layer)[-1:]
         whole = mx.sym.FullyConnected(cut(self.symbol, last), num_hidden=num_classes, name="fc")
         check_fit(whole, self.arg_params, self.aux_params, self.name, image_shape)
         return TransferNet(self.features(layer), num_classes, image_shape=image_shape, resize=resize,
+                           classes=classes or self.classes,
                            params=loaded_parameters({name: self.arg_params[name] for name in names}))
+
+
+def _some(names):
+    return ", ".join(names[:10]) + (f", … ({len(names)})" if len(names) > 10 else "")
 
 
 def parameter_file(prefix, epoch):
@@ -135,7 +149,7 @@ def saved_epochs(prefix):
 
 def inference_symbol(net):
     """The graph of a `TransferNet` from ``data`` to ``softmax``."""
-    _, logits = net(image_variable(net.image_shape, getattr(net, "resize", None)))
+    _, logits = net(getattr(net, "image_input", ImageInput()).variable())
     return mx.sym.SoftmaxOutput(logits, name="softmax")
 
 

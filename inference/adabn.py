@@ -14,7 +14,7 @@ from transfer_gluon.inference.evaluate import evaluate
 from transfer_gluon.inference.outputs import outputs
 from transfer_gluon.iters import OrderedIter
 from transfer_gluon.iters.transforms import prepared, square_centre_crop
-from transfer_gluon.symbols.backbone import resize_of
+from transfer_gluon.symbols import resize_of
 from transfer_gluon.symbols.graph import Graph
 
 

@@ -13,7 +13,7 @@ from transfer_gluon.inference.classifier import classifier, num_classes
 from transfer_gluon.inference.outputs import outputs
 from transfer_gluon.iters import OrderedIter
 from transfer_gluon.iters.transforms import prepared
-from transfer_gluon.symbols.backbone import resize_of
+from transfer_gluon.symbols import resize_of
 
 
 def predict(net, batches, devices, top_k, source="the network"):

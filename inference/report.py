@@ -29,7 +29,7 @@ from transfer_gluon.inference.outputs import outputs
 from transfer_gluon.inference.pictures import draw_confusion, draw_reliability
 from transfer_gluon.iters import OrderedIter
 from transfer_gluon.iters.transforms import prepared
-from transfer_gluon.symbols.backbone import resize_of
+from transfer_gluon.symbols import resize_of
 
 _FIVE = 5       # of more classes than these, top-5 accuracy is told
 

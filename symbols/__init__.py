@@ -2,11 +2,12 @@
 import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={
-    "backbone": ["features_block", "image_shape_of", "image_variable", "resize_of"],
+    "backbone": ["features_block"],
     "bottleneck": ["Bottleneck", "below_bottleneck"],
     "coral": ["CORALLoss"],
     "dann": ["DANNLoss", "reverse_gradient"],
     "graph": ["cut", "layers", "logits"],
+    "image_input": ["ImageInput", "image_shape_of", "image_variable", "resize_of"],
     "kernels": ["GaussianKernel"],
     "inception_v4": ["inception_v4"],
     "l2sp": ["L2SP", "published_rates", "readme_rates"],

@@ -1,71 +1,12 @@
 """A symbol as the Gluon block of a network's features, with checked values."""
 import contextlib
 import math
-import re
 
 import numpy as np
 
 from transfer_gluon.base.errors import InputError, first_ten
 from transfer_gluon.base.framework import mx
 from transfer_gluon.symbols.new_layers import INITIALIZERS
-
-# An attribute with underscores is kept in files and means nothing to MXNet, which would insist on ``__shape__``.
-_IMAGE_SHAPE, _RESIZE = "__image_shape__", "__resize__"
-
-
-def image_variable(image_shape=None, resize=None):
-    """The variable ``data`` of a network; what is said here about its images stays with the network in its file.
-
-    Parameters
-    ----------
-    image_shape : (int, int, int) or None
-        Channels, height, width, in pixels.
-    resize : int, "squeeze" or None
-        How images are made that size for validation: see `iters.transforms.prepared`. None: nothing is said.
-
-    >>> image_shape_of(mx.sym.Flatten(image_variable((3, 224, 224))))
-    (3, 224, 224)
-    >>> resize_of(mx.sym.Flatten(image_variable((3, 224, 224), 256)))
-    256
-    """
-    said = {_IMAGE_SHAPE: image_shape and ",".join(map(str, image_shape)), _RESIZE: resize and str(resize)}
-    return mx.sym.var("data", attr={name: text for name, text in said.items() if text} or None)
-
-
-def image_shape_of(symbol):
-    """Channels, height, width that `image_variable` was told, in pixels; None where it was told nothing, or no such."""
-    return parse_image_shape(symbol.attr_dict().get("data", {}).get(_IMAGE_SHAPE))
-
-
-def resize_of(symbol, image_shape=None):
-    """The `resize` that `image_variable` was told: int, ``squeeze``, or None where it was told nothing, or no such.
-
-    A side in pixels belongs to the size it was told with: for images of another `image_shape`, if one is given, it is
-    None.
-    """
-    resize = parse_resize(symbol.attr_dict().get("data", {}).get(_RESIZE))
-    elsewhere = image_shape is not None and tuple(image_shape) != image_shape_of(symbol)
-    return None if elsewhere and resize != "squeeze" else resize
-
-
-def parse_resize(text):
-    """A shorter side in pixels, or ``squeeze``, in a text; None for anything else.
-
-    >>> parse_resize("256"), parse_resize("squeeze"), parse_resize("-1")
-    (256, 'squeeze', None)
-    """
-    text = str(text)
-    return "squeeze" if text == "squeeze" else int(text) if re.fullmatch("[1-9][0-9]{0,3}|10000", text) else None
-
-
-def parse_image_shape(text):
-    """Channels, height, width in a text such as ``3,224,224``; None for anything else.
-
-    >>> parse_image_shape("3,224,224"), parse_image_shape("3,224"), parse_image_shape(None)
-    ((3, 224, 224), None, None)
-    """
-    numbers = re.fullmatch(",".join([r"([1-9][0-9]{0,3}|10000)"] * 3), str(text))
-    return tuple(map(int, numbers.groups())) if numbers else None
 
 
 def features_block(symbol, arg_params=None, aux_params=None, source="the checkpoint", image_shape=None):

@@ -1,6 +1,8 @@
 """Any network's features with a classifier ``fc`` on top."""
+from transfer_gluon.base.errors import InputError
 from transfer_gluon.base.framework import mx
 from transfer_gluon.symbols.bottleneck import Bottleneck
+from transfer_gluon.symbols.image_input import ImageInput
 
 
 class TransferNet(mx.gluon.HybridBlock):
@@ -20,6 +22,8 @@ class TransferNet(mx.gluon.HybridBlock):
         Channels, height, width of the images, in pixels: what checkpoints tell `predict.py`, no more.
     resize : int, "squeeze" or None
         How images are made that size for validation, likewise; None: by the usual rule.
+    classes : sequence of str or None
+        Names of the classes, that of class 0 first, likewise.
     bottleneck : int or None
         Units of a `Bottleneck` between the features and ``fc``, whose output then is what is given as features.
 
@@ -35,11 +39,13 @@ class TransferNet(mx.gluon.HybridBlock):
     [(4, 12), (4, 5)]
     """
 
-    def __init__(self, features, num_classes, params=None, image_shape=None, resize=None,
-                 bottleneck=None):
+    def __init__(self, features, num_classes, params=None, image_shape=None, resize=None, bottleneck=None,
+                 classes=None):
         super().__init__(prefix="", params=params)
-        self.image_shape = image_shape
-        self.resize = resize
+        if classes and len(classes) != num_classes:
+            raise InputError(f"`classes` are {len(classes)} names, and `num_classes` is {num_classes}.", "classes",
+                             classes, f"{num_classes} names")
+        self.image_input = ImageInput(image_shape and tuple(image_shape), resize, classes and tuple(classes))
         self.num_classes = num_classes
         self.features = features
         self.bottleneck = Bottleneck(bottleneck) if bottleneck else None

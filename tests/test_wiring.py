@@ -167,8 +167,8 @@ WIRES = {   # flag: the rest of the command, its value, what is then true, and i
     **{flag: (STAGE0, value, lambda seen, name=name, value=value: getattr(seen.augmentation, name) == value)
        for flag, (value, name) in AUGMENTATION.items()},
     "--remode": ([*STAGE0, "--reprob", 0.5], "pixel", lambda seen: seen.augmentation.remode == "pixel"),
-    "--val-resize": (STAGE0, "squeeze", lambda seen: seen.net.resize == seen.settings["val_resize"] == "squeeze"
-                     and seen.prepare(np.tri(16, 40, -8, np.uint8)[:, :, None].repeat(3, 2)).max()),
+    "--val-resize": (STAGE0, "squeeze", lambda seen: seen.net.image_input.resize == seen.settings["val_resize"]
+                     == "squeeze" and seen.prepare(np.tri(16, 40, -8, np.uint8)[:, :, None].repeat(3, 2)).max()),
     "--mixup": (STAGE0, 0.2, lambda seen: type(seen.before_forward[1]) is Mixup
                 and seen.before_forward[1]._alpha == 0.2),
     "--label-smoothing": (STAGE0, 0.3, lambda seen: rows(seen).round(3).tolist() == np.round(
@@ -248,7 +248,7 @@ WIRES = {   # flag: the rest of the command, its value, what is then true, and i
     "--no-validation": (STAGE0, None, lambda seen: seen.validation is None),
     "--data-nthreads": (STAGE0, 3, lambda seen: seen.threads == seen.validation_threads == 3),
     "--image-shape": (STAGE0[:2] + STAGE0[4:], "3,24,20", lambda seen: seen.shape == (3, 24, 20) and seen.crop == 24
-                      and seen.net.image_shape == (3, 24, 20)),
+                      and seen.net.image_input.shape == (3, 24, 20)),
     "--rgb-mean": (STAGE0, "9,8,7", lambda seen: mean(seen) == ((9, 8, 7), (1, 1, 1))),
     "--rgb-std": (STAGE0, "2,3,4", lambda seen: mean(seen) == ((0, 0, 0), (2, 3, 4))),
     "--network": (STAGE0[:4] + STAGE0[8:], "mobilenet0.25", lambda seen: seen.net.fc_weight.shape[1] != 64),

@@ -11,9 +11,9 @@ from transfer_gluon.checkpoints.checkpoint import (
 )
 from transfer_gluon.checkpoints.files import read_symbol
 from transfer_gluon.symbols import TransferNet, cut, image_shape_of, new_network, resize_of
-from transfer_gluon.symbols.backbone import parse_image_shape, parse_resize
 from transfer_gluon.symbols.bottleneck import BOTTLENECK, below_bottleneck
 from transfer_gluon.symbols.graph import layers as layers_of
+from transfer_gluon.symbols.image_input import parse_image_shape, parse_resize
 from transfer_gluon.symbols.layer_groups import HEAD, layer_groups, new_names
 from transfer_gluon.symbols.new_layers import classifier_initializers, fresh_values, num_features
 from transfer_gluon.training.run import recorded_settings
@@ -112,13 +112,9 @@ def starting_values(stage):
     """The values that a stage takes over from the checkpoint that it starts from, read for this alone, as a dict by the
     names of the parameters that learn in its network."""
     told = stage.network
-    start = load_checkpoint(told.pretrained_model, told.pretrained_epoch)
+    start = _pretrained(stage)
     goes_on = stage.train_stage or told.keep_classifier
     symbol = cut(start.symbol, head_layer(start.symbol, told.layer) if goes_on else told.layer)
-
-
-    start = _pretrained(stage)
-    symbol = cut(start.symbol, told.layer)
     taken_over = set(symbol.list_arguments()) & set(start.arg_params)
     if goes_on:
         taken_over.update(HEAD)
