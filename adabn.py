@@ -4,7 +4,7 @@ from pathlib import Path
 
 from transfer_gluon.cli.exit_codes import CONTEXT, Command, exit_codes
 from transfer_gluon.cli.options import RUNNING, input_options
-from transfer_gluon.cli.types import FILE, GPUS, NUM_THREADS, PATH, Names
+from transfer_gluon.cli.types import GPUS, NUM_THREADS, PATH, Names
 
 import click
 
@@ -22,8 +22,9 @@ from transfer_gluon.iters.image_list import MOST_LABEL, NULL_LABEL
 @click.option("--model", "prefix", type=PATH, required=True,
               help="Prefix of the checkpoint: PREFIX-symbol.json, PREFIX-0018.params.")
 @click.option("--epoch", type=click.IntRange(min=0), required=True, help="Its epoch number.")
-@click.option("--val", type=FILE, default="data/val.lst",
-              help="List of target images. All of them give the statistics; those with a label give the accuracy.")
+@click.option("--val", type=PATH, default="data/val.lst",
+              help="List of target images, or a folder. All give the statistics; those with a label, by the list or by "
+                   "a folder a class, give the accuracy.")
 @click.option("--gpu", "gpus", type=GPUS, default=None,
               help="Number of the GPU to compute on; several share each batch.  [default: the CPU]")
 @click.option("--layers", type=Names(), default=None,
@@ -47,7 +48,7 @@ def main(prefix, epoch, val, gpus, layers, statistics, save_prefix, image_shape,
     from transfer_gluon.base.log import log, log_to_stderr
     from transfer_gluon.checkpoints.checkpoint import load_checkpoint, refuse_to_replace, write_checkpoint
     from transfer_gluon.inference.adabn import adapt_to_images
-    from transfer_gluon.iters import read_list
+    from transfer_gluon.records.folders import read_images
 
     log_to_stderr()
     devices = find_devices(gpus)
@@ -56,8 +57,8 @@ def main(prefix, epoch, val, gpus, layers, statistics, save_prefix, image_shape,
         if Path(save_prefix).resolve() == Path(prefix).resolve():
             raise InputError(f"`save_prefix` is {save_prefix}, the checkpoint itself, which would be replaced; give "
                              "another prefix.")
-    images = read_list(val, null_label=null_label)
     checkpoint = load_checkpoint(prefix, epoch)
+    images = read_images(val, null_label=null_label, classes=checkpoint.classes)
     if save_prefix:
         refuse_to_replace(save_prefix, epoch, "save_prefix", checkpoint.symbol)
     found = adapt_to_images(checkpoint, images, devices, "all" if layers == ("all",) else layers, statistics,

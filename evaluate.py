@@ -21,7 +21,8 @@ from transfer_gluon.iters.image_list import MOST_LABEL, NULL_LABEL
 @click.option("--model", "prefix", type=PATH, required=True,
               help="Prefix of the checkpoint: PREFIX-symbol.json, PREFIX-0018.params.")
 @click.option("--epoch", type=click.IntRange(min=0), required=True, help="Its epoch number.")
-@click.option("--lst", type=FILE, default="data/val.lst", help="List of images with labels.")
+@click.option("--lst", type=PATH, default="data/val.lst",
+              help="List of images with labels, or a folder with a folder a class.")
 @click.option("--output", type=FOLDER, default=None,
               help="New folder for figures, tables and pictures.  [default: one in runs/, named after the time]")
 @click.option("--classes", type=FILE, default=None,
@@ -47,17 +48,18 @@ def main(prefix, epoch, lst, output, classes, image_shape, val_resize, null_labe
     from transfer_gluon.base.log import log_to_stderr
     from transfer_gluon.checkpoints.checkpoint import load_checkpoint
     from transfer_gluon.inference.report import evaluate_images, write_evaluation
-    from transfer_gluon.iters import read_list
-    from transfer_gluon.records.make_list import read_classes
+    from transfer_gluon.records.class_names import read_classes
+    from transfer_gluon.records.folders import read_images
 
     log_to_stderr()
     devices = find_devices(gpus)
     output = output or _new_folder()
     writable_folder(output, "output")
     refuse_taken(output)
-    images = read_list(lst, null_label=null_label)
     checkpoint = load_checkpoint(prefix, epoch)
     names = read_classes(classes) if classes else checkpoint.classes
+    known = names if Path(lst).is_dir() or not classes else None
+    images = read_images(lst, null_label=null_label, classes=known, labels=True)
     bad = []
     found = evaluate_images(checkpoint, images, devices, names, image_shape, batch_size, threads, bad, val_resize)
     write_evaluation(output, found)

@@ -12,6 +12,9 @@ from transfer_gluon.training.options import GROUPS
 
 
 @click.command(cls=Command, context_settings=CONTEXT, examples=[
+    ("From folders: one with a folder a class, and one of photos as they come",
+     "--train-stage 1 --source photos/web --target photos/street --no-validation --pretrained-model model/web "
+     "--pretrained-epoch 10 --lr 0.001 --num-epochs 20"),
     ("Stage 0: learn data/source.lst from a pretrained network",
      "--train-stage 0 --pretrained-model model/resnet-152 --pretrained-epoch 0 --model-prefix model/mmd "
      "--num-classes 263 --lr 0.01 --lr-step-epochs 10,16 --num-epochs 18 --batch-size 64 --gpus 0,1,2,3"),
@@ -24,8 +27,9 @@ from transfer_gluon.training.options import GROUPS
 @click.option("--train-stage", type=click.IntRange(0, 1), default=0,
               help="0: a new classifier on pretrained features, softmax on labelled images. "
                    "1: go on from stage 0 with a transfer loss between source and target.")
-@click.option("--num-classes", type=click.IntRange(min=1), required=True,
-              help="Number of classes; labels count from 0.")
+@click.option("--num-classes", type=click.IntRange(min=1), default=None,
+              help="Number of classes; labels count from 0.  [default: the folders of the source; the lines of "
+                   "classes.txt beside its list; in stage 1, what the checkpoint says]")
 @click.option("--use-dan", is_flag=True, help="The same as --transfer mmd.")
 @options(*GROUPS.values())
 def main(train_stage, num_classes, use_dan, **flags):
@@ -33,7 +37,8 @@ def main(train_stage, num_classes, use_dan, **flags):
 
     --data-dir holds source.lst, target.lst and val.lst: a line an image with index, label and path,
     separated by tabs. Target images whose label is unknown have the null label. Lists are packed to
-    RecordIO when that has not been done yet.
+    RecordIO when that has not been done yet. --source, --target and --val name others, or folders of
+    images, which are read as they are.
     """
     from transfer_gluon.training.signals import StopSignals  # which import MXNet, OpenCV, …
     from transfer_gluon.training.stages import Stage

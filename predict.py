@@ -4,7 +4,7 @@ from pathlib import Path
 
 from transfer_gluon.cli.exit_codes import CONTEXT, Command, exit_codes
 from transfer_gluon.cli.options import RUNNING, input_options
-from transfer_gluon.cli.types import FILE, GPUS, NUM_THREADS, PATH
+from transfer_gluon.cli.types import FILE, GPUS, NUM_THREADS, PATH, refuse_idle
 
 import click
 
@@ -13,27 +13,30 @@ from transfer_gluon.base.errors import InputError, first_ten
 
 @click.command(cls=Command, context_settings=CONTEXT, examples=[
     ("Classify the images of data/target.lst", "--model model/mmd1 --epoch 14 --out predictions.csv"),
-    ("The most probable class alone, by its name",
-     "--model model/mmd1 --epoch 14 --lst data/new.lst --top-k 1 --classes data/classes.txt"),
+    ("The most probable class alone, of all photos in a folder",
+     "--model model/mmd1 --epoch 14 --images photos/street --top-k 1"),
     ], sections={"Answers": ("out", "top_k", "classes"), **RUNNING})
 @click.option("--model", "prefix", type=PATH, required=True,
               help="Prefix of the checkpoint: PREFIX-symbol.json, PREFIX-0018.params.")
 @click.option("--epoch", type=click.IntRange(min=0), required=True, help="Its epoch number.")
 @click.option("--lst", type=FILE, default="data/target.lst",
               help="List of images. Labels, where it has some, give an accuracy and nothing else.")
+@click.option("--images", "folder", type=PATH, default=None,
+              help="A folder of images, or one image, instead of --lst.")
 @click.option("--out", type=FILE, default="predictions.csv",
               help="CSV file to write: path, label_1, probability_1, label_2, …, the most probable first.")
 @click.option("--top-k", type=click.IntRange(min=1), default=None,
               help="How many classes to name for an image.  [default: 5, or all where there are fewer]")
 @click.option("--classes", type=FILE, default=None,
-              help="File with the name of a class a line, class 0 first, to write instead of numbers.")
+              help="File with the name of a class a line, class 0 first, to write instead of numbers.  "
+                   "[default: what the checkpoint says; else classes.txt beside the list; else numbers]")
 @input_options("the longer side of the input")
 @click.option("--batch-size", type=click.IntRange(min=1), default=32, help="Images computed at a time.")
 @click.option("--gpu", "gpus", type=GPUS, default=None,
               help="Number of the GPU to compute on; several share each batch.  [default: the CPU]")
 @click.option("--data-nthreads", "threads", type=NUM_THREADS, default=15, help="Threads that decode images.")
-def main(prefix, epoch, lst, out, top_k, classes, image_shape, val_resize, batch_size, gpus, threads):
-    """Classify the images of a list, prepared as for validation, straight from their files.
+def main(prefix, epoch, lst, folder, out, top_k, classes, image_shape, val_resize, batch_size, gpus, threads):
+    """Classify the images of a list or a folder, prepared as for validation, straight from their files.
 
     Images that cannot be decoded get a line with empty fields; the command names them at its end, and ends with
     exit code 2.
@@ -45,18 +48,23 @@ def main(prefix, epoch, lst, out, top_k, classes, image_shape, val_resize, batch
     from transfer_gluon.inference.classifier import num_classes
     from transfer_gluon.inference.predictions import predict_images, write_predictions
     from transfer_gluon.iters import read_list
-    from transfer_gluon.records.make_list import read_classes
+    from transfer_gluon.records.class_names import classes_beside, read_classes
+    from transfer_gluon.records.folders import read_images
 
     log_to_stderr()
     devices = find_devices(gpus)
     writable_folder(out, "out")
-    read_from = lst, classes, parameter_file(prefix, epoch), symbol_file(prefix)
+    if folder:
+        refuse_idle({"lst": "with --images"})
+    read_from = folder or lst, classes, parameter_file(prefix, epoch), symbol_file(prefix)
     if Path(out).resolve() in {Path(path).resolve() for path in read_from if path}:
         raise InputError(f"`out` is {out}, which is read from, and would be replaced; give another name.")
-    images = read_list(lst)
+    images = read_images(folder, labels=False) if folder else read_list(lst)
     checkpoint = load_checkpoint(prefix, epoch)
-    names = classes and read_classes(classes)
-    if names:
+    names = checkpoint.classes if not classes else None
+    classes = classes or not (names or folder) and classes_beside(lst)
+    if classes:
+        names = read_classes(classes)
         there = num_classes(checkpoint.symbol, image_shape or checkpoint.image_shape, checkpoint.name)
         if len(names) != there:
             raise InputError(f"{classes}: {len(names)} classes, and {checkpoint.name} has {there}; expected a name a "
@@ -70,8 +78,8 @@ def main(prefix, epoch, lst, out, top_k, classes, image_shape, val_resize, batch
         accuracy = (found[0][:, 0] == images.labels)[known].mean()
         print(f"accuracy of the {known.sum()} images with a label: {accuracy:.2%} (evaluate.py tells more)")
     if bad:
-        raise InputError(f"{lst}: {len(bad)} of its {len(images)} images are missing or cannot be decoded; their lines "
-                         f"in {out} are empty:{first_ten(bad)}")
+        raise InputError(f"{images.path}: {len(bad)} of its {len(images)} images are missing or cannot be decoded; "
+                         f"their lines in {out} are empty:{first_ten(bad)}")
 
 
 if __name__ == "__main__":

@@ -33,7 +33,8 @@ def check_labels(images, classes, source):
     beyond = set(images.labels[images.labelled & (images.labels >= classes)].tolist())
     if beyond:
         raise InputError(f"{images.path}: has the labels {', '.join(map(str, sorted(beyond)[:10]))}, and "
-                         f"{source} has {classes} classes; say by `null_label` which label means 'unknown'.",
+                         f"{source} has {classes} classes; say by `null_label` which label means 'unknown', or give "
+                         "a list of its classes.",
                          "null_label", images.null_label, f"labels below {classes}, or this one")
 
 

@@ -1,5 +1,6 @@
 """MXNet's ``.lst`` files: a line an image, with index, label and path, tab-separated."""
 import hashlib
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,19 +19,23 @@ _NUMBER = re.compile(r"(-?)([0-9]{1,30})(?:\.([0-9]*))?")
 
 @dataclass(frozen=True)
 class ImageList:
-    """The lines of a list, checked.
+    """The lines of a list, checked; or the images of a folder, which has no lines (`records.folders.read_images`).
 
     Attributes
     ----------
     path : Path
-        The ``.lst`` file.
+        The ``.lst`` file, or the folder.
     indices, labels : int64 arrays (n,)
     files : list of str
         Image paths as they stand in the list.
     null_label : int
-    record : Path
+    record : Path or None
         The ``.rec`` file that holds the images under these indices; ``.idx`` stands beside it. Default: that beside
-        the list. Its labels do not matter.
+        the list. Its labels do not matter. None where the images are `in_place`.
+    in_place : bool
+        The images are read from their files, and never packed: nothing is written beside a person's photos.
+    classes : tuple of str or None
+        What the labels are called, where that is known.
     """
 
     path: Path
@@ -39,9 +44,11 @@ class ImageList:
     files: list
     null_label: int = NULL_LABEL
     record: Optional[Path] = None
+    in_place: bool = False
+    classes: Optional[tuple] = None
 
     def __post_init__(self):
-        if self.record is None:
+        if self.record is None and not self.in_place:
             object.__setattr__(self, "record", self.path.with_suffix(".rec"))
 
     def __len__(self):
@@ -49,8 +56,10 @@ class ImageList:
 
     @property
     def digest(self):
-        """A short hash of indices, labels and paths."""
-        lines = zip(self.indices.tolist(), self.labels.tolist(), self.files)
+        """A short hash of indices, labels and paths; of a folder, those within it, so that it may lie elsewhere."""
+        files = [os.path.join(self.path.name, os.path.relpath(file, self.path)) for file in self.files] \
+            if self.in_place else self.files
+        lines = zip(self.indices.tolist(), self.labels.tolist(), files)
         return hashlib.sha256(repr(list(lines)).encode()).hexdigest()[:16]
 
     @property
@@ -92,12 +101,16 @@ def read_list(path, num_classes=None, null_label=NULL_LABEL):
         raise InputError(f"{path}: cannot be read: {error.strerror}.") from None
 
     indices, labels, files, problems = [], [], [], []
-    first_line_of = {}
+    first_line_of, beyond = {}, []
     for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip():
             continue
         try:
-            index, label, file = _parse(line, num_classes, null_label)
+            index, label, file = _parse(line)
+            if num_classes is not None and label >= num_classes and label != null_label:
+                beyond.append(label)
+                raise InputError(f"label {label}; expected 0 to {num_classes - 1} (`num_classes` {num_classes}), "
+                                 f"or the null label {null_label}")
             if index in first_line_of:
                 raise InputError(f"index {index} stands in line {first_line_of[index]} already")
             first_line_of[index] = number
@@ -108,13 +121,22 @@ def read_list(path, num_classes=None, null_label=NULL_LABEL):
         labels.append(label)
         files.append(file)
     if problems:
-        raise InputError(f"{path}: {len(problems)} of its lines cannot be used:{first_ten(problems)}")
+        raise InputError(f"{path}: {len(problems)} of its lines cannot be used:{first_ten(problems)}"
+                         + (_why_beyond(labels, beyond, num_classes) if beyond else ""))
     if not files:
         raise InputError(f"{path}: empty; expected a line an image: index, label, path, separated by tabs.")
     return ImageList(path, np.array(indices, np.int64), np.array(labels, np.int64), files, null_label)
 
 
-def _parse(line, num_classes, null_label):
+def _why_beyond(labels, beyond, num_classes):
+    """What labels beyond the number of classes may come from."""
+    if set(beyond) == {num_classes} and 0 not in labels and labels:
+        return f"\n  Its labels go from {min(labels)} to {num_classes}: labels count from 0, so subtract 1 from each."
+    return (f"\n  Its labels go to {max(beyond)}, which takes {max(beyond) + 1} classes: it may be the list of other "
+            "classes, or another label may mean 'unknown' (`null_label`).")
+
+
+def _parse(line):
     fields = line.split("\t")
     if len(fields) != 3:
         other = _separator(line) if len(fields) == 1 else None
@@ -122,9 +144,6 @@ def _parse(line, num_classes, null_label):
                           f"{len(fields)} field{'s' * (len(fields) != 1)}; expected 3, separated by tabs")
                          + ": index, label, path")
     index, label = _whole_number(fields[0], "index", MOST_INDEX), _whole_number(fields[1], "label", MOST_LABEL)
-    if num_classes is not None and label >= num_classes and label != null_label:
-        raise InputError(f"label {label}; expected 0 to {num_classes - 1} (`num_classes` {num_classes}), "
-                         f"or the null label {null_label}")
     file = fields[2].strip()
     if not file:
         raise InputError("no path")

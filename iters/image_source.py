@@ -13,8 +13,9 @@ from transfer_gluon.iters.recordio import open_record, read_at, read_index
 
 
 def open_source(images, packed):
-    """The images of an `ImageList`; of its record if `packed`. Several threads may ask at once."""
-    return _Records(images) if packed else _Files(images)
+    """The images of an `ImageList`; of its record if `packed`, unless they are `in_place`. Several threads may ask at
+    once."""
+    return _Records(images) if packed and not images.in_place else _Files(images)
 
 
 class _Source:

@@ -17,10 +17,11 @@ from transfer_gluon.base.log import log
 from transfer_gluon.base.parallel import in_order
 from transfer_gluon.iters.augmentation import training_size
 from transfer_gluon.iters.elsewhere import elsewhere
-from transfer_gluon.iters.image_list import NULL_LABEL, read_list
+from transfer_gluon.iters.image_list import NULL_LABEL, ImageList, read_list
 from transfer_gluon.iters.images import decode, read_header, try_decoding
 from transfer_gluon.iters.transforms import short_side_size
 from transfer_gluon.records.contents import contents, count
+from transfer_gluon.records.folders import read_images
 from transfer_gluon.records.manifest import checked_before, manifest_path, remember_checked, stamps, thinner
 
 _READ_BY_MXNET = ("JPEG", "MPO", "PNG", "BMP")
@@ -62,17 +63,18 @@ class Finding:
 
 
 def examine(path, threads=4, num_classes=None, null_label=NULL_LABEL, crop=None):
-    """A `Finding` an image of a ``.rec`` or ``.lst`` file, in order, decoded `threads` at a time.
+    """A `Finding` an image of what `records.contents.contents` takes, in order, decoded `threads` at a time.
 
     With `num_classes`, labels must be below it or be the null label; with `crop`, images must be such as training on
     crops of so many pixels can use: see `check_shape`.
 
     Raises: InputError when the file cannot be read at all.
     """
-    decodable = _record_decodable if Path(path).suffix == ".rec" else decode
+    name = path.path if isinstance(path, ImageList) else Path(path)
+    decodable = _record_decodable if name.suffix == ".rec" else decode
     findings = in_order(lambda content: _examined(content, decodable, num_classes, null_label, crop),
                         contents(path, null_label), threads)
-    yield from tqdm(findings, f"checking {path}", count(path, null_label), unit=" images", disable=None)
+    yield from tqdm(findings, f"checking {name}", count(path, null_label), unit=" images", disable=None)
 
 
 def check_shape(width, height, crop):
@@ -114,12 +116,14 @@ def _examined(content, decodable, num_classes, null_label, crop):
 
 
 def image_paths(path, null_label=NULL_LABEL):
-    """The path of every image of a ``.lst``, or of a ``.rec`` that has its list beside it, by its index; those of a
-    record alone are not known, and an empty dict."""
-    path = Path(path).with_suffix(".lst")
-    if not path.is_file():
+    """The path of every image of a ``.lst`` or a folder, or of a ``.rec`` that has its list beside it, by its index;
+    those of a record alone are not known, and an empty dict."""
+    if Path(path).is_dir():
+        images = read_images(path, null_label=null_label)
+    elif Path(path).with_suffix(".lst").is_file():
+        images = read_list(Path(path).with_suffix(".lst"), null_label=null_label)
+    else:
         return {}
-    images = read_list(path, null_label=null_label)
     return dict(zip(images.indices.tolist(), images.files))
 
 
@@ -176,7 +180,7 @@ def check_files(lists, threads=4, crop=None):
     for place, images in enumerate(lists):
         if any(images.files == before.files for before in lists[:place]):
             continue
-        problems = list(check(images.path, threads, null_label=images.null_label, crop=crop))
+        problems = list(check(images, threads, null_label=images.null_label, crop=crop))
         if problems:
             hint = elsewhere(images.path, images.files)
             raise InputError(f"{images.path}: {len(problems)} of its images cannot be used.{hint or _MEND}"

@@ -5,8 +5,8 @@ from PIL import Image, ImageDraw, ImageFont
 from transfer_gluon.base.errors import InputError
 from transfer_gluon.base.files import replacing
 from transfer_gluon.iters.images import decode
+from transfer_gluon.records.class_names import class_name
 from transfer_gluon.records.contents import contents
-from transfer_gluon.records.make_list import class_name
 
 _SIDE, _GAP, _CAPTION = 96, 4, 160      # pixels
 _ROWS = 100                             # classes shown at most
@@ -17,7 +17,8 @@ def contact_sheet(path, picture, labels, null_label, names=None, columns=10):
 
     Parameters
     ----------
-    path, picture : str or Path
+    path : str, Path or ImageList
+    picture : str or Path
     labels : dict
         From index to label, of the images to choose from; `records.check.examine` finds them.
     null_label : int

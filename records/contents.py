@@ -1,4 +1,4 @@
-"""The images of a ``.rec`` or a ``.lst`` file, one by one, whatever is wrong with them."""
+"""The images of a ``.rec`` or a ``.lst`` file, or of a folder, one by one, whatever is wrong with them."""
 import dataclasses
 from pathlib import Path
 from typing import Optional
@@ -7,8 +7,9 @@ import numpy as np
 
 from transfer_gluon.base.errors import InputError
 from transfer_gluon.base.regular import read_regular
-from transfer_gluon.iters.image_list import read_list
+from transfer_gluon.iters.image_list import ImageList, read_list
 from transfer_gluon.iters.recordio import Packed, open_record, read_at, read_index
+from transfer_gluon.records.folders import read_images
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,23 +34,32 @@ class Content:
 
 
 def contents(path, null_label):
-    """Every `Content` of a ``.rec``, in the order of its bytes, or of a ``.lst``, in the order of its lines.
+    """Every `Content` of a ``.rec``, in the order of its bytes; or of a ``.lst``, a folder or an `ImageList`, in the
+    order of their images.
 
     A ``.rec`` is read by its ``.idx``, as MXNet does, so that one bad record does not hide those behind it; every
     record must begin where the one before ends.
 
     Raises: InputError when a file cannot be read at all, or the index has no lines or an index twice.
     """
-    path = Path(path)
-    return _of_record(path) if path.suffix == ".rec" else _of_list(read_list(path, null_label=null_label))
+    return _of_record(Path(path)) if _is_record(path) else _of_list(_images(path, null_label))
 
 
 def count(path, null_label):
     """How many images `contents` gives, for a progress bar."""
-    path = Path(path)
-    if path.suffix == ".rec":
-        return len(read_index(path.with_suffix(".idx")))
-    return len(read_list(path, null_label=null_label))
+    if _is_record(path):
+        return len(read_index(Path(path).with_suffix(".idx")))
+    return len(_images(path, null_label))
+
+
+def _is_record(path):
+    return not isinstance(path, ImageList) and Path(path).suffix == ".rec" and not Path(path).is_dir()
+
+
+def _images(path, null_label):
+    if isinstance(path, ImageList):
+        return path
+    return (read_images if Path(path).is_dir() else read_list)(path, null_label=null_label)
 
 
 def _of_record(path):

@@ -3,7 +3,7 @@ import collections
 
 import numpy as np
 
-from transfer_gluon.records.make_list import class_name
+from transfer_gluon.records.class_names import class_name
 
 
 def describe(findings, null_label, names=None):

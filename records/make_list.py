@@ -7,45 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from transfer_gluon.base.errors import InputError, first_ten
-from transfer_gluon.base.files import replacing
-from transfer_gluon.base.regular import read_regular, read_regular_text
-from transfer_gluon.iters.image_list import check_names, check_null_label, write_list
-
-EXTENSIONS = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".avif", ".tif", ".tiff", ".jp2", ".ppm", ".pgm"}
-
-
-def read_classes(path):
-    """The names of a ``classes.txt``: a line a class, in the order of the labels.
-
-    Raises: InputError for a file that cannot be read, an empty or repeated name, one that is no name of a folder.
-    """
-    try:
-        names = read_regular_text(path).splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}.") from None
-    seen = {"", ".", ".."}
-    problems = [f"line {number}: {name!r}" for number, name in enumerate(names, start=1)
-                if "/" in name or "\0" in name or name in seen or seen.add(name)]
-    if problems or not names:
-        raise InputError(f"{path}: expected a line a class, each with another name of a folder:{first_ten(problems)}")
-    return names
-
-
-def write_classes(path, names):
-    """Write a ``classes.txt``, a line a class in the order of the labels, whole or not at all. Raises: InputError."""
-    with replacing(path) as temporary:
-        temporary.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
-
-
-def class_name(label, null_label, names=None):
-    """What a label is called: its name, if `names` has one, else its number.
-
-    >>> class_name(1, 9999, ["cat", "dog"]), class_name(9999, 9999), class_name(5, 9999)
-    ('dog', 'unknown', '5')
-    """
-    if label == null_label:
-        return "unknown"
-    return names[label] if names and label < len(names) else str(label)
+from transfer_gluon.base.regular import read_regular
+from transfer_gluon.iters.image_list import check_null_label, write_list
+from transfer_gluon.records.class_names import read_classes, write_classes
+from transfer_gluon.records.folders import class_folders, files_below, labels_of
 
 
 def list_folder(folder, path, classes=None, null_label=None):
@@ -68,45 +33,19 @@ def list_folder(folder, path, classes=None, null_label=None):
 
     Returns: the labels and the paths.
 
-    Raises: InputError when there are no images, images lie beside the class folders, a folder is no class or links to
-    one above it, a name does not fit in a list, or ``classes.txt`` would change.
+    Raises: InputError when there are no images, images lie beside the class folders, these lie a level deeper, one is
+    no class or links to one above it, a name does not fit in a list, or ``classes.txt`` would change.
     """
-    files = _files_below(folder)
+    files = files_below(folder)
     if null_label is not None:
         check_null_label(null_label)
         labels = [null_label] * len(files)
     else:
-        names = [Path(file).relative_to(folder).parts[0] for file in files]
-        loose = [file for file, name in zip(files, names) if Path(file).name == name]
-        if loose:
-            raise InputError(f"{folder}: {len(loose)} images lie in no class folder:{first_ten(loose)}")
+        names = class_folders(folder, files)
         known = read_classes(classes) if classes else _new_classes(Path(path).with_name("classes.txt"), names)
-        strangers = sorted(set(names) - set(known))
-        if strangers:
-            raise InputError(f"{folder}: {len(strangers)} folders are no class of {classes}:{first_ten(strangers)}")
-        labels = [known.index(name) for name in names]
+        labels = labels_of(folder, names, known, classes)
     write_list(path, labels, files)
     return labels, files
-
-
-def _files_below(folder):
-    def refuse(error):
-        raise InputError(f"{error.filename}: cannot be read: {error.strerror}.")
-
-    files = []
-    for place, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        here = Path(place).resolve()
-        circles = [name for name in folders if (here / name).resolve() in (here, *here.parents)]
-        if circles:
-            raise InputError(f"{os.path.join(place, circles[0])}: links to a folder that it lies in.")
-        files += [os.path.join(place, name) for name in names
-                  if Path(name).suffix.lower() in EXTENSIONS and not name.startswith(".")]
-    files.sort(key=lambda file: Path(file).parts)
-    if not files:
-        raise InputError(f"{folder}: no images in it; expected files that end in {', '.join(sorted(EXTENSIONS))}.")
-    check_names(folder, files)      # before classes.txt is written
-    return files
 
 
 def _new_classes(path, names):

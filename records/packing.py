@@ -50,7 +50,7 @@ def is_packed(images, options=None):
     Image files that are gone do not matter. A record without a manifest, from MXNet's ``im2rec.py`` say, is up to date
     when it holds the list's indices. The labels need not be looked at: they are read from the list.
     """
-    if not (os.path.isfile(images.record) and _same_indices(images)):
+    if images.in_place or not (os.path.isfile(images.record) and _same_indices(images)):
         return False
     manifest = _own_manifest(images.record)
     if manifest is None:

@@ -17,8 +17,9 @@ from transfer_gluon.base.errors import InputError, does_nothing, first_ten
 from transfer_gluon.base.files import writable_folder
 from transfer_gluon.base.regular import read_regular, read_regular_text
 from transfer_gluon.iters.image_list import ImageList, check_names, read_list, write_list
+from transfer_gluon.records.class_names import read_classes, write_classes
 from transfer_gluon.records.image_packs import ImagePack, cifar_batches, image_pack, write_images
-from transfer_gluon.records.make_list import divided, read_classes, split_list, write_classes
+from transfer_gluon.records.make_list import divided, split_list
 
 # Names of the classes in the order of their labels; (label, path) of every image to train on and to validate on.
 Published = namedtuple("Published", "classes source validation")

@@ -10,7 +10,8 @@ def ensure_ready(lists, threads=4, packed=True, crop=None):
     """Lists with records that are packed and checked; or the same lists, their image files checked.
 
     A list without an up-to-date record of its own is read from that of another list which names the same images under
-    the same indices, such as val.lst and target.lst: images are packed once, and each list gives its own labels.
+    the same indices, such as val.lst and target.lst: images are packed once, and each list gives its own labels. What
+    is `in_place` is never packed.
 
     Parameters
     ----------
@@ -25,12 +26,16 @@ def ensure_ready(lists, threads=4, packed=True, crop=None):
     Returns: list of `ImageList` that can be read. Raises: InputError as `ensure_packed`, `ensure_checked`,
     `check_files`.
     """
-    if not packed:
-        check_files(lists, threads, crop)
+    from_files = [images for images in lists if images.in_place or not packed]
+    check_files(from_files, threads, crop)
+    if len(from_files) == len(lists):
         return lists
     with_record = [images for images in lists if is_packed(images)]
     ready = []
     for images in lists:
+        if images.in_place:
+            ready.append(images)
+            continue
         twin = next((other for other in with_record if _same_images(images, other)), None)
         if twin is None:
             ensure_packed(images, threads)

@@ -9,8 +9,8 @@ from transfer_gluon.base.errors import InputError, first_ten
 from transfer_gluon.base.files import replacing
 from transfer_gluon.iters.image_list import NULL_LABEL, check_names, list_text
 from transfer_gluon.iters.images import read_header
+from transfer_gluon.records.class_names import class_name, read_classes
 from transfer_gluon.records.contents import contents, count
-from transfer_gluon.records.make_list import class_name, read_classes
 
 _SUFFIXES = {"JPEG": ".jpg", "MPO": ".jpg", "JPEG2000": ".jp2", "TIFF": ".tif"}
 

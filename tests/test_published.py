@@ -12,7 +12,7 @@ import stand_in
 
 from transfer_gluon.base.errors import InputError
 from transfer_gluon.iters import read_list
-from transfer_gluon.records.make_list import read_classes
+from transfer_gluon.records.class_names import read_classes
 from transfer_gluon.records.published import list_published
 
 TOOL = "tools/im2rec_helpers.py"

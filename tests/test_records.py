@@ -33,9 +33,10 @@ from transfer_gluon.iters.images import MOST_PIXELS, decode, is_plain, load_imag
 from transfer_gluon.iters.recordio import open_record, read_at, read_index, to_bytes
 from transfer_gluon.records import Options, ensure_checked, ensure_packed, ensure_ready, is_packed, pack
 from transfer_gluon.records.check import Finding, check, check_files, examine
+from transfer_gluon.records.class_names import read_classes
 from transfer_gluon.records.contact_sheet import contact_sheet
 from transfer_gluon.records.describe import describe, repeated
-from transfer_gluon.records.make_list import list_folder, mask_list, read_classes, split_list
+from transfer_gluon.records.make_list import list_folder, mask_list, split_list
 from transfer_gluon.records.manifest import checked_before, manifest_path, read_manifest, stamps
 from transfer_gluon.records.unpack import unpack
 from transfer_gluon.tools import digits, im2rec_helpers
@@ -916,7 +917,7 @@ def test_numbers_and_names_that_no_list_holds(listed, tmp_path):
 
 @pytest.mark.parametrize("flags", [
     ["mask", "all.lst", ""], ["mask", "all.lst", "\udcff.lst"], ["mask", "all.lst", "t.lst", "--null-label", "-5"],
-    ["list", "photos", "t.lst", "--unlabelled", "--null-label", 2**24 + 1], ["verify", "photos"],
+    ["list", "photos", "t.lst", "--unlabelled", "--null-label", 2**24 + 1], ["pack", "photos"],
     ["pack", "all.lst", "--resize", 10**400], ["unpack", "all.lst", "\udcff"],
     ["info", "all.lst", "--sheet", "photos"]])
 def test_flags_that_no_file_or_list_can_have(listed, tmp_path, monkeypatch, flags):

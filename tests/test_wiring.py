@@ -244,6 +244,8 @@ WIRES = {   # flag: the rest of the command, its value, what is then true, and i
     "--benchmark": (STAGE0, 1, lambda seen: not hasattr(seen, "reader") and isinstance(seen.batches, SyntheticIter)),
     "--seed": (STAGE0, 5, lambda seen: seen.seed == seen.reader_seed == seen.weight_seed == 5),
     "--data-dir": (STAGE0, "more", lambda seen: seen.lists[0].path.parent.name == "more"),
+    "--target": (STAGE1, "more/target.lst", lambda seen: seen.lists[1].path.parent.name == "more"),
+    "--val": (STAGE0, "more/val.lst", lambda seen: seen.validations[0].path.parent.name == "more"),
     "--read": (STAGE0, "files", lambda seen: not seen.packed and not seen.part["packed"]),
     "--no-validation": (STAGE0, None, lambda seen: seen.validation is None),
     "--data-nthreads": (STAGE0, 3, lambda seen: seen.threads == seen.validation_threads == 3),
@@ -257,7 +259,7 @@ WIRES = {   # flag: the rest of the command, its value, what is then true, and i
 }
 # Those that are asked for otherwise: by what fails without them, below.
 OTHERS = {"--num-classes", "--pretrained-model", "--layer-before-fullc", "--load-epoch", "--gpus", "--dtype",
-          "--features-dir", "--feature-views"}      # the last two in test_cached.py
+          "--features-dir", "--feature-views", "--source"}      # the last three in test_cached.py and test_folders.py
 
 
 def begun_anew(seen):
@@ -376,11 +378,11 @@ def test_the_seams_of_a_stage_are_those_of_fit(told, folder, trained):
 
 
 # What may differ when a run goes on, and what workers may have of their own.
+LISTS = {"data_dir", "source", "target", "val"}
 OF_NO_NUMBER = {"num_epochs", "early_stop", "model_prefix", "no_checkpoint", "resume", "load_epoch", "overwrite",
-                "keep", "save_batches", "gpus", "cpus", "data_dir", "features_dir", "data_nthreads", "disp_batches",
+                "keep", "save_batches", "gpus", "cpus", *LISTS, "features_dir", "data_nthreads", "disp_batches",
                 "monitor", "test_io"}
-OF_A_WORKER = {"gpus", "cpus", "data_dir", "features_dir", "data_nthreads", "disp_batches", "monitor", "keep",
-               "kv_store"}
+OF_A_WORKER = {"gpus", "cpus", *LISTS, "features_dir", "data_nthreads", "disp_batches", "monitor", "keep", "kv_store"}
 
 
 def test_what_numbers_depend_on_is_compared_when_a_run_goes_on_and_among_workers(told, monkeypatch):

@@ -20,7 +20,7 @@ from PIL import Image
 from transfer_gluon.base.errors import InputError
 from transfer_gluon.base.files import replacing, writable_folder
 from transfer_gluon.iters.image_list import NULL_LABEL, check_names, write_list
-from transfer_gluon.records.make_list import write_classes
+from transfer_gluon.records.class_names import write_classes
 
 _LEAST = 13         # drawings of a class, its skin tones not counted
 _SIDE = 64          # pixels of the drawings in the packages

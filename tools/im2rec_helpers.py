@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from transfer_gluon.cli.exit_codes import CONTEXT, Group, exit_codes
-from transfer_gluon.cli.types import FILE, NUM_THREADS, FilePath, Number, refuse_idle
+from transfer_gluon.cli.types import FILE, NUM_THREADS, PATH, FilePath, Number, refuse_idle
 
 import click
 
@@ -11,9 +11,11 @@ from transfer_gluon.base.errors import InputError, first_ten
 from transfer_gluon.base.files import writable_folder
 from transfer_gluon.base.log import log_to_stderr
 from transfer_gluon.iters.image_list import MOST_LABEL, NULL_LABEL, read_list
+from transfer_gluon.records.class_names import classes_beside, read_classes
 from transfer_gluon.records.describe import describe, repeated
 from transfer_gluon.records.encoding import ENCODINGS, MOST_RESIZE, Options
-from transfer_gluon.records.make_list import list_folder, mask_list, read_classes, split_list
+from transfer_gluon.records.folders import read_images
+from transfer_gluon.records.make_list import list_folder, mask_list, split_list
 from transfer_gluon.records.published import PUBLISHED, list_published
 
 NULL = click.option("--null-label", type=click.IntRange(0, MOST_LABEL), default=NULL_LABEL,
@@ -158,14 +160,14 @@ def pack_command(lists, threads, resize, encoding, quality, root, resume, overwr
     ("Before a long run", "data/source.lst data/target.lst data/val.lst --num-classes 31 --crop 224"),
     ("A record", "data/source.rec"),
     ])
-@click.argument("files", nargs=-1, required=True, type=FILE)
+@click.argument("files", nargs=-1, required=True, type=PATH)
 @click.option("--num-classes", type=click.IntRange(min=1), default=None, help="Labels must be below this number.")
 @click.option("--crop", type=click.IntRange(1, MOST_RESIZE), default=None,
               help="Larger side of the --image-shape to train with: strips that are too thin for it are named, too.")
 @THREADS
 @NULL
 def verify_command(files, num_classes, crop, threads, null_label):
-    """Check every image of FILES, .rec or .lst, and name images that are there more than once.
+    """Check every image of FILES, .rec, .lst or folders, and name images that are there more than once.
 
     Exit code 2 if there are images that cannot be used.
     """
@@ -197,26 +199,32 @@ def verify_command(files, num_classes, crop, threads, null_label):
 @commands.command("info", examples=[
     ("What a list holds, as text and as a picture", "data/source.lst --sheet sheet.png --classes data/classes.txt"),
     ])
-@click.argument("path", metavar="FILE", type=FILE)
+@click.argument("path", metavar="FILE", type=PATH)
 @click.option("--sheet", "picture", type=FILE, default=None, help="PNG to write: ten images of every class.")
-@CLASSES
+@click.option("--classes", type=FILE, default=None,
+              help="The name of each label, a line each, in order.  [default: classes.txt beside FILE, if it is there; "
+                   "of a folder, its own folders]")
 @THREADS
 @NULL
 def info_command(path, picture, classes, threads, null_label):
-    """Describe FILE, .rec or .lst: images a class, sizes, kinds, and what they look like."""
+    """Describe FILE, .rec, .lst or a folder: images a class, sizes, kinds, and what they look like."""
     from transfer_gluon.records.check import examine
     from transfer_gluon.records.contact_sheet import contact_sheet
 
+    folder = Path(path).is_dir()
+    classes = classes or (None if folder else classes_beside(path))
     names = read_classes(classes) if classes else None
+    source = read_images(path, null_label=null_label, classes=names) if folder else path
+    names = source.classes if folder else names
     if picture:
         if Path(picture).resolve() in {Path(read).resolve() for read in (path, classes) if read}:
             raise InputError(f"--sheet is {picture}, which is read from, and would be replaced; give another name.")
         writable_folder(picture, "picture")
-    findings = list(examine(path, threads, null_label=null_label))
+    findings = list(examine(source, threads, null_label=null_label))
     print(describe(findings, null_label, names))
     if picture:
         labels = {finding.index: finding.label for finding in findings if finding.label is not None}
-        more = contact_sheet(path, picture, labels, null_label, names)
+        more = contact_sheet(source, picture, labels, null_label, names)
         print(f"{picture}: {f'all but the last {more}' if more else 'all'} classes")
 
 

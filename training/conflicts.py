@@ -38,9 +38,11 @@ def idle(stage):
          ["head_lr_mult"]),
         (regularization.l2sp_published, "with `l2sp_published`, which has rates of its own", ["l2sp"]),
         (run.no_checkpoint, "with `no_checkpoint`", ["keep", "save_batches"]),
-        (stage.data.no_validation, "with `no_validation`", ["top_k"]),
+        (stage.data.no_validation, "with `no_validation`", ["top_k", "val"]),
+        (stage.data.source is not None and not cached, "with `source`, beside which nothing in it is read",
+         ["data_dir"]),
         (stage.data.benchmark, "with `benchmark`, which reads and validates nothing",
-         ["source_validation", "early_stop", "class_weights"]),
+         ["source", "target", "val", "source_validation", "early_stop", "class_weights"]),
         (not change.random_crop, "with `random_crop` 0", ["min_random_area", "crop"]),
         (change.random_crop and change.crop == "plain", "with `crop` plain", ["min_random_area"]),
         (change.aa is not None, "beside `aa`, which takes their place", ["jitter", "pca_noise"]),
@@ -60,13 +62,20 @@ def idle(stage):
 def check(stage):
     """What can be told without looking at files and devices."""
     run, data, network = stage.run, stage.data, stage.network
-    if data.null_label < stage.num_classes:
+    if stage.num_classes and data.null_label < stage.num_classes:
         raise InputError(f"`null_label` is {data.null_label}, which is also one of the {stage.num_classes} classes; "
                          f"choose a number from {stage.num_classes} up, and use it in target.lst.", "null_label",
                          data.null_label, f"a number from {stage.num_classes} up")
-    if run.top_k > stage.num_classes:
+    if stage.num_classes and run.top_k > stage.num_classes:
         raise InputError(f"`top_k` is {run.top_k}, and there are {stage.num_classes} classes; choose at most that "
                          "many.", "top_k", run.top_k, f"at most {stage.num_classes}")
+    if data.source and not data.benchmark:
+        lacking = [name for name, needed in (("target", stage.train_stage == 1), ("val", not data.no_validation))
+                   if needed and getattr(data, name) is None]
+        if lacking:
+            more = ", or `no_validation`: then nothing is validated on it" if lacking[0] == "val" else ""
+            raise InputError(f"`source` was given without `{lacking[0]}`; give it, a list or a folder{more}.",
+                             lacking[0], None, "a list or a folder")
     asked = [name for name in ("resume", "load_epoch", "overwrite") if getattr(run, name)]
     if asked and not run.prefix:
         raise InputError(f"`{asked[0]}` was given without `prefix`, which says which run is meant.")

@@ -1,7 +1,9 @@
 """What a stage reads: the lists of its domains, packed and checked, and batches of them."""
 import dataclasses
+import hashlib
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Optional
 
 import numpy as np
 
@@ -22,6 +24,8 @@ from transfer_gluon.iters import (
 )
 from transfer_gluon.iters.image_list import list_text
 from transfer_gluon.records import ensure_ready
+from transfer_gluon.records.folders import read_images
+from transfer_gluon.training.classes import KnownClasses, check_source, need_number
 
 
 def domain_batch(stage):
@@ -43,12 +47,17 @@ class Lists:
         Images of the source alone, the first ones of `domains`, without labelled images of the target.
     num_held : int
         How many of them are held out.
+    num_classes : int
+    classes : tuple of str or None
+        What they are called, where that is known.
     """
 
     domains: list
     validated: object
     num_source: int
     num_held: int = 0
+    num_classes: int = 1
+    classes: Optional[tuple] = None
 
     @property
     def all(self):
@@ -66,8 +75,11 @@ class Lists:
         return min(self.num_source - self.num_held, *self.sizes)
 
     def digests(self):
-        """A digest of each list, by its name."""
-        return {images.path.name: images.digest for images in self.all}
+        """A digest of each list, by its name, and by what it serves as where that is not its name."""
+        usual = {"source.lst": "source", "stage0.lst": "source", "target.lst": "target", "val.lst": "val"}
+        roles = [*("source", "target")[:len(self.domains)], "val"]
+        return {name if usual.get(name) == role else f"`{role}` {name}": images.digest
+                for role, images, name in zip(roles, self.all, (images.path.name for images in self.all))}
 
 
 @dataclass
@@ -139,31 +151,48 @@ def _together(readers, num_devices):
     return DualIter(*readers, num_devices=num_devices) if len(readers) > 1 else readers[0]
 
 
-def read_lists(stage):
-    """The `Lists` of a stage."""
-    folder, data = Path(stage.data.data_dir), stage.data
+def read_lists(stage, known=None):
+    """The `Lists` of a stage; `known` are the `KnownClasses` of the network that it goes on with.
 
-    def read(name):
-        return read_list(folder / name, stage.num_classes, data.null_label)
+    Raises: InputError for images that cannot be found, and for classes that do not fit each other.
+    """
+    data, known = stage.data, known or KnownClasses()
+    paths = {role: getattr(data, role) or not data.source and str(Path(data.data_dir, f"{role}.lst"))
+             for role in ("source", "target", "val")}
 
-    source = read("source.lst")
-    target = read("target.lst") if stage.train_stage or (folder / "target.lst").exists() else None
-    validated = None if data.no_validation else read_validation(folder, read)
-    if data.no_validation and not data.source_validation:
+    def read(role, classes, number, labels=True):
+        images = read_images(paths[role], number, data.null_label, classes, labels)
+        if images.in_place and data.read == "mxnet":
+            raise InputError(f"`{role}` is the folder {images.path}, and `read` mxnet reads records; leave it out, or "
+                             "give a list.", role, str(images.path), "a list")
+        return images
+
+    source = read("source", known.names, stage.num_classes or (len(known.names) if known.names else None))
+    number = need_number(stage, known, source)
+    target = validated = None
+    if stage.train_stage or data.target or paths["target"] and Path(paths["target"]).exists():
+        target = read("target", source.classes, number, labels=False)
+    if not data.no_validation:
+        check_val(paths["val"])
+        validated = read("val", source.classes, number)
+    elif not data.source_validation:
         log.info("nothing judges this run but the images that it trains on: `no_validation` was given without "
                  "`source_validation`, which holds a part of the source out, such as 0.1, and validates that")
+    if target and target.in_place:
+        log.info("%s: %d target images; folders tell no labels of a target%s", target.path, len(target),
+                 "" if stage.train_stage else ", so that stage 0 does without it")
     domains = [source, target] if stage.train_stage else [with_labelled_target(source, target)]
+    check_source(domains[0], number)
     held = max(round(data.source_validation * len(source)), 1) if data.source_validation else 0
-    return Lists(domains, validated, len(source), held)
+    return Lists(domains, validated, len(source), held, number, source.classes)
 
 
-def read_validation(folder, read):
-    """The list ``val.lst`` of a folder, by `read`. Raises: InputError that says how to do without."""
-    if not (folder / "val.lst").exists():
-        raise InputError(f"{folder / 'val.lst'}: no such file; it lists target images with their labels, which "
-                         "validate the training. Without any, give `no_validation`; `source_validation` 0.1 then holds "
-                         "a tenth of the source out, and that is watched instead.")
-    return read("val.lst")
+def check_val(path):
+    """Raise InputError that says how to do without, where there is nothing to validate on."""
+    if not Path(path).exists():
+        raise InputError(f"{path}: no such file; it lists target images with their labels, which validate the "
+                         "training, or is a folder of them. Without any, give `no_validation`; `source_validation` 0.1 "
+                         "then holds a tenth of the source out, and that is watched instead.")
 
 
 def hold_out(images, first, count, seed):
@@ -179,14 +208,20 @@ def hold_out(images, first, count, seed):
 
 
 def with_labelled_target(source, target):
-    """The source and those target images that have a label, as one list: ``stage0.lst`` beside them."""
+    """The source and those target images that have a label, as one list: ``stage0.lst`` beside ``source.lst``; of other
+    lists `stage0-` and a digest, and of folders none, since nothing is written beside a person's photos."""
     if target is None or not target.labelled.any():
         return source
     labelled = target.labelled
     files = source.files + [file for file, known in zip(target.files, labelled) if known]
     labels = [*source.labels.tolist(), *target.labels[labelled].tolist()]
+    if source.in_place:
+        log.info("%d target images have a label and join the source", labelled.sum())
+        return dataclasses.replace(source, indices=np.arange(len(files)), labels=np.array(labels), files=files)
     path = source.path.with_name("stage0.lst")
+    if (source.path.name, target.path.name) != ("source.lst", "target.lst") or source.path.parent != target.path.parent:
+        path = path.with_name(f"stage0-{hashlib.sha256(repr((labels, files)).encode()).hexdigest()[:8]}.lst")
     log.info("%d target images have a label and join the source in %s", labelled.sum(), path)
     if not path.exists() or read_text(path) != list_text(labels, files):
         write_list(path, labels, files)
-    return read_list(path, null_label=source.null_label)
+    return dataclasses.replace(read_list(path, null_label=source.null_label), classes=source.classes)

@@ -23,12 +23,23 @@ WD_ON = ("weights", "all")
 class DataOptions(Parameters):
     """Data."""
 
-    data_dir: str = parameter("./data", "Folder with source.lst, target.lst and val.lst.", kind="folder")
+    data_dir: str = parameter(
+        "./data", "Folder with source.lst, target.lst and val.lst; `target` and `val` name others, and with `source` "
+        "none in it is read.", kind="folder")
+    source: Optional[str] = parameter(
+        None, "Labelled images: a list, or a folder with a folder a class, whose images are read as they are.",
+        kind="path", default_words="source.lst in `data_dir`")
+    target: Optional[str] = parameter(
+        None, "Images of the target: a list; or a folder, whose images have no labels, wherever in it they lie.",
+        kind="path", default_words="target.lst in `data_dir`, if there is no `source`")
+    val: Optional[str] = parameter(
+        None, "Images to validate on: a list, or a folder with a folder a class.", kind="path",
+        default_words="val.lst in `data_dir`, if there is no `source`")
     null_label: int = parameter(NULL_LABEL, "The label that means 'unknown'.", least=0, most=MOST_LABEL)
-    no_validation: bool = parameter(False, "Train without val.lst: the target has no labels at all.")
+    no_validation: bool = parameter(False, "Train without `val`: the target has no labels at all.")
     source_validation: float = parameter(
-        0.0, "Part of source.lst that is held out by chance and validated after every epoch; 0: none. `keep` and "
-        "`early_stop` then go by it, and not by val.lst.", least=0, below=1)
+        0.0, "Part of the source that is held out by chance and validated after every epoch; 0: none. `keep` and "
+        "`early_stop` then go by it, and not by `val`.", least=0, below=1)
     read: str = parameter(
         "records", "records: lists are packed to RecordIO beside them, once. files: the image files are read as they "
         "are, and nothing is packed. mxnet: records, through MXNet's ImageRecordIter in training; the same "

@@ -9,6 +9,7 @@ import numbers
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Optional
 
 import numpy as np
 
@@ -31,6 +32,7 @@ from transfer_gluon.symbols.registry import options_of
 from transfer_gluon.symbols.soft_labels import SoftLabels, balanced_weights
 from transfer_gluon.training.after_epoch import EarlyStop, Validation
 from transfer_gluon.training.cached import cached_features
+from transfer_gluon.training.classes import known_classes, need_number
 from transfer_gluon.training.conflicts import check, choosing_settings, idle
 from transfer_gluon.training.domains import domain_batch, make_batches, read_lists, synthetic_batches
 from transfer_gluon.training.loop import fit, own_random_numbers
@@ -59,12 +61,12 @@ from transfer_gluon.training.summary import SOURCE_ACCURACY
 from transfer_gluon.training.throughput import computing_speed, reading_speed
 
 # Settings that workers may have of their own.
-_OF_A_WORKER = {"gpus", "cpus", "data_dir", "features_dir", "data_nthreads", "disp_batches", "monitor", "keep",
-                "kv_store"}
+_OF_A_WORKER = {"gpus", "cpus", "data_dir", "source", "target", "val", "features_dir", "data_nthreads", "disp_batches",
+                "monitor", "keep", "kv_store"}
 # Settings that may differ when a run goes on; of the data's folder and the devices, lists and number are compared.
 CHANGES_NO_NUMBER = {"num_epochs", "early_stop", "model_prefix", "no_checkpoint", "resume", "load_epoch", "overwrite",
                      "keep", "save_batches", "gpus", "cpus", "data_dir", "data_nthreads", "disp_batches", "monitor",
-                     "test_io", "features_dir"}
+                     "test_io", "features_dir", "source", "target", "val"}
 # What runs did before the setting was there, where that is not its default.
 _BEFORE = {"augmentation": "bytes"}
 # Images a device of the original's published commands, for which a transfer loss has its usual weight.
@@ -81,8 +83,9 @@ class Stage:
     ----------
     train_stage : 0 or 1
         0: softmax on labelled images. 1: softmax and a transfer loss, on source and target.
-    num_classes : int
-        Labels count from 0.
+    num_classes : int or None
+        Labels count from 0. None: as many as the folders of the source, ``classes.txt`` beside its list, or the
+        checkpoint to go on with.
     data, images, augmentation, network, objective, regularization, optimizer, run
         See `DataOptions`, `ImageOptions`, `Augmentation`, `NetworkOptions`, `ObjectiveOptions`,
         `RegularizationOptions`, `OptimizerOptions`, `RunOptions`.
@@ -101,7 +104,7 @@ nothing; leave it out.
     """
 
     train_stage: int
-    num_classes: int
+    num_classes: Optional[int] = None
     data: DataOptions = DataOptions()
     images: ImageOptions = ImageOptions()
     augmentation: Augmentation = Augmentation()
@@ -122,6 +125,8 @@ nothing; leave it out.
     def __post_init__(self):
         for name, least, most in (("train_stage", 0, 1), ("num_classes", 1, MOST_LABEL)):
             value = getattr(self, name)
+            if name == "num_classes" and value is None:
+                continue
             if not isinstance(value, numbers.Integral) or isinstance(value, bool) or not least <= value <= most:
                 raise InputError.of(name, value, f"a whole number from {least} to {most}")
             object.__setattr__(self, name, int(value))
@@ -193,6 +198,11 @@ nothing; leave it out.
         images = dataclasses.replace(self.images, val_resize=self.images.val_resize or known)
         return dataclasses.replace(self, images=images)
 
+    def with_num_classes(self, known, lists):
+        """With the number of classes that the `lists` have, or the classifier that is `known`; see `training.classes`.
+        """
+        return dataclasses.replace(self, num_classes=lists.num_classes if lists else need_number(self, known, None))
+
     def with_new_prefix(self, store):
         """The same; kept under a prefix in ``runs/`` that nothing has yet, named after stage and time."""
         if store.num_workers > 1:
@@ -230,6 +240,9 @@ def _train(stage, store, stop):
         not stage.network.network and stage.network.pretrained_model
     image_shape = stage.images.image_shape or known_image_shape(*known_by)
     stage = stage.with_val_resize(known_val_resize(*known_by, image_shape))
+    known = known_classes(stage, image_shape)
+    lists = None if stage.data.benchmark else read_lists(stage, known)
+    stage = stage.with_num_classes(known, lists)
     settings = {name: value for name, value in stage.settings().items() if name not in CHANGES_NO_NUMBER}
     settings["image_shape"] = _text(image_shape)
     defaults = Stage.defaults()
@@ -238,7 +251,6 @@ def _train(stage, store, stop):
         defaults["transfer_weighs"] = getattr(objective.transfer, "usual_weight", 1.0)
     if optimizer.lr_schedule == "inv":
         settings["num_epochs"] = optimizer.num_epochs
-    lists = None if stage.data.benchmark else read_lists(stage)
     for images, size in zip(lists.domains, lists.sizes) if lists else ():
         check_batch_size(images, size // store.num_workers, domain_batch(stage))
     if lists and not lists.num_held:
@@ -263,7 +275,8 @@ def _train(stage, store, stop):
 
     mx.random.seed(run.seed)
     start = starting_checkpoint(stage, record.checkpoint, image_shape)
-    net = starting_network(stage, start, record.checkpoint is not None, image_shape)
+    net = starting_network(stage, start, record.checkpoint is not None, image_shape,
+                           lists.classes if lists else known.names)
     cached = stage.data.read == "features"
     if run.gpus and not cached:
         check_memory(devices, memory_needed(net, (optimizer.batch_size // len(devices), *image_shape)))

@@ -33,14 +33,15 @@ def starting_checkpoint(stage, checkpoint, image_shape):
     return start
 
 
-def starting_network(stage, start, resumed, image_shape):
-    """The network to train: of the checkpoint `start`, which is the run's own where that is `resumed`."""
+def starting_network(stage, start, resumed, image_shape, classes=None):
+    """The network to train: of the checkpoint `start`, which is the run's own where that is `resumed`; its classes are
+    called `classes`."""
     told = stage.network
     goes_on = resumed or stage.train_stage or told.keep_classifier
     layers = _layers(start.symbol, head_layer(start.symbol, told.layer) if goes_on else told.layer,
                      stage.objective.transfer_layers)
     if goes_on:
-        return start.classifier(layers, stage.num_classes, image_shape, stage.images.val_resize)
+        return start.classifier(layers, stage.num_classes, image_shape, stage.images.val_resize, classes)
     if start.num_classes == stage.num_classes:
         log.info("%s has a classifier fc of %d classes; a new one takes its place. `keep_classifier` goes on with the "
                  "old one", start.name, stage.num_classes)
@@ -48,7 +49,7 @@ def starting_network(stage, start, resumed, image_shape):
         start = _begun_anew(start, layers, told, image_shape)
     _check_bottleneck(start, told)
     net = TransferNet(start.features(layers, image_shape), stage.num_classes, image_shape=image_shape,
-                      resize=stage.images.val_resize, bottleneck=told.bottleneck)
+                      resize=stage.images.val_resize, bottleneck=told.bottleneck, classes=classes)
     features = num_features(cut(start.symbol, told.layer), image_shape)
     net.fc_weight.init, net.fc_bias.init = classifier_initializers(told.new_init, told.bottleneck or features)
     if told.bottleneck:

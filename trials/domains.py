@@ -5,7 +5,8 @@ from pathlib import Path
 from transfer_gluon.base.errors import InputError, first_ten
 from transfer_gluon.base.files import writable_folder
 from transfer_gluon.iters.image_list import read_list, write_list
-from transfer_gluon.records.make_list import list_folder, write_classes
+from transfer_gluon.records.class_names import write_classes
+from transfer_gluon.records.make_list import list_folder
 from transfer_gluon.trials.methods import further_rows
 from transfer_gluon.trials.trial import Trial, training_command
 

@@ -1,0 +1,272 @@
+"""Folders and pictures where a list is read, and names of classes on their way from them to predictions."""
+import csv
+import json
+import re
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from conftest import NEW_NETWORK, call
+
+from transfer_gluon.base.errors import InputError
+from transfer_gluon.checkpoints.checkpoint import load_checkpoint
+from transfer_gluon.iters import read_list, write_list
+from transfer_gluon.records.folders import read_images
+
+TRAIN = ["--image-shape", "3,16,16", "--data-nthreads", 2, "--batch-size", 8, "--num-epochs", 1, "--lr", 0.01]
+NAMES = ["blue", "green", "red"]
+
+
+def make_photos(folder, names, each=8, seed=0, side=24):
+    """So many photos of each colour, in a folder a class."""
+    rng = np.random.default_rng(seed)
+    for name in names:
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for number in range(each):
+            image = rng.integers(0, 60, (side, side, 3), dtype=np.uint8)
+            image[:, :, NAMES.index(name) if name in NAMES else 0] += np.uint8(120)
+            cv2.imwrite(str(folder / name / f"{number:02d}.png"), image)
+    return folder
+
+
+@pytest.fixture
+def photos(tmp_path, monkeypatch):
+    """The working folder, with photos ``web`` and ``val``, a folder a class, and ``street``, flat."""
+    monkeypatch.chdir(tmp_path)
+    make_photos(Path("web"), NAMES)
+    make_photos(Path("val"), NAMES, each=4, seed=1)
+    make_photos(Path("other"), NAMES, each=4, seed=2)
+    Path("street").mkdir()
+    for number, file in enumerate(sorted(Path("other").rglob("*.png"))):
+        shutil.copy(file, Path("street", f"{number:02d}.png"))
+    return tmp_path
+
+
+def said(*arguments, cwd=".", expect=0):
+    done = call(*arguments, cwd=cwd, expect=expect)
+    return " ".join((done.stderr + done.stdout).split())
+
+
+def tree(folder):
+    return sorted(str(path) for path in Path(folder).rglob("*"))
+
+
+def test_from_two_folders_to_named_predictions(photos):
+    before = tree(".")
+    said("fine_tune.py", *NEW_NETWORK, *TRAIN, "--source", "web", "--val", "val", "--model-prefix", "m/zero")
+    assert load_checkpoint("m/zero", 1).classes == NAMES
+    text = said("fine_tune.py", "--train-stage", 1, *TRAIN, "--source", "web", "--target", "street", "--val", "val",
+                "--pretrained-model", "m/zero", "--pretrained-epoch", 1, "--model-prefix", "m/one")
+    assert "street: 12 target images; folders tell no labels of a target" in text and "validation" in text
+    checkpoint = load_checkpoint("m/one", 1)
+    assert (checkpoint.classes, checkpoint.num_classes, checkpoint.image_shape) == (NAMES, 3, (3, 16, 16))
+    settings = json.loads(Path("m/one-run/settings.json").read_text())["settings"]
+    assert settings["num_classes"] == 3 and settings["`target` street"] == read_images("street").digest
+    text = said("adabn.py", "--model", "m/one", "--epoch", 1, "--val", "val", "--save-prefix", "m/adapted")
+    assert "accuracy of 12 images" in text and load_checkpoint("m/adapted", 1).classes == NAMES
+    text = said("adabn.py", "--model", "m/one", "--epoch", 1, "--val", "street")
+    assert "street: no image has a label" in text
+    said("predict.py", "--model", "m/adapted", "--epoch", 1, "--images", "street", "--out", "p.csv")
+    with open("p.csv", newline="") as file:
+        rows = list(csv.reader(file))[1:]
+    assert [row[0] for row in rows] == sorted(map(str, Path("street").iterdir()))
+    assert all(set(row[1::2]) == set(NAMES) for row in rows)
+    said("predict.py", "--model", "m/adapted", "--epoch", 1, "--images", "street/03.png", "--out", "p1.csv")
+    with open("p1.csv", newline="") as file:
+        (_, row) = csv.reader(file)
+    assert row[:2] == rows[3][:2]
+    Path("names.txt").write_text("bleu\nvert\nrouge\n")
+    said("predict.py", "--model", "m/adapted", "--epoch", 1, "--images", "street", "--out", "p2.csv", "--classes",
+         "names.txt")
+    assert set(Path("p2.csv").read_text().splitlines()[1].split(",")[1::2]) == {"bleu", "vert", "rouge"}
+    text = said("evaluate.py", "--model", "m/one", "--epoch", 1, "--lst", "val", "--output", "out")
+    assert "12 images" in text and Path("out/confusion.csv").read_text().splitlines()[0].endswith("blue,green,red")
+    new = [path for path in tree(".") if path.split("/")[0] not in ("m", "out")]
+    assert sorted(set(new) - set(before)) == ["names.txt", "p.csv", "p1.csv", "p2.csv"]
+
+
+def test_a_folder_whose_content_changes_is_another_one(photos):
+    flags = ["fine_tune.py", *NEW_NETWORK, *TRAIN, "--source", "web", "--val", "val", "--model-prefix", "m/x"]
+    said(*flags)
+    shutil.move("web", "deeper/web")
+    flags[flags.index("web")] = "deeper/web"        # as --data-dir may lie elsewhere, too
+    assert "nothing is left to train" in said(*flags, "--resume")
+    shutil.copy("val/red/00.png", "deeper/web/red/99.png")
+    text = said(*flags, "--resume", expect=2)
+    assert re.search("the run began with other settings: --source web: [0-9a-f]{16} then, [0-9a-f]{16} now", text)
+
+
+def test_labels_of_a_target_folder_are_never_used(photos):
+    text = said("fine_tune.py", *NEW_NETWORK, *TRAIN, "--source", "web", "--target", "other", "--val", "val",
+                "--model-prefix", "m/x")
+    assert "other: 12 target images; folders tell no labels of a target, so that stage 0 does without it" in text
+    settings = json.loads(Path("m/x-run/settings.json").read_text())["settings"]
+    assert settings["`source` web"] == read_images("web").digest and not any("other" in name for name in settings)
+    # Those of a list are given by a person.
+    files = sorted(map(str, Path("street").iterdir()))
+    write_list("street.lst", [0] * 4 + [9999] * 8, files)
+    text = said("fine_tune.py", *NEW_NETWORK, *TRAIN, "--source", "web", "--target", "street.lst", "--val", "val",
+                "--model-prefix", "m/y")
+    assert "4 target images have a label and join the source" in text and not Path("stage0.lst").exists()
+    lists = [str(path) for path in Path(".").glob("*.lst")]
+    assert lists == ["street.lst"]
+
+
+def test_lists_of_any_name_have_the_classes_beside_them(photos):
+    said("tools/im2rec_helpers.py", "list", "web", "lists/web.lst")
+    said("tools/im2rec_helpers.py", "list", "val", "lists/val.lst", "--classes", "lists/classes.txt")
+    said("fine_tune.py", *NEW_NETWORK, *TRAIN, "--source", "lists/web.lst", "--val", "lists/val.lst",
+         "--model-prefix", "m/x")
+    assert load_checkpoint("m/x", 1).classes == NAMES and Path("lists/web.rec").exists()
+    # Labelled target images join those of a list in another list, under a name that is nobody's.
+    files = sorted(map(str, Path("street").iterdir()))
+    write_list("lists/street.lst", [0] * 4 + [9999] * 8, files)
+    said("fine_tune.py", *NEW_NETWORK, *TRAIN, "--source", "lists/web.lst", "--target", "lists/street.lst",
+         "--no-validation", "--model-prefix", "m/y")
+    joined, = Path("lists").glob("stage0-*.lst")
+    assert len(read_list(joined)) == 28 and not Path("lists/stage0.lst").exists()
+    said("tools/im2rec_helpers.py", "list", "street", "lists/target.lst", "--unlabelled")
+    text = said("fine_tune.py", "--train-stage", 1, *TRAIN, "--data-dir", "lists", "--target", "street",
+                "--pretrained-model", "m/x", "--pretrained-epoch", 1, "--model-prefix", "m/z", expect=2)
+    assert "lists/source.lst: no such file" in text
+
+
+@pytest.mark.parametrize("flags, why", [
+    (["--source", "web"], "--source was given without --val; give it, a list or a folder, or --no-validation"),
+    (["--source", "web", "--val", "val", "--train-stage", 1], "--source was given without --target; give it"),
+    (["--source", "web", "--val", "val", "--data-dir", "d"], "--data-dir was given with --source, beside which"),
+    (["--source", "web", "--val", "val", "--no-validation"], "--val was given with --no-validation"),
+    (["--source", "web", "--val", "val", "--benchmark", 1], "--source was given with --benchmark"),
+    (["--source", "web", "--val", "none"], "none: no such file; .* or is a folder of them. Without any, give --no-val"),
+    (["--source", "web", "--val", "street"], "street: its 12 images lie in it side by side, which tells no label"),
+    (["--source", "web", "--val", "val", "--num-classes", 4], "web: 3 classes, and --num-classes is 4. Leave it out"),
+    (["--source", "web", "--val", "val", "--read", "mxnet"], "--source is the folder web, and --read mxnet reads rec"),
+    (["--source", "one", "--val", "val"], "one: one class only, red; expected a folder a class, two or more"),
+    (["--source", "high", "--val", "val"], "high: its only folder is images, in which lie the folders blue, green, red."
+     " If these are the classes, give high/images"),
+    (["--source", "web", "--val", "more"], "more: 1 folders are no class of those to be told apart: pink The classes "
+     "are blue, green, red."),
+    (["--source", "loose", "--val", "val"], "loose: 1 images lie in no class folder, beside others that do"),
+    (["--source", "empty", "--val", "val"], "empty: no images in it, nothing at all; expected files that end in .avif"),
+    (["--source", "texts", "--val", "val"], r"texts: no images in it, 2 other files \(.txt\); expected"),
+    (["--source", "ones.lst", "--val", "val", "--num-classes", 3], "Its labels go from 1 to 3: labels count from 0, so "
+     "subtract 1 from each"),
+    (["--source", "ones.lst", "--val", "val", "--num-classes", 2], "Its labels go to 3, which takes 4 classes: it may"),
+    (["--source", "ones.lst", "--no-validation"], "--num-classes was not given, and there is no classes.txt with their "
+     "names; give it. The labels in ones.lst go to 3, which takes 4"),
+    (["--source", "same.lst", "--no-validation", "--num-classes", 3], "same.lst: has one class only, 2; expected"),
+    (["--source", "null.lst", "--no-validation", "--num-classes", 3], "null.lst: has no labels; expected"),
+])
+def test_what_does_not_fit_is_told_at_once(photos, flags, why):
+    make_photos(Path("one"), ["red"])
+    make_photos(Path("high/images"), NAMES)
+    make_photos(Path("more"), [*NAMES, "pink"])
+    shutil.copy("web/red/00.png", make_photos(Path("loose"), NAMES))
+    Path("empty").mkdir()
+    for name in ("a", "b"):
+        Path("texts").mkdir(exist_ok=True)
+        Path("texts", f"{name}.txt").touch()
+    files = sorted(map(str, Path("street").iterdir()))
+    for name, labels in (("ones", [1, 2, 3] * 4), ("same", [2] * 12), ("null", [9999] * 12)):
+        write_list(f"{name}.lst", labels, files)
+    where = TRAIN if "--train-stage" in flags else [*NEW_NETWORK, *TRAIN]
+    text = said("fine_tune.py", *where, *flags, "--model-prefix", "m/x", expect=2)
+    assert re.search(why, text), text
+    assert not Path("m").exists() or not any(Path("m").iterdir())
+
+
+def test_labels_that_begin_with_1_and_classes_without_images_are_said(photos):
+    write_list("ones.lst", [1, 2, 3] * 4, sorted(map(str, Path("street").iterdir())))
+    text = said("fine_tune.py", *NEW_NETWORK, *TRAIN, "--source", "ones.lst", "--no-validation", "--num-classes", 4,
+                "--model-prefix", "m/x")
+    assert "ones.lst: 1 of 4 classes have no image, and cannot be learned: 0" in text
+    assert "If those of ones.lst begin with 1, subtract 1 from each" in text
+    text = said("fine_tune.py", *NEW_NETWORK, *TRAIN, "--source", "ones.lst", "--no-validation", "--num-classes", 5,
+                "--model-prefix", "m/y")
+    assert "2 of 5 classes have no image" in text and "begin with 1" not in text
+
+
+def test_stage_1_takes_the_classes_of_its_checkpoint(photos):
+    said("fine_tune.py", *NEW_NETWORK, *TRAIN, "--source", "web", "--val", "val", "--model-prefix", "m/zero")
+    goes_on = ["fine_tune.py", "--train-stage", 1, *TRAIN, "--pretrained-model", "m/zero", "--pretrained-epoch", 1,
+               "--target", "street", "--no-validation", "--model-prefix", "m/one"]
+    make_photos(Path("many"), [*NAMES, "pink", "cyan"])
+    text = said(*goes_on, "--source", "many", expect=2)
+    assert "many: 2 folders are no class of those to be told apart: cyan pink The classes are blue, green, red." in text
+    write_list("many.lst", [0, 1, 2, 48] * 3, sorted(map(str, Path("street").iterdir())))
+    text = said(*goes_on, "--source", "many.lst", expect=2)
+    assert "Its labels go to 48, which takes 49 classes" in text
+    said("tools/im2rec_helpers.py", "list", "many", "lists/many.lst")
+    text = said(*goes_on, "--source", "lists/many.lst", expect=2)
+    assert "lists/classes.txt: its classes are blue, cyan, green, pink, red, and those to be told apart" in text
+    # A part of them is no mistake: labels are those of the checkpoint.
+    shutil.rmtree("web/green")
+    text = said(*goes_on, "--source", "web")
+    assert "web: 1 of 3 classes have no image, and cannot be learned: green" in text
+    assert load_checkpoint("m/one", 1).classes == NAMES
+    # A checkpoint without names has a number.
+    symbol = Path("m/zero-symbol.json")
+    symbol.write_text(re.sub(r'"__classes__": "(\\.|[^"\\])*",?', "", symbol.read_text()))
+    assert load_checkpoint("m/zero", 1).classes is None
+    text = said(*goes_on, "--source", "many", "--overwrite", expect=2)
+    assert "many: has 5 classes, and the network to go on with, m/zero, tells 3 apart" in text
+    text = said(*goes_on, "--source", "many.lst", "--overwrite", expect=2)
+    assert "many.lst: has labels of 49 classes, and the network to go on with, m/zero, tells 3 apart" in text
+
+
+def test_a_run_without_names_goes_on_without(photos):
+    flags = ["fine_tune.py", *NEW_NETWORK, *TRAIN[:-4], "--lr", 0.01, "--model-prefix", "m/x", "--num-epochs"]
+    write_list("a.lst", [0, 1, 2] * 4, sorted(map(str, Path("street").iterdir())))
+    said(*flags, 1, "--source", "a.lst", "--no-validation", "--num-classes", 3)
+    Path("classes.txt").write_text("".join(f"{name}\n" for name in NAMES))
+    said(*flags, 2, "--source", "a.lst", "--no-validation", "--resume")
+    assert load_checkpoint("m/x", 2).classes is None        # all epochs share one file, which stays as it was
+    said(*flags, 3, "--source", "a.lst", "--no-validation", "--load-epoch", 2)
+    assert load_checkpoint("m/x", 3).classes == NAMES
+    Path("classes.txt").write_text("red\ngreen\nblue\n")
+    text = said(*flags, 4, "--source", "a.lst", "--no-validation", "--resume", expect=2)
+    assert "classes.txt: its classes are red, green, blue, and those to be told apart are blue, green, red" in text
+
+
+def test_images_of_a_folder_are_looked_at_and_checked(photos):
+    Path("web/red/99.jpg").write_text("no image")
+    text = said("tools/im2rec_helpers.py", "info", "web", "--sheet", "sheet.png")
+    assert "25 images, 3 classes, 0 of unknown label, 1 bad" in text and "| green | 8 |" in text
+    text = said("tools/im2rec_helpers.py", "verify", "web", "val", expect=2)
+    assert "web: 25 images, 1 bad val: 12 images, 0 bad" in text and "web/red/99.jpg" in text
+    text = said("fine_tune.py", *NEW_NETWORK, *TRAIN, "--source", "web", "--val", "val", "--model-prefix", "m/x",
+                expect=2)
+    assert "web: 1 of its images cannot be used" in text
+    Path("web/red/99.jpg").unlink()
+    said("tools/im2rec_helpers.py", "list", "web", "lists/web.lst")
+    assert "| green | 8 |" in said("tools/im2rec_helpers.py", "info", "lists/web.lst")
+
+
+def test_a_list_is_predicted_under_the_names_beside_it(photos):
+    Path("d").mkdir()
+    write_list("d/a.lst", [0, 1, 2] * 4, sorted(map(str, Path("street").iterdir())))
+    said("fine_tune.py", *NEW_NETWORK, *TRAIN, "--source", "d/a.lst", "--no-validation", "--num-classes", 3,
+         "--model-prefix", "m/x")
+    flags = ["predict.py", "--model", "m/x", "--epoch", 1, "--lst", "d/a.lst", "--out", "p.csv"]
+    said(*flags)
+    assert {*Path("p.csv").read_text().splitlines()[1].split(",")[1::2]} == {"0", "1", "2"}
+    Path("d/classes.txt").write_text("".join(f"{name}\n" for name in NAMES))
+    said(*flags)
+    assert {*Path("p.csv").read_text().splitlines()[1].split(",")[1::2]} == set(NAMES)
+    text = said(*flags, "--images", "street", expect=2)
+    assert "--lst was given with --images, where it does nothing" in text
+
+
+def test_a_folder_is_read_in_the_order_of_its_names(photos):
+    images = read_images("web")
+    assert images.classes == tuple(NAMES) and images.labels.tolist() == [0] * 8 + [1] * 8 + [2] * 8
+    assert images.indices.tolist() == list(range(24)) and images.in_place and images.record is None
+    assert read_images("web", classes=["red", "green", "x", "blue"]).labels.tolist() == [3] * 8 + [1] * 8 + [0] * 8
+    assert not read_images("web", labels=False, null_label=7).labelled.any()
+    picture = read_images("street/00.png", null_label=5)
+    assert picture.files == ["street/00.png"] and picture.labels.tolist() == [5]
+    assert read_images("web").digest == read_images(Path("web").resolve()).digest != read_images("val").digest
+    with pytest.raises(InputError, match="none: no such file"):
+        read_images("none")
