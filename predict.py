@@ -19,7 +19,8 @@ from transfer_gluon.base.errors import InputError, first_ten
 @click.option("--model", "prefix", type=PATH, required=True,
               help="Prefix of the checkpoint: PREFIX-symbol.json, PREFIX-0018.params.")
 @click.option("--epoch", type=click.IntRange(min=0), required=True, help="Its epoch number.")
-@click.option("--lst", type=FILE, default="data/target.lst", help="List of images; its labels do not matter.")
+@click.option("--lst", type=FILE, default="data/target.lst",
+              help="List of images. Labels, where it has some, give an accuracy and nothing else.")
 @click.option("--images", "folder", type=PATH, default=None,
               help="A folder of images, or one image, instead of --lst.")
 @click.option("--out", type=FILE, default="predictions.csv",
@@ -72,6 +73,10 @@ def main(prefix, epoch, lst, folder, out, top_k, classes, image_shape, val_resiz
     found = predict_images(checkpoint, images, devices, top_k, image_shape, batch_size, threads, bad, val_resize)
     write_predictions(out, images.files, *found, names)
     log.info("wrote %s", out)
+    known = images.labelled & (found[0][:, 0] >= 0)
+    if known.any():
+        accuracy = (found[0][:, 0] == images.labels)[known].mean()
+        print(f"accuracy of the {known.sum()} images with a label: {accuracy:.2%} (evaluate.py tells more)")
     if bad:
         raise InputError(f"{images.path}: {len(bad)} of its {len(images)} images are missing or cannot be decoded; "
                          f"their lines in {out} are empty:{first_ten(bad)}")

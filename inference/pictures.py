@@ -46,7 +46,7 @@ def draw_confusion(path, matrix, names):
         # Of many classes, each is taken for several others, a few images each: these shall be seen, too.
         shown = axis.imshow(parts, cmap="Blues", norm=PowerNorm(1 if numbers else 0.5, 0, 1), interpolation="nearest")
         ticks = range(0, classes, step)
-        axis.set_xticks(ticks, short[::step], rotation=90, fontsize=text)
+        axis.set_xticks(ticks, short[::step], rotation=0 if max(map(len, short)) < 3 else 90, fontsize=text)
         axis.set_yticks(ticks, short[::step], fontsize=text)
         if not numbers:
             axis.tick_params(top=True, right=True, length=2, labeltop=both, labelright=both)

@@ -156,7 +156,7 @@ def _separator(line):
     """What seems to stand between the fields of a line without tabs, or None."""
     for name, between in ("commas", ","), ("semicolons", ";"), ("blanks", None):
         parts = [part.strip(' "') for part in line.split(between)]
-        if len(parts) > 1 and any(map(_NUMBER.fullmatch, (*parts[:2], parts[-1]))):
+        if len(parts) > 1 and (parts[1].lower() == "label" or any(map(_NUMBER.fullmatch, (*parts[:2], parts[-1])))):
             return name
     return None
 

@@ -257,6 +257,8 @@ MUTATIONS = [
         ("training/sums.py", "self._before > _GROWN * max(self._first, 1)", "True"),
         ("training/sums.py", "            self._told = True\n", ""))],
     (STAGES, "disp_batches=0, **training", "**training", "tests/test_commands.py"),
+    ("predict.py", "known = images.labelled & (found[0][:, 0] >= 0)", "known = images.labelled",
+     "tests/test_predict.py"),
     # What a message says to do.
     *[(file, *change, "tests/test_hints.py") for file, *change in (
         ("iters/elsewhere.py", "(folder / missing).is_file()", "False"),

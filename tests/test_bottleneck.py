@@ -156,3 +156,14 @@ def test_frozen_layers_in_inference_compute_as_a_network_that_is_used():
     assert (net.fc_weight.data().asnumpy() != start).any()
     for name, value in moving.items():
         assert (net.collect_params()[name].data() == value).asnumpy().all()
+
+
+def test_l2sp_holds_it_where_stage_1_begins(with_bottleneck, module_data, tmp_path):
+    """At a rate that lets nothing else count, the bottleneck that stage 0 trained stays."""
+    from transfer_gluon.training import NetworkOptions, RegularizationOptions
+    from transfer_gluon.training.stages import Stage
+    from transfer_gluon.training.start import starting_values
+    network = NetworkOptions(pretrained_model=str(with_bottleneck), pretrained_epoch=1)
+    held = starting_values(Stage(1, 3, network=network, regularization=RegularizationOptions(l2sp=0.1)))
+    assert {"bottleneck_weight", "fc_weight", "conv0_weight"} <= set(held)
+    assert "bottleneck_weight" not in starting_values(Stage(0, 3, network=network))

@@ -88,7 +88,8 @@ def test_verify_names_the_paths_of_images(project):
 
 @pytest.mark.parametrize("line, name", [
     ("0,3,photos/a.jpg", "commas"), ("0, 3, photos/a.jpg", "commas"), ("0;3;photos/a.jpg", "semicolons"),
-    ("0 3 photos/a b.jpg", "blanks"), ("photos/a.jpg 3", "blanks"), ('"photos/a.jpg","3"', "commas"),
+    ("0 3 photos/a b.jpg", "blanks"), ("photos/a.jpg 3", "blanks"),
+    ("Path,Label", "commas"), ('"photos/a.jpg","3"', "commas"),
     ("photos/a b.jpg", None), ("photos/a,b.jpg", None), ("0\t3", None)])
 def test_what_stands_between_fields_is_recognised_by_name(tmp_path, line, name):
     (tmp_path / "x.lst").write_text(f"{line}\n")

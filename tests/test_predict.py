@@ -47,6 +47,18 @@ def test_a_list_without_labels_is_classified_in_its_order(stage0, data, command,
     assert [row[1] for row in read_csv(out)[1:]] == [names[label] for label in labels[:, 0]]
 
 
+def test_the_accuracy_is_told_where_labels_are_known(stage0, data, command, tmp_path):
+    images = read_list(data / "val.lst")
+    lst = write_list(tmp_path / "some.lst", [*images.labels[:9], *[9999] * 7], images.files)
+    Path(images.files[2]).write_text("no image")
+    done = command("predict.py", "--model", stage0, "--epoch", 1, "--lst", lst, "--out", tmp_path / "p.csv", expect=2)
+    right = [row[1] == str(label) for row, label in zip(read_csv(tmp_path / "p.csv")[1:], images.labels[:9]) if row[1]]
+    assert f"accuracy of the 8 images with a label: {np.mean(right):.2%}" in done.stdout and len(right) == 8
+    done = command("predict.py", "--model", stage0, "--epoch", 1, "--lst", data / "target.lst", "--out",
+                   tmp_path / "p.csv", expect=2)
+    assert "accuracy" not in done.stdout
+
+
 def test_unreadable_images_are_named_and_cost_no_other_prediction(stage0, data, command, tmp_path):
     images = read_list(data / "target.lst")
     files = [*images.files[:3], str(tmp_path / "missing.jpg"), str(tmp_path / "text.jpg"), *images.files[3:5]]

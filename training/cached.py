@@ -35,7 +35,8 @@ def cached_features(stage, start, lists, image_shape, store, devices):
     for place, images in enumerate(lists.all):
         told = {**how, **(views if place < len(lists.domains) else {})}
         wanted = feature_source(start, stage.network.layer, images, **told)
-        files.append((images, told, wanted, _file(stage, lists, images, wanted, views)))
+        role = "val" if place == len(lists.domains) else ("source", "target")[place]
+        files.append((images, told, wanted, _file(stage, role, images, wanted, views)))
     if store.rank == 0:
         for images, told, _, file in files:
             if not file.exists():
@@ -52,13 +53,14 @@ def cached_features(stage, start, lists, image_shape, store, devices):
     return found
 
 
-def _file(stage, lists, images, wanted, views):
+def _file(stage, role, images, wanted, views):
     """Where the features of a list are, or go to."""
     folder = stage.data.features_dir
     if not folder:
         of_all = dataclasses.replace(wanted, network="", list="", images="", views=0, augmentation=None, seed=None)
         told = f"{of_all.text} {views}" if views else of_all.text
         folder = Path(stage.data.data_dir, f"features-{hashlib.sha256(told.encode()).hexdigest()[:8]}")
-    same_name = [other for other in lists.all if other.path.stem == images.path.stem]
-    name = images.path.stem if len(same_name) == 1 else f"{images.path.stem}-{wanted.images[:8]}"
+    name = images.path.stem
+    if images.in_place:     # a folder may be the target and validate, too, and others may have its name
+        name = f"{name}-{role}-{wanted.images[:8]}"
     return Path(folder, f"{name}.npz")

@@ -40,7 +40,7 @@ class Progress:
         self._clock.begin()
         with logging_redirect_tqdm(), tqdm(
                 total=self._batches, initial=done, leave=False, disable=None if self._every else True,
-                file=sys.stderr, ncols=_columns(), bar_format=self._format("")) as self._bar:
+                file=sys.stderr, ncols=_columns(), nrows=20, bar_format=self._format("")) as self._bar:
             yield self
         self._clock.end()
 

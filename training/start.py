@@ -113,13 +113,9 @@ def starting_values(stage):
     """The values that a stage takes over from the checkpoint that it starts from, read for this alone, as a dict by the
     names of the parameters that learn in its network."""
     told = stage.network
-    start = load_checkpoint(told.pretrained_model, told.pretrained_epoch)
+    start = _pretrained(stage)
     goes_on = stage.train_stage or told.keep_classifier
     symbol = cut(start.symbol, head_layer(start.symbol, told.layer) if goes_on else told.layer)
-
-
-    start = _pretrained(stage)
-    symbol = cut(start.symbol, told.layer)
     taken_over = set(symbol.list_arguments()) & set(start.arg_params)
     if goes_on:
         taken_over.update(HEAD)

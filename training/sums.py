@@ -127,7 +127,9 @@ class Sums:
 
     def figures(self, transfer=True, digits=4):
         """The running figures as texts, with so many digits behind the point; the transfer loss, unless `transfer` is
-        False, over the last 100 batches."""
+        False, over the last 100 batches. None before the first batch is there."""
+        if not self.batches:
+            return []
         recent = sum(self.recent) / len(self.recent) if self.recent else float("nan")
         return [f"loss {self.loss:.{digits}f}", *([f"transfer {recent:+.{digits}f}"] if transfer else []),
                 f"accuracy {self.accuracy:.{digits - 2}%}",

@@ -1,5 +1,6 @@
 """A command of ours that is run once, with what it says and what it comes to."""
 import json
+import math
 import re
 import shlex
 import subprocess
@@ -39,6 +40,8 @@ class Trial:
         Of training; None for a command that does not train.
     pair : tuple of str
         Source and target, where there are several.
+    judged : bool
+        Whether it tells an accuracy on images of the target.
     """
 
     method: str
@@ -50,6 +53,7 @@ class Trial:
     lists: dict
     stage: int = None
     pair: tuple = ()
+    judged: bool = True
 
     def __str__(self):
         return ", ".join([f"seed {self.seed}", *([" → ".join(self.pair)] if self.pair else []), self.title])
@@ -95,7 +99,7 @@ def execute(run, bar):
     made_of = {"command": shlex.join(run.command), "lists": run.lists}
     record = Path(f"{run.prefix}.made-of.json")
     if run.done.exists() and _read(record) == made_of:
-        bar.write(f"{run}: done before, {accuracy(run):.2f} %", file=sys.stderr)
+        bar.write(f"{run}: done before{_came_to(run)}", file=sys.stderr)
         bar.update()
         return
     started = time.monotonic()
@@ -103,15 +107,24 @@ def execute(run, bar):
     record.unlink(missing_ok=True)
     script, *flags = run.command
     with open(run.log, "w") as log:
-        code = subprocess.run([sys.executable, COMMANDS / script, *flags], stdout=log, stderr=subprocess.STDOUT,
+        code = subprocess.run([sys.executable, _path(script), *flags], stdout=log, stderr=subprocess.STDOUT,
                               stdin=subprocess.DEVNULL).returncode
     if code:
         raise InputError(f"{run}: ended with exit code {code}. Its last words, from {run.log}:\n"
                          + "\n".join(read_text(run.log).splitlines()[-5:]))
     with replacing(record) as temporary:
         temporary.write_text(json.dumps(made_of))
-    bar.write(f"{run}: {accuracy(run):.2f} % in {time.monotonic() - started:.0f} s", file=sys.stderr)
+    bar.write(f"{run}: {time.monotonic() - started:.0f} s{_came_to(run)}", file=sys.stderr)
     bar.update()
+
+
+def _came_to(run):
+    return f", {accuracy(run):.2f} %" if run.judged else ""
+
+
+def _path(script):
+    """Of a command: one of those on top of the tree, or of ``tools/``."""
+    return next(path for path in (COMMANDS / script, _TOP / script) if path.exists())
 
 
 def _read(record):
@@ -122,7 +135,9 @@ def _read(record):
 
 
 def accuracy(run):
-    """Accuracy on val.lst after the last epoch, in percent."""
+    """Accuracy on val.lst after the last epoch, in percent; NaN of a trial that tells none."""
+    if not run.judged:
+        return math.nan
     if run.stage is None:
         said = re.search(r"([\d.]+)% after", read_text(run.log))
         if not said:

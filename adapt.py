@@ -1,0 +1,162 @@
+#!/usr/bin/env python3
+"""The whole way in one command: from labelled images and images of another kind to a table and predictions."""
+import shlex
+from pathlib import Path
+
+from transfer_gluon.cli.exit_codes import CONTEXT, Command, exit_codes
+from transfer_gluon.cli.types import FOLDER, PATH, Names, refuse_idle
+
+import click
+
+from transfer_gluon.base.errors import InputError
+from transfer_gluon.symbols.registry import TRANSFER_LOSSES
+from transfer_gluon.trials.advice import HOW
+
+_METHODS = ["adabn", "dan", "jan", *(name for name in TRANSFER_LOSSES if name not in ("mmd", "jmmd"))]
+
+
+@click.command(cls=Command, context_settings=CONTEXT, examples=[
+    ("Two folders of photos, the first with a folder a class, and the network in model/",
+     "--source photos/web --target photos/street"),
+    ("With some target photos whose labels are known, to see how well it works",
+     "--source photos/web --target photos/street --val photos/street-labelled --model model/resnet-152"),
+    ("From PyTorch's weights, and only say what would be run",
+     "--source photos/web --target photos/street --weights resnet50.pth --architecture resnet50 --dry-run"),
+    ], sections={"Images": ("source", "target", "val"),
+                 "Network": ("model", "epoch", "weights", "architecture", "network", "num_layers", "image_shape"),
+                 "Training": ("methods", "how", "gpus", "seed", "common", "stage0", "stage1")})
+@click.option("--source", type=PATH, required=True,
+              help="Labelled images: a folder with a folder a class, or a list (.lst).")
+@click.option("--target", type=PATH, required=True,
+              help="Images of the other kind, whose labels are not looked at: a folder, or a list.")
+@click.option("--val", type=PATH, default=None,
+              help="Target images with labels, to be told how well it works: a folder with a folder a class, or a "
+                   "list.")
+@click.option("--model", type=PATH, default=None,
+              help="Prefix of the pretrained checkpoint.  [default: the only one in model/]")
+@click.option("--epoch", type=click.IntRange(min=0), default=None, help="Its epoch number.  [default: its last one]")
+@click.option("--weights", type=PATH, default=None,
+              help="PyTorch's weights instead (.pth, .pt, .safetensors): they are imported first.")
+@click.option("--architecture", default=None, help="The network that these weights belong to, such as resnet50.")
+@click.option("--network", default=None, help="A new network with random weights instead, such as resnet.")
+@click.option("--num-layers", type=click.IntRange(min=1), default=None, help="Depth of --network resnet, such as 18.")
+@click.option("--image-shape", default=None,
+              help="Channels, height, width of the network's input, such as 3,128,128.  [default: what it was trained "
+                   "with]")
+@click.option("--methods", type=Names(), default="adabn,jan",
+              help=f"Rows beside the source model, of {', '.join(_METHODS)}; the last one predicts.")
+@click.option("--how", type=click.Choice(HOW), default=None,
+              help="features: the network stays, and what it gives is computed once: minutes on a CPU. whole: all of "
+                   "it trains. new: with --network.  [default: features on the CPU, whole on GPUs]")
+@click.option("--gpus", default=None, help="Numbers of the GPUs to train on, such as 0,1.  [default: the CPU]")
+@click.option("--seed", type=click.IntRange(min=0), default=0, help="Of all that is drawn by chance.")
+@click.option("--common", multiple=True, help="Further flags of fine_tune.py in both stages, which win.")
+@click.option("--stage0", multiple=True, help="In stage 0.")
+@click.option("--stage1", multiple=True, help="In stage 1.")
+@click.option("--output", type=FOLDER, default=None,
+              help="Folder for all that comes out.  [default: runs/adapt- and the names of source and target]")
+@click.option("--dry-run", is_flag=True, help="Say which commands would be run and why, and run none.")
+def main(source, target, val, model, epoch, weights, architecture, network, num_layers, image_shape, methods, how, gpus,
+         seed, common, stage0, stage1, output, dry_run):
+    """Carry a classifier over from labelled images to images of another kind, whose labels nobody knows.
+
+    Trains a source model, adapts it, and predicts the target: by commands that are printed, and that you can give
+    yourself. Calling it again goes on where it was.
+    """
+    from transfer_gluon.base.files import replacing, writable_folder
+    from transfer_gluon.records.folders import read_images
+    from transfer_gluon.trials.adaptation import METHODS, plan, script, table
+    from transfer_gluon.trials.advice import advise
+    from transfer_gluon.trials.trial import execute_all
+
+    _check(model, weights, architecture, network, how, methods)
+    lists = _read(read_images, source, target, val)
+    stem = "-".join(Path(path).resolve().stem for path in (source, target))
+    output = Path(output or f"runs/adapt-{stem}")
+    writable_folder(output / "table.md", "output")
+    how = how or ("new" if network else "whole" if gpus else "features")
+    first, start = _start(output, model, epoch, weights, architecture, network, num_layers)
+    devices = len(gpus.split(",")) if gpus else 1
+    advice = advise(len(lists["source"]), len(lists["target"]), how, devices)
+    further = {name: [word for text in texts for word in shlex.split(text)]
+               for name, texts in (("common", common), ("stage0", stage0), ("stage1", stage1))}
+    further["common"] += [*(["--image-shape", image_shape] if image_shape else []), *(["--seed", seed] if seed else [])]
+    images = {"source": source, "target": target, **({"val": val} if val else {})}
+    stages = [*first, *plan(output, images, {name: found.digest for name, found in lists.items()}, start, advice,
+                            methods, gpus, labelled=val is not None, **further)]
+    commands = script(stages)
+    print("\n".join([*(f"- {reason}" for reason in advice.reasons), "", commands]), flush=True)
+    if dry_run:
+        return
+    with replacing(output / "commands.sh") as temporary:
+        temporary.write_text(commands, encoding="utf-8")
+    execute_all(stages, 1)
+    text = table([run for stage in stages for run in stage if run.method in METHODS])
+    with replacing(output / "table.md") as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    print(text)
+    if val:
+        print(f"how well, class by class: {output / 'evaluation'}")
+    else:
+        print("target: nothing tells how well it works without labels; --val takes some target images that have them.")
+    print(f"predictions: {output / 'predictions.csv'}\nthis table: {output / 'table.md'}\nlogs, curves by epoch, "
+          f"checkpoints: {output}{Path('/')}\nthe commands: {output / 'commands.sh'}")
+
+
+def _check(model, weights, architecture, network, how, methods):
+    given = [name for name, value in (("model", model), ("weights", weights), ("network", network)) if value]
+    if len(given) > 1:
+        raise InputError(f"`{given[0]}` and `{given[1]}` were both given, and each names the network to start from; "
+                         "expected one of them.", given[1], None, f"none beside `{given[0]}`")
+    if not weights:
+        refuse_idle({"architecture": "without `weights`"})
+    elif not architecture:
+        raise InputError("`weights` was given without `architecture`, which says what network they belong to.",
+                         "architecture", None, "a name such as resnet50")
+    if not network:
+        refuse_idle({"num_layers": "without `network`"})
+    if not model:
+        refuse_idle({"epoch": "without `model`"})
+    if how and (how == "new") != bool(network):
+        raise InputError(f"`how` is {how}, " + ("and a new network begins with random weights; expected new."
+                         if network else "and no `network` says which new one."), "how", how, "new with `network` only")
+    unknown = [name for name in methods if name not in _METHODS]
+    if unknown or len(set(methods)) < len(methods):
+        raise InputError.of("methods", ",".join(methods), f"different ones of {', '.join(_METHODS)}")
+
+
+def _read(read_images, source, target, val):
+    """The lists of the images, checked before anything takes long."""
+    found = {"source": read_images(source, labels=True)}
+    classes = found["source"].classes
+    found["target"] = read_images(target, labels=False) if Path(target).is_dir() else read_images(target)
+    if val:
+        found["val"] = read_images(val, classes=classes, labels=True)
+        if not found["val"].labelled.any():
+            raise InputError(f"{val}: no image has a label, by which to tell how well it works; leave `val` out.",
+                             "val", val, "images with labels")
+    return found
+
+
+def _start(output, model, epoch, weights, architecture, network, num_layers):
+    """Commands that come first, and the flags of stage 0 that name the network."""
+    from transfer_gluon.checkpoints.checkpoint import parameter_file, saved_epochs
+    from transfer_gluon.trials.adaptation import find_network
+    from transfer_gluon.trials.trial import Trial
+
+    if network:
+        return [], ["--network", network, *(["--num-layers", num_layers] if num_layers else [])]
+    if weights:
+        prefix = output / "network"
+        command = ("tools/import_weights.py", weights, "--architecture", architecture, "--output", str(prefix))
+        return [[Trial("network", "the network, imported", 0, command, prefix, parameter_file(prefix, 0), {},
+                       judged=False)]], ["--pretrained-model", prefix, "--pretrained-epoch", 0]
+    if not model:
+        model, epoch = find_network()
+    elif epoch is None:
+        epoch = max(saved_epochs(model), default=0)
+    return [], ["--pretrained-model", model, "--pretrained-epoch", epoch]
+
+
+if __name__ == "__main__":
+    exit_codes(main)()
