@@ -133,6 +133,17 @@ def test_lists_of_any_name_have_the_classes_beside_them(photos):
     assert "lists/source.lst: no such file" in text
 
 
+def test_lists_and_folders_stand_beside_each_other(photos):
+    said("tools/im2rec_helpers.py", "list", "web", "lists/source.lst")
+    said("fine_tune.py", *NEW_NETWORK, *TRAIN, "--data-dir", "lists", "--val", "val", "--model-prefix", "m/x")
+    assert Path("lists/source.rec").exists() and not Path("val.rec").exists()
+    flags = ["fine_tune.py", "--train-stage", 1, *TRAIN, "--pretrained-model", "m/x", "--pretrained-epoch", 1,
+             "--model-prefix", "m/y", "--read", "features", "--features-dir", "f"]
+    said(*flags, "--source", "lists/source.lst", "--target", "street", "--val", "val")
+    assert [path.name.split("-")[0] for path in sorted(Path("f").glob("*.npz"))] == ["source.npz", "street", "val"]
+    assert load_checkpoint("m/y", 1).classes == NAMES
+
+
 @pytest.mark.parametrize("flags, why", [
     (["--source", "web"], "--source was given without --val; give it, a list or a folder, or --no-validation"),
     (["--source", "web", "--val", "val", "--train-stage", 1], "--source was given without --target; give it"),
@@ -250,11 +261,17 @@ def test_a_list_is_predicted_under_the_names_beside_it(photos):
     said("fine_tune.py", *NEW_NETWORK, *TRAIN, "--source", "d/a.lst", "--no-validation", "--num-classes", 3,
          "--model-prefix", "m/x")
     flags = ["predict.py", "--model", "m/x", "--epoch", 1, "--lst", "d/a.lst", "--out", "p.csv"]
-    said(*flags)
-    assert {*Path("p.csv").read_text().splitlines()[1].split(",")[1::2]} == {"0", "1", "2"}
+    text = said(*flags)
+    with open("p.csv", newline="") as file:
+        rows = list(csv.reader(file))[1:]
+    assert {*rows[0][1::2]} == {"0", "1", "2"}
+    right = np.mean([row[1] == str(number % 3) for number, row in enumerate(rows)])
+    assert f"accuracy of the 12 images with a label: {right:.2%}" in text
     Path("d/classes.txt").write_text("".join(f"{name}\n" for name in NAMES))
     said(*flags)
     assert {*Path("p.csv").read_text().splitlines()[1].split(",")[1::2]} == set(NAMES)
+    write_list("d/a.lst", [0, 1, 7, 9999] * 3, read_list("d/a.lst").files)       # those of other classes
+    assert "accuracy" not in said(*flags)
     text = said(*flags, "--images", "street", expect=2)
     assert "--lst was given with --images, where it does nothing" in text
 
