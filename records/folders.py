@@ -89,8 +89,9 @@ def _in_place(path, labels, files, null_label, classes):
 
 def _check_number(where, found, wanted):
     if wanted not in (None, found):
-        raise InputError(f"{where}: {found} classes, and `num_classes` is {wanted}. Leave it out, or give {found}.",
-                         "num_classes", wanted, found)
+        move = ", or move the file away, if it is of other lists" if Path(where).is_file() else ""
+        raise InputError(f"{where}: {found} classes, and `num_classes` is {wanted}. Leave it out, or give {found}"
+                         f"{move}.", "num_classes", wanted, found)
 
 
 def some(names):

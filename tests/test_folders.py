@@ -120,6 +120,10 @@ def test_lists_of_any_name_have_the_classes_beside_them(photos):
     said("fine_tune.py", *NEW_NETWORK, *TRAIN, "--source", "lists/web.lst", "--val", "lists/val.lst",
          "--model-prefix", "m/x")
     assert load_checkpoint("m/x", 1).classes == NAMES and Path("lists/web.rec").exists()
+    text = said("fine_tune.py", *NEW_NETWORK, *TRAIN, "--source", "lists/web.lst", "--no-validation",
+                "--num-classes", 4, "--model-prefix", "m/w", expect=2)
+    assert ("lists/classes.txt: 3 classes, and --num-classes is 4. Leave it out, or give 3, or move the file away, if "
+            "it is of other lists.") in text
     # Labelled target images join those of a list in another list, under a name that is nobody's.
     files = sorted(map(str, Path("street").iterdir()))
     write_list("lists/street.lst", [0] * 4 + [9999] * 8, files)
