@@ -131,6 +131,13 @@ def test_lists_of_any_name_have_the_classes_beside_them(photos):
          "--no-validation", "--model-prefix", "m/y")
     joined, = Path("lists").glob("stage0-*.lst")
     assert len(read_list(joined)) == 28 and not Path("lists/stage0.lst").exists()
+    shutil.copy("lists/web.lst", "lists/source.lst")
+    Path("away").mkdir()
+    shutil.copy("lists/street.lst", "away/target.lst")
+    said("fine_tune.py", *NEW_NETWORK, *TRAIN, "--data-dir", "lists", "--target", "away/target.lst", "--no-validation",
+         "--model-prefix", "m/v")
+    assert not Path("lists/stage0.lst").exists() and not list(Path("away").glob("stage0*"))
+    Path("lists/source.lst").unlink()
     said("tools/im2rec_helpers.py", "list", "street", "lists/target.lst", "--unlabelled")
     text = said("fine_tune.py", "--train-stage", 1, *TRAIN, "--data-dir", "lists", "--target", "street",
                 "--pretrained-model", "m/x", "--pretrained-epoch", 1, "--model-prefix", "m/z", expect=2)
@@ -289,5 +296,5 @@ def test_a_folder_is_read_in_the_order_of_its_names(photos):
     picture = read_images("street/00.png", null_label=5)
     assert picture.files == ["street/00.png"] and picture.labels.tolist() == [5]
     assert read_images("web").digest == read_images(Path("web").resolve()).digest != read_images("val").digest
-    with pytest.raises(InputError, match="none: no such file"):
+    with pytest.raises(InputError, match="none: no such file or folder; expected a list"):
         read_images("none")
