@@ -44,15 +44,15 @@ def told():
     return one
 
 
-def drawing(name, vendor, side=64):
-    """A PNG file: a disc whose colour tells vendor and emoji, half transparent on its right, on nothing."""
+def drawing(name, vendor, side=64, kind="PNG"):
+    """A file of this kind: a disc whose colour tells vendor and emoji, half transparent on its right, on nothing."""
     y, x = np.mgrid[:side, :side] - side / 2
     red = int(name[:5], 16) * 4
     pixels = np.zeros((side, side, 4), np.uint8)
     pixels[..., :3] = red, 200 if vendor == "twitter" else 50, len(name)
     pixels[..., 3] = np.where(x**2 + y**2 < (side / 3) ** 2, np.where(x > 0, 127, 255), 0)
     file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG")
+    Image.fromarray(pixels).save(file, kind)
     return file.getvalue()
 
 
@@ -240,11 +240,11 @@ def test_what_is_no_file_or_never_answers_is_told(tmp_path):
         emoji.Package(place)
 
 
-PNG = drawing("00000.png", "facebook")
+PNG, GIF = (drawing("00000.png", "facebook", kind=kind) for kind in ("PNG", "GIF"))
 
 
 @pytest.mark.parametrize("content, why", [
-    (b"", "no PNG file"), (b"GIF89a" + bytes(100), "no PNG file"), (PNG[:60], "truncated"),
+    (b"", "no PNG file"), (GIF, "no PNG file"), (PNG[:60], "truncated"),
     (PNG[:16] + b"\0\1\0\0\0\1\0\0" + PNG[24:], "no PNG file"),      # its checksum does not fit
     (None, "No such file")], ids=["empty", "GIF", "cut", "size", "none"])
 def test_drawings_that_cannot_be_read_are_named(packages, tmp_path, content, why):
