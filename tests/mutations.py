@@ -397,6 +397,18 @@ MUTATIONS = [
      "tests/test_flags.py::test_a_command_puts_its_words_in_the_place_of_parameters"),
     ("base/gluoncv_zoo.py", "mx.nd  # noqa: B018\n", "",
      "tests/test_base.py::test_the_zoo_can_be_the_first_thing_that_is_imported"),
+    # The emoji benchmark.
+    *[("tools/emoji.py", *change, "tests/test_emoji.py") for change in (
+        ('one["category"] != "Flags" and ', ""), (' and "flag" not in one["subcategory"]', ""),
+        ('[one, *one.get("skin_variations", {}).values()]', "[one]"),
+        ("yield kind, name, tone > 0", "yield kind, name, False"), ("if not tone)", ")"),
+        ("set(source.drawings) & set", "set(source.drawings) | set"), ("common[kind] >= least", "common[kind] > least"),
+        ('and each.get(f"has_img_{self.vendor}")', ""), ('"white")', '"black")'),
+        ("paper.alpha_composite(drawing)", "paper.paste(drawing)"),
+        ("[NULL_LABEL] * len(files), files", "labels, files"), ("not member.isfile() or ", ""),
+        (r're.fullmatch(r"[\w& -]+", kind) and ', ""), (r' and re.fullmatch(r"[\da-f-]+\.png", name)', ""),
+        (', formats=["PNG"]', ""), ("packages[0].vendor == packages[1].vendor", "False"),
+        ("(*_UNREADABLE, *_NO_PNG)", "_UNREADABLE"))],
     ("training/versions.py", "git_revision(_ROOT) or __version__", "git_revision(_ROOT)",
      "tests/test_package.py::test_what_is_installed_gives_every_name_and_its_version"),
 ]
