@@ -27,7 +27,7 @@ half() {        # NAME, FLAGS of both stages, further flags of reproduce.py
     python reproduce.py --data-dir data/emoji --num-classes 50 --output "runs/emoji/$name" \
         --common "--image-shape 3,96,96 --min-random-area 0.25 --data-nthreads 2 $flags" \
         --stage0 "--pretrained-model model/efficientnet-lite0 --bottleneck 256 --lr 0.01 --num-epochs 10 --batch-size 64" \
-        --stage1 "--lr 0.01 --num-epochs 6 --batch-size 128 --estimate quadratic --relative-transfer-weight 0.5" \
+        --stage1 "--lr 0.01 --num-epochs 4 --batch-size 128 --estimate quadratic --relative-transfer-weight 0.5" \
         --adabn "--image-shape 3,96,96 --statistics pixel --data-nthreads 2" "$@"
 }
 
