@@ -63,9 +63,9 @@ def main(prefix, epoch, lst, folder, out, top_k, classes, image_shape, val_resiz
     checkpoint = load_checkpoint(prefix, epoch)
     names = checkpoint.classes if not classes else None
     classes = classes or not (names or folder) and classes_beside(lst)
+    there = num_classes(checkpoint.symbol, image_shape or checkpoint.image_shape, checkpoint.name)
     if classes:
         names = read_classes(classes)
-        there = num_classes(checkpoint.symbol, image_shape or checkpoint.image_shape, checkpoint.name)
         if len(names) != there:
             raise InputError(f"{classes}: {len(names)} classes, and {checkpoint.name} has {there}; expected a name a "
                              "line, that of class 0 first.")
@@ -74,7 +74,7 @@ def main(prefix, epoch, lst, folder, out, top_k, classes, image_shape, val_resiz
     write_predictions(out, images.files, *found, names)
     log.info("wrote %s", out)
     known = images.labelled & (found[0][:, 0] >= 0)
-    if known.any():
+    if known.any() and images.labels[known].max() < there:     # else they are those of other classes
         accuracy = (found[0][:, 0] == images.labels)[known].mean()
         print(f"accuracy of the {known.sum()} images with a label: {accuracy:.2%} (evaluate.py tells more)")
     if bad:

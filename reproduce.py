@@ -47,11 +47,12 @@ OFFICE_STAGE0 = ("--pretrained-model model/resnet50 --image-shape 3,224,224 --va
 @click.option("--stage1", multiple=True, default=[ORIGINAL_STAGE1], help="Flags of fine_tune.py in stage 1.")
 @click.option("--common", multiple=True, help="Flags of fine_tune.py in both stages.")
 @click.option("--adabn", multiple=True, help="Flags of adabn.py.")
+@click.option("--published", is_flag=True, help="A column more: what the original published, on cars.")
 @click.option("--also", type=(click.Choice(["cnn", *TRANSFER_LOSSES]), str), multiple=True, metavar="NAME FLAGS",
               help="One more row: the transfer loss NAME, and flags of its own behind those of --stage1, such as: dann "
                    "'--transfer-weight 8', or: coral ''; or cnn, and flags behind those of --stage0. May be given "
                    "several times, for one NAME too, with other flags.")
-def main(data_dir, num_classes, domains, gpus, seeds, jobs, output, stage0, stage1, common, adabn, also):
+def main(data_dir, num_classes, domains, gpus, seeds, jobs, output, stage0, stage1, common, adabn, published, also):
     """Run the four rows of the published table on --data-dir, and more if you like, over several seeds; or every pair
     of --domains.
 
@@ -61,7 +62,7 @@ def main(data_dir, num_classes, domains, gpus, seeds, jobs, output, stage0, stag
     """
     if domains:
         refuse_idle(dict.fromkeys(("data_dir", "num_classes"), "with `domains`, whose folders tell it"))
-        refuse_idle(dict.fromkeys(("stage1", "adabn"), "with `domains`, which is stage 0 only"))
+        refuse_idle(dict.fromkeys(("stage1", "adabn", "published"), "with `domains`, which is stage 0 only"))
         stage0 = stage0 if given("stage0") else [OFFICE_STAGE0]
     elif num_classes is None:
         raise click.UsageError("Missing option '--num-classes'.")
@@ -73,7 +74,7 @@ def main(data_dir, num_classes, domains, gpus, seeds, jobs, output, stage0, stag
     if domains:
         _pairs(domains, output, jobs, gpus, seeds, flags["stage0"], flags["common"], also)
     else:
-        _methods(data_dir, num_classes, output, jobs, gpus, seeds, flags, also)
+        _methods(data_dir, num_classes, output, jobs, gpus, seeds, flags, also, published)
 
 
 def _words(name, texts):
@@ -83,7 +84,7 @@ def _words(name, texts):
         raise InputError(f"--{name} is {' '.join(texts)!r}, which cannot be cut into words: {error}.") from None
 
 
-def _methods(data_dir, num_classes, output, jobs, gpus, seeds, flags, also):
+def _methods(data_dir, num_classes, output, jobs, gpus, seeds, flags, also, published):
     """The rows of the published table, and those of --also, on one pair of domains."""
     from transfer_gluon.iters.image_list import read_list
     from transfer_gluon.trials.curves import draw
@@ -102,7 +103,7 @@ def _methods(data_dir, num_classes, output, jobs, gpus, seeds, flags, also):
     for run in runs:
         results.setdefault(run.method, []).append(accuracy(run))
         titles[run.method] = run.title
-    text = table(results, Path(data_dir).resolve().name, titles)
+    text = table(results, Path(data_dir).resolve().name, titles, published)
     write_csv(output / "results.csv", runs)
     draw(output / "curves.png", runs, data_dir)
     _tell(output, text, "results.csv", "curves.png")

@@ -3,7 +3,7 @@
 # stands in docs/digits.md.
 set -e
 python tools/digits.py --data-dir data/digits
-python reproduce.py --data-dir data/digits --num-classes 10 --jobs 2 \
+python reproduce.py --data-dir data/digits --num-classes 10 --jobs 2 --published \
     --common "--image-shape 3,20,20 --random-crop 0 --random-mirror 0 --data-nthreads 1 --lr-step-unit epoch" \
     --stage0 "--network resnet --num-layers 8 --lr 0.05 --lr-step-epochs 4,5 --num-epochs 6 --batch-size 64" \
     --stage1 "--lr 0.1 --lr-step-epochs 14,17 --num-epochs 20 --batch-size 256 --transfer-weight 64" \

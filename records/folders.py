@@ -51,6 +51,8 @@ def read_images(path, num_classes=None, null_label=NULL_LABEL, classes=None, lab
     if path.suffix.lower() in EXTENSIONS and path.exists():
         check_null_label(null_label)
         return _in_place(path, [null_label], [str(path)], null_label, classes)
+    if not path.exists() and path.suffix != ".lst":
+        raise InputError(f"{path}: no such file or folder; expected a list (.lst), a folder of images, or an image.")
     names = classes_beside(path)
     if names:
         found = read_classes(names)
@@ -89,8 +91,9 @@ def _in_place(path, labels, files, null_label, classes):
 
 def _check_number(where, found, wanted):
     if wanted not in (None, found):
-        raise InputError(f"{where}: {found} classes, and `num_classes` is {wanted}. Leave it out, or give {found}.",
-                         "num_classes", wanted, found)
+        move = ", or move the file away, if it is of other lists" if Path(where).is_file() else ""
+        raise InputError(f"{where}: {found} classes, and `num_classes` is {wanted}. Leave it out, or give {found}"
+                         f"{move}.", "num_classes", wanted, found)
 
 
 def some(names):

@@ -46,8 +46,8 @@ RECIPES = {
     "gtsrb-bottleneck.sh": (["--epochs", "2", "--batch-size", "16"], 6),
 }
 ELSEWHERE = {"digits.sh": "make demo", "digits-methods.sh": "make demo-methods",
-             "digits-fine-tuning.sh": "make demo-fine-tuning", "non-binary.sh": "non-binary-*.sh",
-             "bottleneck.sh": "*-bottleneck.sh"}
+             "digits-fine-tuning.sh": "make demo-fine-tuning", "emoji.sh": "make demo-emoji",
+             "non-binary.sh": "non-binary-*.sh", "bottleneck.sh": "*-bottleneck.sh"}
 NETWORKS = "imagenet1k-resnet-50", "resnet-152", "inception_v4", "alexnet", "resnet50", \
     "vgg16_caffe", "bvlc_alexnet", "inceptionv3", "resnet50_v1"
 

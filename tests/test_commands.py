@@ -281,12 +281,14 @@ def test_reproduce_makes_table_csv_and_picture_and_does_not_repeat_itself(data, 
              "--common", "--image-shape 3,16,16 --data-nthreads 2", "--adabn", "--image-shape 3,16,16",
              "--stage0", f"--network resnet --num-layers 8 {epochs}", "--stage1", epochs]
     done = command("reproduce.py", *flags)
-    assert re.search(r"\| JAN \(JMMD\) \| \d+\.\d % \| [+-]\d+\.\d \| 78.9 % \|", done.stdout)
+    assert re.search(r"\| JAN \(JMMD\) \| \d+\.\d % \| [+-]\d+\.\d \|\n", done.stdout)
     assert (tmp_path / "out" / "results.csv").read_text().count("\n") == 5
     picture = cv2.imread(str(tmp_path / "out" / "curves.png"))
     assert picture.shape[1] > 1000 and picture.std() > 10
     again = command("reproduce.py", *flags)
     assert again.stdout == done.stdout and again.stderr.count("done before") == 4
+    beside = command("reproduce.py", *flags, "--published").stdout
+    assert re.search(r"\| JAN \(JMMD\) \| \d+\.\d % \| [+-]\d+\.\d \| 78.9 % \|\n", beside)
     source, val = read_list(data / "source.lst"), read_list(data / "val.lst")
     write_list(data / "val.lst", (val.labels + 1) % 3, val.files)
     said = fails(command, *flags, script="reproduce.py")

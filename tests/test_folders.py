@@ -120,6 +120,10 @@ def test_lists_of_any_name_have_the_classes_beside_them(photos):
     said("fine_tune.py", *NEW_NETWORK, *TRAIN, "--source", "lists/web.lst", "--val", "lists/val.lst",
          "--model-prefix", "m/x")
     assert load_checkpoint("m/x", 1).classes == NAMES and Path("lists/web.rec").exists()
+    text = said("fine_tune.py", *NEW_NETWORK, *TRAIN, "--source", "lists/web.lst", "--no-validation",
+                "--num-classes", 4, "--model-prefix", "m/w", expect=2)
+    assert ("lists/classes.txt: 3 classes, and --num-classes is 4. Leave it out, or give 3, or move the file away, if "
+            "it is of other lists.") in text
     # Labelled target images join those of a list in another list, under a name that is nobody's.
     files = sorted(map(str, Path("street").iterdir()))
     write_list("lists/street.lst", [0] * 4 + [9999] * 8, files)
@@ -127,10 +131,28 @@ def test_lists_of_any_name_have_the_classes_beside_them(photos):
          "--no-validation", "--model-prefix", "m/y")
     joined, = Path("lists").glob("stage0-*.lst")
     assert len(read_list(joined)) == 28 and not Path("lists/stage0.lst").exists()
+    shutil.copy("lists/web.lst", "lists/source.lst")
+    Path("away").mkdir()
+    shutil.copy("lists/street.lst", "away/target.lst")
+    said("fine_tune.py", *NEW_NETWORK, *TRAIN, "--data-dir", "lists", "--target", "away/target.lst", "--no-validation",
+         "--model-prefix", "m/v")
+    assert not Path("lists/stage0.lst").exists() and not list(Path("away").glob("stage0*"))
+    Path("lists/source.lst").unlink()
     said("tools/im2rec_helpers.py", "list", "street", "lists/target.lst", "--unlabelled")
     text = said("fine_tune.py", "--train-stage", 1, *TRAIN, "--data-dir", "lists", "--target", "street",
                 "--pretrained-model", "m/x", "--pretrained-epoch", 1, "--model-prefix", "m/z", expect=2)
     assert "lists/source.lst: no such file" in text
+
+
+def test_lists_and_folders_stand_beside_each_other(photos):
+    said("tools/im2rec_helpers.py", "list", "web", "lists/source.lst")
+    said("fine_tune.py", *NEW_NETWORK, *TRAIN, "--data-dir", "lists", "--val", "val", "--model-prefix", "m/x")
+    assert Path("lists/source.rec").exists() and not Path("val.rec").exists()
+    flags = ["fine_tune.py", "--train-stage", 1, *TRAIN, "--pretrained-model", "m/x", "--pretrained-epoch", 1,
+             "--model-prefix", "m/y", "--read", "features", "--features-dir", "f"]
+    said(*flags, "--source", "lists/source.lst", "--target", "street", "--val", "val")
+    assert [path.name.split("-")[0] for path in sorted(Path("f").glob("*.npz"))] == ["source.npz", "street", "val"]
+    assert load_checkpoint("m/y", 1).classes == NAMES
 
 
 @pytest.mark.parametrize("flags, why", [
@@ -250,11 +272,17 @@ def test_a_list_is_predicted_under_the_names_beside_it(photos):
     said("fine_tune.py", *NEW_NETWORK, *TRAIN, "--source", "d/a.lst", "--no-validation", "--num-classes", 3,
          "--model-prefix", "m/x")
     flags = ["predict.py", "--model", "m/x", "--epoch", 1, "--lst", "d/a.lst", "--out", "p.csv"]
-    said(*flags)
-    assert {*Path("p.csv").read_text().splitlines()[1].split(",")[1::2]} == {"0", "1", "2"}
+    text = said(*flags)
+    with open("p.csv", newline="") as file:
+        rows = list(csv.reader(file))[1:]
+    assert {*rows[0][1::2]} == {"0", "1", "2"}
+    right = np.mean([row[1] == str(number % 3) for number, row in enumerate(rows)])
+    assert f"accuracy of the 12 images with a label: {right:.2%}" in text
     Path("d/classes.txt").write_text("".join(f"{name}\n" for name in NAMES))
     said(*flags)
     assert {*Path("p.csv").read_text().splitlines()[1].split(",")[1::2]} == set(NAMES)
+    write_list("d/a.lst", [0, 1, 7, 9999] * 3, read_list("d/a.lst").files)       # those of other classes
+    assert "accuracy" not in said(*flags)
     text = said(*flags, "--images", "street", expect=2)
     assert "--lst was given with --images, where it does nothing" in text
 
@@ -268,5 +296,5 @@ def test_a_folder_is_read_in_the_order_of_its_names(photos):
     picture = read_images("street/00.png", null_label=5)
     assert picture.files == ["street/00.png"] and picture.labels.tolist() == [5]
     assert read_images("web").digest == read_images(Path("web").resolve()).digest != read_images("val").digest
-    with pytest.raises(InputError, match="none: no such file"):
+    with pytest.raises(InputError, match="none: no such file or folder; expected a list"):
         read_images("none")

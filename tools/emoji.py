@@ -8,6 +8,7 @@ import io
 import json
 import re
 import tarfile
+import zlib
 from collections import Counter
 from pathlib import Path
 
@@ -15,10 +16,11 @@ from transfer_gluon.cli.exit_codes import CONTEXT, Command, exit_codes
 from transfer_gluon.cli.types import FOLDER, PATH
 
 import click
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from transfer_gluon.base.errors import InputError
 from transfer_gluon.base.files import replacing, writable_folder
+from transfer_gluon.base.regular import open_regular, read_regular
 from transfer_gluon.iters.image_list import NULL_LABEL, check_names, write_list
 from transfer_gluon.records.class_names import write_classes
 
@@ -35,8 +37,9 @@ class Package:
     path : Path
     vendor : str
         ``twitter``, ``facebook``, ….
-    emoji : list of dict
-        What ``emoji.json`` tells.
+    drawings : list of (str, str, bool)
+        Subcategory, name of the file, and whether it is a skin tone of another, of each drawing, sorted; flags are left
+        out, and what is no name of a class folder or of a drawing.
 
     Raises: InputError when there is no such package.
     """
@@ -44,44 +47,63 @@ class Package:
     def __init__(self, path):
         self.path = Path(path)
         try:
-            self._archive = None if self.path.is_dir() else tarfile.open(self.path)
-            told = json.loads(self.read("package.json"))["name"]
-            self.emoji = json.loads(self.read("emoji.json"))
-            self.vendor = re.fullmatch(r"emoji-datasource-([a-z]+)", told)[1]
-            if not (isinstance(self.emoji, list) and all(isinstance(one["subcategory"], str) and
-                                                         isinstance(one["image"], str) for one in self.emoji)):
-                raise ValueError
-        except (OSError, tarfile.TarError, EOFError, ValueError, KeyError, TypeError) as error:
-            raise InputError(f"{path}: not a package of drawings ({type(error).__name__}: {error}); expected what "
-                             "npm pack emoji-datasource-VENDOR fetches, or the folder package/ in it.") from None
-
-    def read(self, name):
-        """The bytes of a file of the package."""
-        if self._archive is None:
-            return (self.path / name).read_bytes()
-        member = self._archive.getmember(f"package/{name}")
-        if not member.isfile() or member.size > _MOST_BYTES:
-            raise ValueError(f"{name} is no file, or a very large one")
-        return self._archive.extractfile(member).read()
-
-    def drawings(self):
-        """(subcategory, name of its file, whether it is a skin tone of another) of each drawing, flags left out."""
-        for one in self.emoji:
-            if one.get("category") != "Flags" and "flag" not in one["subcategory"]:
-                for tone, each in enumerate([one, *one.get("skin_variations", {}).values()]):
-                    if each.get(f"has_img_{self.vendor}"):
-                        yield one["subcategory"], each["image"], tone > 0
+            self._archive = None if self.path.is_dir() else tarfile.open(fileobj=open_regular(self.path))
+            told, emoji = (json.loads(self._read(name)) for name in ("package.json", "emoji.json"))
+        except _UNREADABLE as error:
+            raise self._refusal(_reason(error)) from None
+        named = isinstance(told, dict) and re.fullmatch("emoji-datasource-([a-z]+)", str(told.get("name")))
+        if not named:
+            raise self._refusal("its package.json does not name it emoji-datasource-VENDOR")
+        self.vendor = named[1]
+        try:
+            self.drawings = sorted(set(self._drawings(emoji)))
+        except (AttributeError, KeyError, TypeError):
+            raise self._refusal("its emoji.json is no list of emoji with category, subcategory and image") from None
 
     def picture(self, name):
         """A drawing on white, as a Pillow image."""
         try:
-            with Image.open(io.BytesIO(self.read(f"img/{self.vendor}/{_SIDE}/{name}"))) as image:
+            with Image.open(io.BytesIO(self._read(f"img/{self.vendor}/{_SIDE}/{name}")), formats=["PNG"]) as image:
                 drawing = image.convert("RGBA")
-        except (OSError, KeyError, ValueError, Image.DecompressionBombError) as error:
-            raise InputError(f"{self.path}: the drawing {name} cannot be read: {error}.") from None
+        except (*_UNREADABLE, *_NO_PNG) as error:
+            raise InputError(f"{self.path}: the drawing {name} cannot be read: {_reason(error)}.") from None
         paper = Image.new("RGBA", drawing.size, "white")
         paper.alpha_composite(drawing)
         return paper.convert("RGB")
+
+    def _drawings(self, emoji):
+        for one in emoji:
+            if one["category"] != "Flags" and "flag" not in one["subcategory"]:
+                for tone, each in enumerate([one, *one.get("skin_variations", {}).values()]):
+                    kind, name = one["subcategory"], each["image"]
+                    usual = re.fullmatch(r"[\w& -]+", kind) and re.fullmatch(r"[\da-f-]+\.png", name)
+                    if usual and each.get(f"has_img_{self.vendor}"):
+                        yield kind, name, tone > 0
+
+    def _read(self, name):
+        if self._archive is None:
+            return read_regular(self.path / name)
+        member = self._archive.getmember(f"package/{name}")
+        if not member.isfile() or member.size > _MOST_BYTES:
+            raise ValueError(f"{name} is no regular file of at most {_MOST_BYTES} bytes")
+        return self._archive.extractfile(member).read()
+
+    def _refusal(self, why):
+        return InputError(f"{self.path}: not a package of drawings: {why}; expected what npm pack "
+                          "emoji-datasource-VENDOR fetches, or the folder package/ in it.")
+
+
+# What reading a file of an archive or a folder, JSON in it, and Pillow's reading of a PNG file raise.
+_UNREADABLE = (OSError, EOFError, KeyError, RecursionError, ValueError, tarfile.TarError, zlib.error)
+_NO_PNG = (SyntaxError, IndexError, Image.DecompressionBombError)
+
+
+def _reason(error):
+    if isinstance(error, (tarfile.ReadError, UnidentifiedImageError)):      # which say it in many lines, or none
+        return "it is no whole archive" if isinstance(error, tarfile.ReadError) else "it is no PNG file"
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error.args[0] if isinstance(error, KeyError) else error).rstrip(".")
 
 
 def make(source, target, folder, least=_LEAST):
@@ -100,30 +122,27 @@ def make(source, target, folder, least=_LEAST):
     """
     folder = Path(folder)
     check_names(folder, [str(folder)])
-    drawn = [list(package.drawings()) for package in (source, target)]
-    common = Counter(kind for kind, name, tone in set(drawn[0]) & set(drawn[1]) if not tone)
-    classes = sorted(kind for kind in common if common[kind] >= least and re.fullmatch(r"[\w& -]+", kind))
+    common = Counter(kind for kind, _, tone in set(source.drawings) & set(target.drawings) if not tone)
+    classes = sorted(kind for kind in common if common[kind] >= least)
     if not classes:
         raise InputError(f"{source.path} and {target.path}: no subcategory of which both have {least} drawings.")
-    counts, lists = [], []
-    for package, drawings in zip((source, target), drawn):
-        labels, files = [], []
-        for kind, name, _ in sorted(drawings):
-            if kind in classes and re.fullmatch(r"[0-9a-f-]+\.png", name):
-                path = folder / package.vendor / kind / name
-                if not labels or kind != classes[labels[-1]]:
-                    writable_folder(path, "folder")
-                with replacing(path) as temporary:
-                    package.picture(name).save(temporary, "PNG")
-                labels.append(classes.index(kind))
-                files.append(str(path))
-        counts.append(len(files))
-        lists.append((labels, files))
+    for name in classes:
+        for package in (source, target):
+            writable_folder(folder / package.vendor / name / "x", "folder")
+    lists = []
+    for package in (source, target):
+        drawn = [(classes.index(kind), str(folder / package.vendor / kind / name), name)
+                 for kind, name, _ in package.drawings if kind in classes]
+        for _, file, name in drawn:
+            with replacing(file) as temporary:
+                package.picture(name).save(temporary, "PNG")
+        lists.append([list(column) for column in zip(*drawn)][:2])
     write_classes(folder / "classes.txt", classes)
     write_list(folder / "source.lst", *lists[0])
-    write_list(folder / "val.lst", *lists[1])
-    write_list(folder / "target.lst", [NULL_LABEL] * counts[1], lists[1][1])
-    return len(classes), *counts
+    labels, files = lists[1]
+    write_list(folder / "target.lst", [NULL_LABEL] * len(files), files)
+    write_list(folder / "val.lst", labels, files)       # the last one: with it, all is there
+    return len(classes), len(lists[0][1]), len(files)
 
 
 @click.command(cls=Command, context_settings=CONTEXT, examples=[

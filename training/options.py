@@ -28,13 +28,13 @@ class DataOptions(Parameters):
         "none in it is read.", kind="folder")
     source: Optional[str] = parameter(
         None, "Labelled images: a list, or a folder with a folder a class, whose images are read as they are.",
-        kind="path", default_words="source.lst in `data_dir`")
+        kind="path", default_words="DATA_DIR/source.lst")
     target: Optional[str] = parameter(
         None, "Images of the target: a list; or a folder, whose images have no labels, wherever in it they lie.",
-        kind="path", default_words="target.lst in `data_dir`, if there is no `source`")
+        kind="path", default_words="DATA_DIR/target.lst, unless a source is given")
     val: Optional[str] = parameter(
         None, "Images to validate on: a list, or a folder with a folder a class.", kind="path",
-        default_words="val.lst in `data_dir`, if there is no `source`")
+        default_words="DATA_DIR/val.lst, unless a source is given")
     null_label: int = parameter(NULL_LABEL, "The label that means 'unknown'.", least=0, most=MOST_LABEL)
     no_validation: bool = parameter(False, "Train without `val`: the target has no labels at all.")
     source_validation: float = parameter(

@@ -10,11 +10,12 @@ from transfer_gluon.trials.methods import METHODS
 from transfer_gluon.trials.trial import accuracy
 
 
-def table(results, name, titles):
-    """The results as a Markdown table: mean ± standard deviation over the seeds, the published figures beside them.
+def table(results, name, titles, published=False):
+    """The results as a Markdown table: mean ± standard deviation over the seeds, and, where they are `published`, what
+    the original's were on cars.
 
     >>> print(table({"cnn": [50.0, 54.0], "dan": [70.0, 70.0], "coral": [75.0, 75.0]}, "mine",
-    ...             {"cnn": "CNN", "dan": "DAN", "coral": "Deep CORAL, --transfer-weight 9"}))
+    ...             {"cnn": "CNN", "dan": "DAN", "coral": "Deep CORAL, --transfer-weight 9"}, published=True))
     | method | mine, 2 seeds | gain over CNN | published (cars) |
     | --- | --- | --- | --- |
     | CNN | 52.0 ± 2.8 % | | 68.7 % |
@@ -22,13 +23,13 @@ def table(results, name, titles):
     | Deep CORAL, --transfer-weight 9 | 75.0 ± 0.0 % | +23.0 ± 2.8 | |
     <BLANKLINE>
     """
-    lines = [f"| method | {name}, {_seeds(results['cnn'])} | gain over CNN | published (cars) |",
-             "| --- | --- | --- | --- |"]
+    lines = [f"| method | {name}, {_seeds(results['cnn'])} | gain over CNN |{' published (cars) |' * published}",
+             f"| --- | --- | --- |{' --- |' * published}"]
     for method, values in results.items():
         gains = [value - base for value, base in zip(values, results["cnn"])]
         gain = "" if method == "cnn" else f"{_mean_sd(gains, '+.1f')} "
-        published = f" {METHODS[method][1]} %" if method in METHODS else ""
-        lines.append(f"| {titles[method]} | {_mean_sd(values, '.1f')} % | {gain}|{published} |")
+        beside = f" {METHODS[method][1]} % |" if method in METHODS else " |"
+        lines.append(f"| {titles[method]} | {_mean_sd(values, '.1f')} % | {gain}|{beside * published}")
     return "\n".join(lines) + "\n"
 
 
