@@ -41,20 +41,24 @@ def main(prefix, epoch, layer, lst, out, image_shape, val_resize, views, seed, b
     train on such files.
     """
     from transfer_gluon.base.devices import find_devices
+    from transfer_gluon.base.files import writable_folder
     from transfer_gluon.base.log import log_to_stderr
     from transfer_gluon.checkpoints.checkpoint import load_checkpoint
     from transfer_gluon.inference.features import extract
     from transfer_gluon.iters import read_list
+    from transfer_gluon.records.ready import as_packed
 
     log_to_stderr()
     if not views:
         refuse_idle(dict.fromkeys((*flags_of(Augmentation), "seed"), "without `views`"))
     devices = find_devices(gpus)
-    images = read_list(lst)
-    features = extract(load_checkpoint(prefix, epoch), layer, images, Path(out or images.path.with_suffix(".npz")),
-                       devices, image_shape=image_shape, val_resize=val_resize, views=views,
-                       augmentation=filled(Augmentation, augmentation) if views else None, seed=seed,
-                       batch_size=batch_size, threads=threads, overwrite=overwrite)
+    (images, packed), = as_packed([read_list(lst)])
+    out = Path(out or images.path.with_suffix(".npz"))
+    writable_folder(out, "out")
+    features = extract(load_checkpoint(prefix, epoch), layer, images, out, devices, image_shape=image_shape,
+                       val_resize=val_resize, views=views, seed=seed, batch_size=batch_size, threads=threads,
+                       augmentation=filled(Augmentation, augmentation) if views else None, packed=packed,
+                       overwrite=overwrite)
     shape = " × ".join(map(str, features.values.shape[1:]))
     beside = f" and {views} augmented views" if views else ""
     size = features.path.stat().st_size

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Train a classifier on features that are computed already: softmax, or one hidden layer and softmax."""
 import math
+import os
 import time
 from pathlib import Path
 
@@ -62,7 +63,8 @@ def main(training_file, validation_file, test_file, split, prefix, resume, overw
         training, validation, test = (training.part(places) if len(places) else None
                                       for places in stratified(training.labels, split, told.seed))
     if not prefix:
-        prefix = Path("runs", time.strftime("classifier-%Y%m%d-%H%M%S"))
+        # Many at once are usual: the number of the process keeps them apart.
+        prefix = Path("runs", f"{time.strftime('classifier-%Y%m%d-%H%M%S')}-{os.getpid()}")
         log.info("no `prefix` was given; this run is kept as %s", prefix)
     with StopSignals() as stop:
         done = train_classifier(training, told, validation=validation, test=test, prefix=prefix, resume=resume,

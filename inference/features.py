@@ -5,7 +5,7 @@ import dataclasses
 import hashlib
 import io
 import json
-import shutil
+import re
 import sys
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from tqdm import tqdm
 from transfer_gluon.base.errors import InputError, first_ten
 from transfer_gluon.base.files import read_text, replacing, writable_folder, writing
 from transfer_gluon.base.log import log
+from transfer_gluon.base.watchdog import waiting
 from transfer_gluon.inference.classifier import inference_block
 from transfer_gluon.inference.outputs import outputs
 from transfer_gluon.iters import OrderedIter, ViewIter, prepared
@@ -32,6 +33,9 @@ from transfer_gluon.symbols import cut, resize_of
 from transfer_gluon.symbols.graph import Graph
 
 _CHUNK = 512        # images, rounded up to whole batches: what a killed extraction loses at most
+# Files of ours in a folder of pieces, and what a killed process has left of them.
+_PIECE = re.compile(r"\.?[0-9]{4,}-[0-9]{6,}\.npy(\..*\.tmp)?")
+_HEADER = re.compile(r"\.?source\.json(\..*\.tmp)?")
 
 
 def network_digest(symbol, arg_params, aux_params):
@@ -87,7 +91,8 @@ def extract(checkpoint, layer, images, path, devices, *, image_shape=None, val_r
 
     What is computed is kept in ``PATH.part/`` until all is: an extraction that was stopped, by ``kill -9`` or a full
     disk, goes on when it is called again, and ends with the same bytes. Where `path` is there already and holds the
-    same, it is read.
+    same, it is read; while another process computes it, it is waited for. At the end all values are in memory once,
+    four bytes each.
 
     Parameters
     ----------
@@ -150,9 +155,8 @@ def extract(checkpoint, layer, images, path, devices, *, image_shape=None, val_r
             raise InputError(f"{images.path}: {len(bad)} of its {len(images)} images are missing or cannot be decoded; "
                              "leave them out of the list, or put others in their place, and call this again:"
                              f"{first_ten(list(dict.fromkeys(map(str, bad))))}")
-        values, *rest = [work.rows(number, len(images)) for number in range(len(passes))]
-        features = Features(path, values, np.stack(rest) if rest else np.empty((0, *values.shape), np.float32),
-                            images.indices, images.labels, list(images.files), source)
+        values = work.values(len(passes), len(images))
+        features = Features(path, values[0], values[1:], images.indices, images.labels, list(images.files), source)
         write_features(features)
         work.remove()
         return features
@@ -160,13 +164,15 @@ def extract(checkpoint, layer, images, path, devices, *, image_shape=None, val_r
 
 @contextlib.contextmanager
 def _alone(path):
-    """Keep other processes from writing this file within the block."""
-    lock = FileLock(path.with_name(f".{path.name}.lock"), timeout=0)
+    """Wait until no other process writes this file, and keep them from it within the block."""
+    lock = FileLock(path.with_name(f".{path.name}.lock"))
     with writing(path):
         try:
-            lock.acquire()
+            lock.acquire(timeout=0)
         except Timeout:
-            raise InputError(f"{path}: another process is computing it at the moment.") from None
+            log.info("%s is being computed by another process: waiting", path)
+            with waiting():
+                lock.acquire()
     try:
         yield
     finally:
@@ -181,13 +187,12 @@ class _Part:
         self.folder = Path(f"{path}.part")
         self._size = -(-_CHUNK // batch_size) * batch_size
         header = self.folder / "source.json"
-        if header.exists():
-            told = _header(header)
-            if told != (source, batch_size):
-                if told and told[0] != source and not overwrite:
-                    empty = np.empty((0, 1), np.float32)
-                    check_features(Features(self.folder, empty, empty, empty, empty, [], told[0]), source)
-                self.remove()       # of other batches, or nobody's: it is computed again
+        told, size = _header(header) if header.exists() else (None, None)
+        if told is None or size != batch_size or _unnamed(told) != _unnamed(source):
+            if told and not overwrite:
+                empty = np.empty((0, 1), np.float32)
+                check_features(Features(self.folder, empty, empty, empty, empty, [], told), source)
+            self.remove()       # of other batches, or nobody knows of what: it is computed again
         with writing(self.folder):
             self.folder.mkdir(exist_ok=True)
         with replacing(header) as temporary:
@@ -216,31 +221,57 @@ class _Part:
             else:
                 bar.update(len(part))
 
-    def rows(self, number, count):
-        """All rows of a pass over `count` images."""
-        return np.concatenate([self._rows(number, chunk, min(self._size, count - start))
-                               for chunk, start in enumerate(range(0, count, self._size))])
+    def values(self, passes, count):
+        """All rows of all passes over `count` images, (passes, count, …): in memory once, and one piece beside."""
+        values = None
+        for number in range(passes):
+            for chunk, start in enumerate(range(0, count, self._size)):
+                end = min(start + self._size, count)
+                rows, file = self._rows(number, chunk, end - start), self._file(number, chunk)
+                if rows is None or values is not None and rows.shape[1:] != values.shape[2:]:
+                    file.unlink(missing_ok=True)
+                    raise InputError(f"{file}: gone, or changed, since it was computed. Call this again, and it is "
+                                     "computed anew.")
+                if values is None:
+                    values = np.empty((passes, count, *rows.shape[1:]), np.float32)
+                values[number, start:end] = rows
+        return values
 
     def _rows(self, number, chunk, count):
         """Those of a chunk of `count` images; None where they are not there."""
         try:
             rows = np.load(self._file(number, chunk), allow_pickle=False)
-        except (OSError, ValueError, EOFError):
+        except Exception:       # whatever NumPy and zipfile say of damaged files
             return None
-        return rows if rows.dtype == np.float32 and len(rows) == count else None
+        fits = isinstance(rows, np.ndarray) and rows.dtype == np.float32 and rows.ndim and len(rows) == count
+        return rows if fits else None
 
     def _file(self, number, chunk):
         return self.folder / f"{number:04d}-{chunk:06d}.npy"
 
     def remove(self):
+        """Remove what is ours, the header last: pieces without one are nobody's. Other files stay, and the folder with
+        them, and so does a link to a folder."""
+        if not self.folder.is_dir():
+            return
         with writing(self.folder):
-            shutil.rmtree(self.folder)
+            names = [entry.name for entry in self.folder.iterdir()]
+            for kind in _PIECE, _HEADER:
+                for name in filter(kind.fullmatch, names):
+                    (self.folder / name).unlink()
+        with contextlib.suppress(OSError):
+            self.folder.rmdir()
+
+
+def _unnamed(source):
+    """Without what is told to people only."""
+    return dataclasses.replace(source, network="", list="")
 
 
 def _header(path):
-    """The source and the batch size that a header tells; None for a file that tells none."""
+    """The source and the batch size that a header tells; None and None for a file that tells none."""
     try:
         text, batch_size = json.loads(read_text(path))
         return FeatureSource.of_text(text), batch_size
-    except (ValueError, TypeError):
-        return None
+    except (ValueError, TypeError, RecursionError):
+        return None, None

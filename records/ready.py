@@ -48,5 +48,17 @@ def ensure_ready(lists, threads=4, packed=True, crop=None):
     return ready
 
 
+def as_packed(lists):
+    """Pairs of each list and whether an up-to-date record of its images is there: its own, or that of another one of
+    these lists, with which the list then comes. Nothing is packed or checked."""
+    packed = [is_packed(images) for images in lists]
+    with_record, found = [images for images, own in zip(lists, packed) if own], []
+    for images, own in zip(lists, packed):
+        twin = next((other for other in with_record if not own and not images.in_place and _same_images(images, other)),
+                    None)
+        found.append((dataclasses.replace(images, record=twin.record) if twin else images, own or twin is not None))
+    return found
+
+
 def _same_images(one, other):
     return one.indices.tolist() == other.indices.tolist() and one.files == other.files

@@ -8,7 +8,7 @@ made; on a CPU the original left them still, since no backward pass reaches them
 """
 from dataclasses import replace
 
-from transfer_gluon.base.errors import InputError, first_ten
+from transfer_gluon.base.errors import InputError, does_nothing, first_ten
 from transfer_gluon.base.framework import mx
 from transfer_gluon.symbols.graph import Graph, cut
 from transfer_gluon.symbols.layer_groups import begins, groups_of
@@ -27,7 +27,7 @@ def trainable_prefixes(net, trainable=None):
     net : HybridBlock
     trainable : sequence of str, or None
         Prefixes that cut no number, such as ``["stage4", "fc"]``: see `begins`. None: those of the original, in its
-        ResNets.
+        ResNets, and a bottleneck.
 
     Returns: list of str.
 
@@ -35,13 +35,14 @@ def trainable_prefixes(net, trainable=None):
     when none is given for a network of other names.
     """
     names = [name for name, parameter in net.collect_params().items() if parameter.grad_req != "null"]
-    there = " ".join(unit for group in groups_of(names) for unit in group.units) + " fc"
+    head = [layer for layer in ("bottleneck", "fc") if f"{layer}_weight" in names]
+    there = " ".join([*(unit for group in groups_of(names) for unit in group.units), *head])
     if trainable is None:
         if not all(any(begins(name, prefix + "_") for name in names) for prefix in ("bn1", "stage3_unit1")):
             raise InputError(f"`freeze` trains {', '.join(_ORIGINAL)} of the published ResNets, and this network has "
                              f"other names: say with `trainable` which train. It has {there}.",
                              "trainable", None, "prefixes of names of parameters")
-        return list(_ORIGINAL)
+        return [*_ORIGINAL, *head[:-1]]      # a bottleneck is part of what the original calls fc
     trainable = [trainable] if isinstance(trainable, str) else list(trainable)
     unknown = [prefix for prefix in trainable if not prefix or not any(begins(name, prefix) for name in names)]
     if unknown or not trainable:
@@ -66,7 +67,7 @@ def frozen_below(net, learning, statistics="move"):
         inference: these layers compute as a network that is used does, normalise by their moving statistics, and drop
         nothing out.
 
-    Raises: InputError for another word.
+    Raises: InputError for another word; and for still and inference, where no layer is frozen below all that train.
     """
     if statistics not in FROZEN_STATISTICS:
         raise InputError.of("frozen_statistics", statistics, f"one of {', '.join(FROZEN_STATISTICS)}")
@@ -76,6 +77,8 @@ def frozen_below(net, learning, statistics="move"):
     taken = graph.taken_by(above)
     frontier = [(number, output) for number, output in taken if graph.nodes[number]["op"] != "null"]
     if not frontier or any(graph.nodes[number]["name"] == "data" for number, _ in taken):
+        if statistics != "move":
+            raise does_nothing("frozen_statistics", "with a `trainable` that names the first layer", statistics)
         return net
     below = (mx.sym.Group(graph.outputs(frontier)), ()) if statistics == "inference" else \
         _below(graph, above, frontier, statistics == "move")

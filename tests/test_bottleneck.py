@@ -167,3 +167,39 @@ def test_l2sp_holds_it_where_stage_1_begins(with_bottleneck, module_data, tmp_pa
     held = starting_values(Stage(1, 3, network=network, regularization=RegularizationOptions(l2sp=0.1)))
     assert {"bottleneck_weight", "fc_weight", "conv0_weight"} <= set(held)
     assert "bottleneck_weight" not in starting_values(Stage(0, 3, network=network))
+
+
+def test_a_new_one_trains_where_the_rest_is_frozen(trained, module_data, tmp_path):
+    flags = [*SMALL, "--pretrained-model", trained / "s0", "--pretrained-epoch", 1, "--data-dir", module_data,
+             "--freeze", "--bottleneck", 5, "--model-prefix"]
+    call("fine_tune.py", *flags, tmp_path / "still", "--lr", 0)
+    call("fine_tune.py", *flags, tmp_path / "m")
+    before, after = (load_checkpoint(tmp_path / name, 1).arg_params["bottleneck_weight"] for name in ("still", "m"))
+    assert (before != after).asnumpy().any()
+    said = call("fine_tune.py", *flags, tmp_path / "n", "--trainable", "fc", expect=2).stderr
+    assert "--bottleneck is 5, and --trainable does not name it" in said
+    call("fine_tune.py", *flags, tmp_path / "o", "--trainable", "bottleneck,fc")
+
+
+def test_one_that_stage_0_trained_may_rest(with_bottleneck, module_data, tmp_path):
+    call("fine_tune.py", *STAGE1, *SMALL, "--freeze", "--trainable", "fc", "--data-dir", module_data,
+         "--pretrained-model", with_bottleneck, "--pretrained-epoch", 1, "--model-prefix", tmp_path / "b1")
+
+
+def test_who_gave_no_layer_is_not_told_to_leave_it_out(trained, module_data, tmp_path):
+    flags = [*SMALL, "--data-dir", module_data, "--pretrained-epoch", 1]
+    call("fine_tune.py", *flags, "--pretrained-model", trained / "s0", "--layer-before-fullc", "relu1",
+         "--bottleneck", 4, "--model-prefix", tmp_path / "b0")
+    said = call("fine_tune.py", *STAGE1, *flags, "--pretrained-model", tmp_path / "b0", "--model-prefix",
+                tmp_path / "b1", expect=2).stderr
+    assert "a bottleneck that is on relu1; give relu1." in said
+
+
+@pytest.mark.parametrize("statistics", ["still", "inference"])
+def test_statistics_of_nothing_are_refused(trained, module_data, tmp_path, statistics):
+    """With bn_data, what sees the images first trains: no layer is frozen below."""
+    flags = [*SMALL, "--pretrained-model", trained / "s0", "--pretrained-epoch", 1, "--data-dir", module_data,
+             "--freeze", "--trainable", "bn_data,fc", "--model-prefix", tmp_path / "m", "--frozen-statistics"]
+    said = call("fine_tune.py", *flags, statistics, expect=2).stderr
+    assert "--frozen-statistics was given with a --trainable that names the first layer" in said
+    call("fine_tune.py", *flags, "move")

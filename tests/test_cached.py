@@ -189,3 +189,55 @@ def test_fit_says_what_learns_once(folder, data):
 def test_in_a_process_of_its_own(folder, data, tmp_path):
     """Where MXNet has given no names yet: those that it gives first are those that networks have."""
     train(0, data, folder / "s0", tmp_path / "m", "--read", "features", "--bottleneck", 5, epochs=1, process=True)
+
+
+def test_lists_of_one_name_have_features_of_their_own(folder, data, tmp_path):
+    """source and target all.lst of two folders; the target validates too, without views."""
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        make_domain(tmp_path / name, "all", [i % 3 for i in range(16)], seed=ord(name))
+    lists = ["--source", tmp_path / "a/all.lst", "--target", tmp_path / "b/all.lst", "--val", tmp_path / "b/all.lst"]
+    views = ["--feature-views", 2]
+    for number, flags in enumerate([[], views, [*views, "--features-dir", tmp_path / "mine"]]):
+        train(1, tmp_path / "here", folder / "s0", tmp_path / f"m{number}", *lists, "--read", "features", *flags,
+              epochs=1)
+    # Another run with a list of this name.
+    train(0, tmp_path / "here", folder / "s0", tmp_path / "m", "--source", tmp_path / "b/all.lst", "--no-validation",
+          "--read", "features", epochs=1)
+
+
+def test_a_record_of_another_list_of_the_same_images_will_do(folder, data, tmp_path):
+    train(1, data, folder / "s0", tmp_path / "m", epochs=1)
+    assert not (data / "target.rec").exists() or not (data / "val.rec").exists()
+    for file in data.glob("*/*.jpg"):
+        file.unlink()
+    train(1, data, folder / "s0", tmp_path / "m2", "--read", "features", epochs=1)
+
+
+def test_workers_compute_one_behind_the_other(monkeypatch, folder, data):
+    """Each what is not there on its own disk."""
+    from types import SimpleNamespace
+
+    from transfer_gluon.training import cached
+    happened = []
+    monkeypatch.setattr(cached, "extract", lambda *given, **_: happened.append("extract"))
+    monkeypatch.setattr(cached, "as_packed", lambda lists: [(images, False) for images in lists])
+    monkeypatch.setattr(cached, "feature_source", lambda *_, **__: SimpleNamespace(images="x" * 16))
+    monkeypatch.setattr(cached, "read_features", lambda file: file)
+    monkeypatch.setattr(cached, "check_features", lambda *_: None)
+    stage = SimpleNamespace(
+        data=SimpleNamespace(feature_views=0, features_dir="f", data_dir=str(data), threads=1),
+        images=SimpleNamespace(val_resize=None), network=SimpleNamespace(layer="flatten0"))
+    source = read_list(data / "source.lst")
+    store = SimpleNamespace(rank=1, num_workers=3, barrier=lambda: happened.append("barrier"))
+    cached.cached_features(stage, None, SimpleNamespace(all=[source], domains=[source]), (3, 16, 16), store, [])
+    assert happened == ["barrier", "extract", "barrier", "barrier"]
+
+
+def test_three_rates_where_the_head_alone_trains(folder, data, tmp_path):
+    """The classifier's is that of the head; of the others the log says that they are for nothing."""
+    done = train(0, data, folder / "s0", tmp_path / "m3", "--read", "features", "--lr", "0.02,0.01,0.001",
+                 "--num-lowlrs", 2, epochs=1)
+    train(0, data, folder / "s0", tmp_path / "m1", "--read", "features", "--lr", "0.02", epochs=1)
+    assert "--lr has the rate 0.001 for the low part, of which nothing trains" in done.stderr
+    assert (values(tmp_path / "m1", 1)["fc_weight"] == values(tmp_path / "m3", 1)["fc_weight"]).all()

@@ -269,9 +269,104 @@ def test_images_that_cannot_be_read_are_named_all_and_the_rest_is_kept(stage0, d
     call(*command)
 
 
-def test_two_processes_keep_apart(start, source, tmp_path):
-    with extraction._alone(tmp_path / "f.npz"), pytest.raises(InputError, match="another process is computing it"):
+def test_of_two_processes_one_computes_and_the_other_waits(start, source, stage0, tmp_path, monkeypatch):
+    out, outputs = tmp_path / "f.npz", extraction.outputs
+    command = [sys.executable, ROOT / "extract_features.py", "--model", stage0, *FLAGS, "--lst", source.path, "--out",
+               out]
+    other = []
+
+    def begin_another(*given):
+        other.append(subprocess.Popen(list(map(str, command)), stderr=subprocess.PIPE, text=True))
+        assert "waiting" in other[0].stderr.readline()
+        return outputs(*given)
+
+    monkeypatch.setattr(extraction, "outputs", begin_another)
+    of(start, source, out)
+    assert "is there already" in other[0].communicate()[1] and other[0].returncode == 0
+
+
+@pytest.mark.parametrize("header", [None, "{"])
+def test_pieces_that_nobody_knows_of_what_are_not_taken(start, source, tmp_path, monkeypatch, header):
+    """As a process leaves them that is killed while it removes a folder of pieces."""
+    whole, part = of(start, source, tmp_path / "whole.npz"), tmp_path / "f.npz.part"
+    part.mkdir()
+    np.save(part / "0000-000000.npy", np.zeros_like(whole.values))
+    if header:
+        (part / "source.json").write_text(header)
+    assert (of(start, source, tmp_path / "f.npz").values == whole.values).all() and not part.exists()
+
+
+def test_the_header_goes_last(start, source, tmp_path, monkeypatch):
+    part, gone = tmp_path / "f.npz.part", []
+    unlink = extraction.Path.unlink
+    monkeypatch.setattr(extraction, "_CHUNK", 8)
+    monkeypatch.setattr(extraction.Path, "unlink", lambda path, *more, **told: (
+        gone.append(path.name) if path.exists() and path.parent == part else None, unlink(path, *more, **told))[1])
+    of(start, source, tmp_path / "f.npz")
+    assert sorted(gone[:3]) == [f"0000-00000{number}.npy" for number in range(3)] and gone[3:] == ["source.json"]
+
+
+def test_files_of_others_stay(start, source, tmp_path):
+    part = tmp_path / "f.npz.part"
+    part.mkdir()
+    (part / "thesis.txt").write_text("mine")
+    (part / ".0000-000000.npy.here-1.2.tmp").write_text("left by a killed process")
+    of(start, source, tmp_path / "f.npz")
+    assert [path.name for path in part.iterdir()] == ["thesis.txt"]
+
+
+def test_pieces_may_lie_elsewhere_behind_a_link(start, source, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "f.npz.part").symlink_to(tmp_path / "elsewhere")
+    of(start, source, tmp_path / "f.npz")
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
+def test_other_names_of_the_same_go_on(start, source, tmp_path, monkeypatch):
+    import dataclasses
+    monkeypatch.setattr(extraction, "write_features", lambda features: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
         of(start, source, tmp_path / "f.npz")
+    monkeypatch.setattr(extraction, "outputs", lambda *_: pytest.fail("computed again"))
+    with pytest.raises(ZeroDivisionError):
+        of(dataclasses.replace(start, name="elsewhere"), source, tmp_path / "f.npz")
+
+
+@pytest.mark.parametrize("content", ["objects", "archive", "number", "other shape"])
+def test_a_piece_that_was_changed(start, source, tmp_path, monkeypatch, content):
+    """Computed again; one that is found out at the end only, when the command is given again."""
+    monkeypatch.setattr(extraction, "_CHUNK", 8)
+    whole = of(start, source, tmp_path / "whole.npz")
+    written = extraction.write_features
+    monkeypatch.setattr(extraction, "write_features", lambda features: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        of(start, source, tmp_path / "f.npz")
+    monkeypatch.setattr(extraction, "write_features", written)
+    piece = tmp_path / "f.npz.part" / "0000-000001.npy"
+    arrays = {"objects": np.array([{}] * 8), "number": np.float32(1), "other shape": np.zeros((8, 3), np.float32)}
+    with open(piece, "wb") as file:
+        np.savez(file, a=np.zeros(8)) if content == "archive" else np.save(file, arrays[content])
+    if content == "other shape":
+        with pytest.raises(InputError, match="0000-000001.npy: gone, or changed"):
+            of(start, source, tmp_path / "f.npz")
+    assert (of(start, source, tmp_path / "f.npz").values == whole.values).all()
+
+
+def test_a_record_will_do_without_image_files(stage0, data, source, tmp_path):
+    from transfer_gluon.records.packing import ensure_packed
+    ensure_packed(source)
+    command = ["extract_features.py", "--model", stage0, *FLAGS, "--lst", source.path]
+    call(*command, "--out", tmp_path / "1.npz")
+    for file in source.files:
+        os.unlink(file)
+    call(*command, "--out", tmp_path / "2.npz")
+    assert (tmp_path / "1.npz").read_bytes() == (tmp_path / "2.npz").read_bytes()
+
+
+def test_a_folder_that_cannot_be_written_is_told_by_its_flag(stage0, source):
+    said = call("extract_features.py", "--model", stage0, *FLAGS, "--lst", source.path, "--out", "/proc/none/f.npz",
+                expect=2).stderr
+    assert "--out: the folder /proc/none cannot be written" in said
 
 
 @pytest.mark.parametrize("flags, expect", [(["--random-mirror", 0], "--random-mirror was given without --views"),

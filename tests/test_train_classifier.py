@@ -6,13 +6,14 @@ import pickle
 import re
 import subprocess
 import sys
+import time
 
 from transfer_gluon.cli.types import SPLIT
 
 import click
 import numpy as np
 import pytest
-from conftest import call
+from conftest import ROOT, call
 from sklearn.linear_model import LogisticRegression
 
 from transfer_gluon.base.errors import InputError
@@ -490,3 +491,44 @@ def test_from_a_network_to_a_classifier(stage0, data, tmp_path):
                  "--model-prefix", tmp_path / "c", "--epochs", 60, "--lr", 0.01).stdout
     accuracy = float(re.search(r"validation accuracy ([0-9.]+)%", said)[1])
     assert accuracy > 60 and read_features(tmp_path / "val.npz").values.shape == (16, 64)
+
+
+def test_a_smaller_last_batch_has_a_mean_of_its_own():
+    """7 rows in batches of 4: the second step is that of the mean over 3 rows."""
+    values, labels = blobs(7)
+    net = train_classifier(labelled(values, labels), ClassifierOptions(epochs=1, batch_size=4, shuffle=False, lr=0.5,
+                                                                       optimizer="sgd")).net
+    begun = train_classifier(labelled(values, labels), ClassifierOptions(epochs=1, batch_size=4, shuffle=False,
+                                                                         lr=1e-30, optimizer="sgd")).net
+    weight, bias = (value.data().asnumpy().astype(float) for value in (begun.fc_weight, begun.fc_bias))
+    moved = [0, 0]
+    for rows in slice(0, 4), slice(4, 7):
+        scores = np.exp(values[rows] @ weight.T + bias)
+        wrong = scores / scores.sum(axis=1, keepdims=True) - np.eye(len(bias))[labels[rows]]
+        gradients = wrong.T @ values[rows] / len(wrong), wrong.mean(axis=0)
+        moved = [0.9 * before - 0.5 * gradient for before, gradient in zip(moved, gradients)]
+        weight, bias = weight + moved[0], bias + moved[1]
+    np.testing.assert_allclose(net.fc_weight.data().asnumpy(), weight, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(net.fc_bias.data().asnumpy(), bias, rtol=1e-4, atol=1e-5)
+
+
+def test_runs_without_a_prefix_keep_apart(packs, tmp_path):
+    """However many begin in one second."""
+    command = [sys.executable, ROOT / "train_classifier.py", *packs[:4], "--epochs", 1]
+    runs = [subprocess.Popen(list(map(str, command)), cwd=tmp_path, stderr=subprocess.DEVNULL) for _ in range(2)]
+    assert [run.wait() for run in runs] == [0, 0] and len(list((tmp_path / "runs").glob("*-run"))) == 2
+
+
+def test_killed_it_goes_on_bitwise(packs, tmp_path):
+    flags = [*packs[:4], "--epochs", 12, "--batch-size", 2, "--model-prefix"]
+    train(*flags, tmp_path / "whole")
+    command = [sys.executable, ROOT / "train_classifier.py", *flags, tmp_path / "killed", "--resume"]
+    for least in 1, 3:
+        process = subprocess.Popen(list(map(str, command)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while process.poll() is None and not (tmp_path / f"killed-{least:04d}.params").exists():
+            time.sleep(0.002)
+        process.kill()
+        process.wait()
+    train(*flags, tmp_path / "killed", "--resume")
+    for end in "-symbol.json", "-0012.params", "-run/summary.csv", "-run/state.params":
+        assert (tmp_path / f"whole{end}").read_bytes() == (tmp_path / f"killed{end}").read_bytes(), end

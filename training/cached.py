@@ -6,7 +6,7 @@ from pathlib import Path
 from transfer_gluon.base.log import log
 from transfer_gluon.inference.features import extract, feature_source
 from transfer_gluon.iters.feature_file import check_features, read_features
-from transfer_gluon.records.packing import is_packed
+from transfer_gluon.records.ready import as_packed
 
 
 def cached_features(stage, start, lists, image_shape, store, devices):
@@ -21,7 +21,7 @@ def cached_features(stage, start, lists, image_shape, store, devices):
     image_shape : (int, int, int)
         Channels, height, width, in pixels.
     store : Store
-        The first worker computes, the others wait.
+        Its workers compute one behind the other, each what is not there yet on its disk.
     devices : list of Context
 
     Returns: list of `Features`, in the order of ``lists.all``.
@@ -32,19 +32,21 @@ def cached_features(stage, start, lists, image_shape, store, devices):
     how = dict(image_shape=image_shape, val_resize=stage.images.val_resize)
     views = dict(views=data.feature_views, augmentation=stage.augmentation, seed=stage.run.seed) \
         if data.feature_views else {}
+    names = [images.path.stem for images in lists.all]
     for place, images in enumerate(lists.all):
         told = {**how, **(views if place < len(lists.domains) else {})}
         wanted = feature_source(start, stage.network.layer, images, **told)
         role = "val" if place == len(lists.domains) else ("source", "target")[place]
-        files.append((images, told, wanted, _file(stage, role, images, wanted, views)))
-    if store.rank == 0:
-        for images, told, _, file in files:
-            if not file.exists():
-                log.info("computing what %s gives for the images of %s, once: %s", stage.network.layer, images.path,
-                         file)
-                extract(start, stage.network.layer, images, file, devices, threads=data.threads,
-                        packed=is_packed(images), **told)
-    store.barrier()
+        files.append((told, wanted, _file(stage, role, images, names.count(images.path.stem) > 1, wanted, views)))
+    for turn in range(store.num_workers):
+        if turn == store.rank:
+            for (images, packed), (told, _, file) in zip(as_packed(lists.all), files):
+                if not file.exists():
+                    log.info("computing what %s gives for the images of %s, once: %s", stage.network.layer,
+                             images.path, file)
+                    extract(start, stage.network.layer, images, file, devices, threads=data.threads, packed=packed,
+                            **told)
+        store.barrier()
     found = []
     for *_, wanted, file in files:
         features = read_features(file)
@@ -53,14 +55,17 @@ def cached_features(stage, start, lists, image_shape, store, devices):
     return found
 
 
-def _file(stage, role, images, wanted, views):
-    """Where the features of a list are, or go to."""
-    folder = stage.data.features_dir
+def _file(stage, role, images, shares_its_name, wanted, views):
+    """Where the features of a list are, or go to.
+
+    They have the list's name, where no other can have it: other runs, too, keep theirs in the data's folder.
+    """
+    folder, data_dir = stage.data.features_dir, Path(stage.data.data_dir)
+    usual = not images.in_place and not shares_its_name and (folder or images.path.resolve().parent ==
+                                                             data_dir.resolve())
     if not folder:
         of_all = dataclasses.replace(wanted, network="", list="", images="", views=0, augmentation=None, seed=None)
         told = f"{of_all.text} {views}" if views else of_all.text
-        folder = Path(stage.data.data_dir, f"features-{hashlib.sha256(told.encode()).hexdigest()[:8]}")
-    name = images.path.stem
-    if images.in_place:     # a folder may be the target and validate, too, and others may have its name
-        name = f"{name}-{role}-{wanted.images[:8]}"
-    return Path(folder, f"{name}.npz")
+        folder = Path(data_dir, f"features-{hashlib.sha256(told.encode()).hexdigest()[:8]}")
+    # What is the target may validate, too, and then has views here and none there.
+    return Path(folder, f"{images.path.stem}{'' if usual else f'-{role}-{wanted.images[:8]}'}.npz")

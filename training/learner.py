@@ -24,7 +24,7 @@ class Learner(contextlib.AbstractContextManager):
     devices : list of Context
     trainable : sequence of str, or None
         Prefixes of the names of the network's parameters that learn; None: all that do anyway.
-    frozen_statistics : "move" or "still"
+    frozen_statistics : "move", "still" or "inference"
         See `frozen_below`.
     lr_mult : dict of str to float, or None
         Factors of the learning rate by prefixes of names, times those that parameters have themselves.

@@ -122,7 +122,6 @@ def fit(net, objective, batches, devices, schedule, num_epochs, *, optimizer="sg
         position.updates = position.updates or position.epoch * batches.batches_per_epoch
         trainer = store.trainer(learner.learning, create_optimizer(optimizer, schedule, momentum, wd, position.updates,
                                                                    len(devices)))
-        whole_batch = batches.batch_size * store.workers_an_update
         names = _names_of_statistics(objective)
         sums, results = Sums(**position.sums), []
         if store.rank:      # what was summed before is the first worker's; all have figures of the same names
@@ -144,7 +143,7 @@ def fit(net, objective, batches, devices, schedule, num_epochs, *, optimizer="sg
                     where = f"epoch {number_of_epoch}, batch {number}; {run.last}"
                     mx.random.seed(_seed(seed, number_of_epoch, number))
                     statistics = learner.gradients(batch, before_forward, penalties)
-                    trainer.step(whole_batch)
+                    trainer.step(len(batch.data[0]) * store.workers_an_update)
                     sums.add(statistics, where, names)
                     position.batch, position.updates = number, position.updates + 1
                     learner.updated(position.updates)

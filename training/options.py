@@ -109,7 +109,7 @@ class NetworkOptions(Parameters):
     freeze: bool = parameter(False, "Train only a part of the network: the parameters that `trainable` names.")
     trainable: Optional[Sequence[str]] = parameter(
         None, "Prefixes of the names of the parameters that train with `freeze`, such as stage4,fc.", kind="names",
-        default_words="bn1,fc,stage3,stage4, in networks that have these names")
+        default_words="bn1,bottleneck,fc,stage3,stage4, in networks that have these names")
     frozen_statistics: str = parameter(
         "move", "What moving statistics of layers below all that `trainable` names do. move: as on the GPUs of the "
         "original's published table. still: as on its CPU. inference: these layers compute as when the network is "

@@ -2,7 +2,7 @@
 from transfer_gluon.base.errors import InputError, does_nothing, first_ten
 from transfer_gluon.base.framework import mx
 from transfer_gluon.base.log import log
-from transfer_gluon.symbols.frozen import trainable_prefixes
+from transfer_gluon.symbols.frozen import above_layer, trainable_prefixes
 from transfer_gluon.symbols.l2sp import L2SP, published_rates, readme_rates
 from transfer_gluon.symbols.layer_groups import HEAD, begins, layer_groups, new_names, thirds
 
@@ -43,7 +43,11 @@ def l2sp_penalty(stage, net, start):
 
 
 def check_new_layers(stage, net):
-    """Refuse layers that begin anew and do not learn. Raises: InputError."""
+    """Refuse layers that begin anew and do not learn, but for the classifier. Raises: InputError."""
+    if stage.network.bottleneck and "bottleneck_weight" not in _learning(stage, net):
+        raise InputError(f"`bottleneck` is {stage.network.bottleneck}, and `trainable` does not name it: it would stay "
+                         "as chance has drawn it. Name bottleneck, too.", "bottleneck", stage.network.bottleneck,
+                         "a `trainable` with bottleneck")
     names = new_names(_groups(net), stage.network.new_layers)
     learning = _learning(stage, net)
     still = [name for name in names if name not in learning and net.collect_params()[name].grad_req != "null"]
@@ -68,6 +72,8 @@ def _groups(net):
 def _learning(stage, net):
     """The names of the parameters that will learn."""
     names = {name for name, parameter in net.collect_params().items() if parameter.grad_req != "null"}
+    if stage.data.read == "features":
+        return names & above_layer(net, stage.network.layer)[1]
     if not stage.network.freeze:
         return names
     trainable = trainable_prefixes(net, stage.network.trainable)

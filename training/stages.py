@@ -280,7 +280,7 @@ def _train(stage, store, stop):
     cached = stage.data.read == "features"
     if run.gpus and not cached:
         check_memory(devices, memory_needed(net, (optimizer.batch_size // len(devices), *image_shape)))
-    if stage.network.freeze and stage.network.new_layers > 1:
+    if stage.network.freeze:
         check_new_layers(stage, net)
     features = cached_features(stage, start, lists, image_shape, store, devices) if cached else None
     del start           # the network has its values

@@ -66,8 +66,8 @@ def head_layer(symbol, layer):
     if below is None or layer == BOTTLENECK:
         return layer
     if layer != below:
-        raise InputError(f"`layer` is {layer}, and the network has a bottleneck that is on {below}; leave it out, or "
-                         f"give {below}.", "layer", layer, below)
+        raise InputError(f"`layer` is {layer}, and the network has a bottleneck that is on {below}; give {below}.",
+                         "layer", layer, below)
     return BOTTLENECK
 
 
