@@ -2,6 +2,7 @@
 """The whole way in one command: from labelled images and images of another kind to a table and predictions."""
 import os
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 from transfer_gluon.cli.exit_codes import CONTEXT, Command, exit_codes
@@ -83,8 +84,8 @@ def main(source, target, val, model, epoch, weights, architecture, network, num_
     how = how or ("new" if network else "whole" if gpus else "features")
     first, start, made_of = _start(output, model, epoch, weights, architecture, network, num_layers)
     advice = advise(int(lists["source"].labelled.sum()), len(lists["target"]), how, len(gpus or "1"))
-    further["common"] = [*(["--image-shape", _joined(image_shape)] if image_shape else []),
-                         *(["--seed", str(seed)] if seed else []), *further["common"]]
+    advice = replace(advice, common=[*advice.common, *(["--seed", str(seed)] if seed else []),
+                                     *(["--image-shape", _joined(image_shape)] if image_shape else [])])
     images = {"source": source, "target": target, **({"val": val} if val else {})}
     digests = {**{name: found.digest for name, found in lists.items()}, **made_of}
     stages = plan(output, images, digests, start, advice, methods, _joined(gpus) if gpus else None,

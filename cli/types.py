@@ -33,7 +33,7 @@ def words(name, texts):
     try:
         return [word for text in texts for word in shlex.split(text)]
     except ValueError as error:
-        raise InputError(f"`{name}` is {' '.join(texts)!r}, which cannot be cut into words: {error}.", name, texts,
+        raise InputError(f"`{name}` is {' '.join(texts)}, which cannot be cut into words: {error}.", name, texts,
                          "flags as a shell takes them") from None
 
 

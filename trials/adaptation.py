@@ -18,8 +18,8 @@ METHODS = {"source": ("source model (no transfer)", None), "adabn": ("AdaBN", No
            "jan": ("JAN (JMMD)", "jmmd"), "coral": ("Deep CORAL", "coral"), "dann": ("DANN", "dann"),
            **{loss: (loss, loss) for loss in TRANSFER_LOSSES if loss not in ("mmd", "jmmd", "coral", "dann")}}
 # What the commands need as it is, so that each finds what the one before it has left; and what to give instead.
-_DECIDED = {"--source": "`source`", "--target": "`target`", "--val": "`val`", "--gpus": "`gpus`", "--seed": "`seed`",
-            "--image-shape": "`image_shape`", "--network": "`network`", "--num-layers": "`num_layers`",
+_DECIDED = {"--source": "`source`", "--target": "`target`", "--val": "`val`", "--gpus": "`gpus`",
+            "--network": "`network`", "--num-layers": "`num_layers`",
             "--pretrained-model": "`model`", "--pretrained-epoch": "`epoch`", "--model-prefix": "`output`",
             "--transfer": "`methods`", "--use-dan": "`methods`", "--read": "`how`",
             **dict.fromkeys(("--train-stage", "--data-dir", "--no-validation", "--resume", "--overwrite",
@@ -151,7 +151,7 @@ def plan(output, images, digests, start, advice, methods, gpus=None, stage0=(), 
 def import_command(output, weights, architecture):
     """The command that imports PyTorch's `weights`, as a `Trial` that ends in the prefix of a checkpoint, epoch 0."""
     prefix = output / architecture
-    command = "tools/import_weights.py", weights, "--architecture", architecture, "--output", str(prefix)
+    command = "tools/import_weights.py", str(weights), "--architecture", architecture, "--output", str(prefix)
     return Trial("network", f"{architecture}, imported", None, command, prefix, parameter_file(prefix, 0),
                  {"weights": file_digest(find_weights(weights))}, judged=False)
 
