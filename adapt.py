@@ -2,6 +2,7 @@
 """The whole way in one command: from labelled images and images of another kind to a table and predictions."""
 import os
 import shlex
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -56,9 +57,11 @@ _METHODS = ["adabn", "dan", "jan", *(name for name in TRANSFER_LOSSES if name no
 @click.option("--gpus", type=GPUS, default=None,
               help="Numbers of the GPUs to train on, such as 0,1.  [default: the CPU]")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Of all that is drawn by chance.")
-@click.option("--common", multiple=True, help="Further flags of fine_tune.py in both stages, which win.")
-@click.option("--stage0", multiple=True, help="In stage 0.")
-@click.option("--stage1", multiple=True, help="In stage 1.")
+@click.option("--common", multiple=True,
+              help="Further flags of fine_tune.py in both stages, such as '--num-epochs 5'; they win. Like the next "
+                   "two, it may be given several times.")
+@click.option("--stage0", multiple=True, help="Those of stage 0 alone, the source model.")
+@click.option("--stage1", multiple=True, help="Those of stage 1 alone, the rows beside.")
 @click.option("--output", type=FOLDER, default=None,
               help="Folder for all that comes out.  [default: runs/adapt- and the names of source and target]")
 @click.option("--dry-run", is_flag=True, help="Say which commands would be run and why, and run none.")
@@ -72,7 +75,7 @@ def main(source, target, val, model, epoch, weights, architecture, network, num_
     """
     from transfer_gluon.base.files import replacing, writable_folder
     from transfer_gluon.records.folders import read_images
-    from transfer_gluon.trials.adaptation import METHODS, plan, script, table
+    from transfer_gluon.trials.adaptation import plan, script, table
     from transfer_gluon.trials.advice import advise
     from transfer_gluon.trials.trial import execute_all
 
@@ -91,14 +94,17 @@ def main(source, target, val, model, epoch, weights, architecture, network, num_
     stages = plan(output, images, digests, start, advice, methods, _joined(gpus) if gpus else None,
                   labelled=val is not None, first=first, **further)
     commands = script(stages, beside(click.get_current_context()))
-    print("\n".join([*(f"- {reason}" for reason in advice.reasons), "", commands]), flush=True)
+    wide = min(shutil.get_terminal_size().columns, 100)
+    reasons = [click.wrap_text(f"- {reason}", wide, subsequent_indent="  ") for reason in advice.reasons]
+    print("\n".join([*reasons, "", commands]), flush=True)
     if dry_run:
         return
+    print(f"what each says goes to a file of its own: {output / '*.log'}\n", flush=True)
     writable_folder(output / "table.md", "output")
     with replacing(output / "commands.sh") as temporary:
         temporary.write_text(f"set -e\ncd {shlex.quote(os.getcwd())}\n{commands}", encoding="utf-8")
     execute_all(stages, 1)
-    text = table([run for stage in stages for run in stage if run.method in METHODS])
+    text = table(stages)
     with replacing(output / "table.md") as temporary:
         temporary.write_text(text, encoding="utf-8")
     print(text)

@@ -1,6 +1,7 @@
 """adapt.py: the whole way, as commands that are printed, run once, and can be copied."""
 import contextlib
 import csv
+import json
 import os
 import re
 import shlex
@@ -127,7 +128,7 @@ def test_a_dry_run_tells_commands_and_reasons_and_leaves_nothing(adapt, photos):
     assert [reason[:22] for reason in reasons] == \
         ["- the network stays as", "- 60 and 60 epochs, of", "- the transfer loss we"]
     scripts = [Path(shlex.split(line)[1]).name for line in commands.splitlines()]
-    assert scripts == ["fine_tune.py", "adabn.py", "fine_tune.py", "predict.py", "evaluate.py"]
+    assert scripts == ["fine_tune.py", "adabn.py", "fine_tune.py", "predict.py", "evaluate.py", "evaluate.py"]
     assert "--source 'my web' --target street --val val" in commands
     assert sorted(photos.rglob("*")) == before
 
@@ -150,9 +151,12 @@ def test_from_two_folders_to_a_table_and_predictions(adapt, photos, here):
         assert f" {output.relative_to(photos) / what}\n" in done.stdout
     accuracy = float(rows(output / "jan-run" / "summary.csv")[-1]["validation_accuracy"])
     assert figures[-1][2] == f"{100 * accuracy:.1f}"
+    adabn = json.loads((output / "evaluation-adabn" / "evaluation.json").read_text())
+    assert figures[1][2] == f"{100 * adabn['accuracy']:.1f}" and "adabn-0001" in adabn["network"]
     calls = len(here)
     again = adapt(*flags)
-    assert again.stdout == done.stdout and again.stderr.count(": done before") == 5 and len(here) == calls == 5
+    assert again.stdout == done.stdout
+    assert again.stderr.count(": done before") == 6 and len(here) == calls == 6
     assert "seed" not in again.stderr
     saved = (output / "commands.sh").read_text()
     assert saved.startswith(f"set -e\ncd {shlex.quote(str(photos))}\n")
@@ -160,12 +164,12 @@ def test_from_two_folders_to_a_table_and_predictions(adapt, photos, here):
 
     (photos / "val" / "red" / "000.jpg").unlink()       # other images: all that reads them is done again
     changed = adapt(*flags)
-    assert changed.stderr.count(": anew, since images or commands are others") == 5 and len(here) == calls + 5
+    assert changed.stderr.count(": anew, since images or commands are others") == 6 and len(here) == calls + 6
     assert sum(row["true"] == "red" for row in rows(output / "evaluation" / "predictions.csv")) == 2
     other = adapt(*flags, "--stage1", "--lr 0.002")     # other flags: what they concern, and what goes on from it
-    assert [name for name in ("source model", "AdaBN") if f"{name}" in other.stderr and "done before" in other.stderr]
-    assert [words[0] for words in here[calls + 5:]] == ["fine_tune.py", "predict.py", "evaluate.py"]
-    assert given(here[calls + 5], "--lr") == "0.002" and "--overwrite" in here[calls + 5]
+    assert other.stderr.count(": done before") == 3
+    assert [words[0] for words in here[calls + 6:]] == ["fine_tune.py", "predict.py", "evaluate.py"]
+    assert given(here[calls + 6], "--lr") == "0.002" and "--overwrite" in here[calls + 6]
 
 
 def test_a_flat_target_without_labels(adapt, photos, here):
@@ -197,8 +201,8 @@ def test_the_commands_file_runs_from_anywhere(adapt, photos, tmp_path):
 
 def test_a_command_that_fails_is_told_by_its_last_words(adapt, photos):
     said = adapt("--stage0", "--layer nowhere", *QUICK, expect=2).stderr
-    assert re.search(r"(?s)adapt.py: source model \(no transfer\): ended with exit code 2. Its last words, from "
-                     r"runs/adapt-my web-street/source.log:\n.*nowhere", said)
+    assert re.search(r"adapt.py: source model \(no transfer\): ended with exit code 2. Its last words, from "
+                     r"runs/adapt-my web-street/source.log:\n", said) and "No such option '--layer'" in said
     assert not (photos / "runs" / "adapt-my web-street" / "table.md").exists()
 
 
@@ -238,7 +242,7 @@ def test_what_another_command_left_gives_way_and_what_this_one_left_is_gone_on_w
 
 def test_every_flag_reaches_the_commands(planned, photos):
     usual = planned("--val", "val")
-    assert usual.keys() == {"source", "adabn", "jan", "predictions", "evaluation"}
+    assert list(usual) == ["source", "adabn", "jan", "predictions", "evaluation-adabn", "evaluation"]
     source, jan = usual["source"], usual["jan"]
     assert (given(source, "--pretrained-model"), given(source, "--pretrained-epoch")) == ("model/s0", "1")
     assert (given(jan, "--pretrained-model"), given(jan, "--pretrained-epoch")) == \
@@ -246,7 +250,7 @@ def test_every_flag_reaches_the_commands(planned, photos):
     assert (given(source, "--train-stage"), given(jan, "--train-stage"), given(jan, "--transfer")) == ("0", "1", "jmmd")
     assert given(source, "--read") == "features" and given(jan, "--estimate") == "quadratic"
     assert given(source, "--data-dir") == "runs/adapt-my web-street" and "--gpus" not in source
-    assert (given(usual["adabn"], "--val"), given(planned()["adabn"], "--val")) == ("val", "street")
+    assert given(usual["adabn"], "--val") == "street" and given(usual["evaluation-adabn"], "--lst") == "val"
     assert given(usual["predictions"], "--model") == given(jan, "--model-prefix")
     assert given(usual["predictions"], "--images") == "street"
 

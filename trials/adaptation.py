@@ -1,10 +1,11 @@
 """The whole way from images to predictions, as commands, and what they came to."""
 import hashlib
+import json
 import shlex
 from pathlib import Path
 
 from transfer_gluon.base.errors import InputError
-from transfer_gluon.base.files import reading
+from transfer_gluon.base.files import read_text, reading
 from transfer_gluon.checkpoints.checkpoint import parameter_file, saved_epochs, symbol_file
 from transfer_gluon.exchange.state_dict import find_weights
 from transfer_gluon.symbols.registry import TRANSFER_LOSSES, options_of
@@ -121,14 +122,14 @@ def plan(output, images, digests, start, advice, methods, gpus=None, stage0=(), 
 
     source, epochs = train("source", 0, start, advice.stage0, stage0, first)
     of_source = ["--pretrained-model", source.prefix, "--pretrained-epoch", epochs]
-    second, last, model = [], source, ["--model", source.prefix, "--epoch", epochs]
+    model = ["--model", source.prefix, "--epoch", epochs]
+    second, last, models = [], source, {}
     for name in methods:
         prefix = output / name
         if name == "adabn":
-            last = trial(name, "adabn.py", ["--model", source.prefix, "--epoch", epochs, "--val",
-                                            images.get("val", images["target"]), "--save-prefix", prefix,
-                                            *advice.adabn, *gpu], f"{prefix}-{epochs:04d}.params", [source],
-                         judged=labelled)
+            last = trial(name, "adabn.py", ["--model", source.prefix, "--epoch", epochs, "--val", images["target"],
+                                            "--save-prefix", prefix, *advice.adabn, *gpu],
+                         f"{prefix}-{epochs:04d}.params", [source])
             model = ["--model", prefix, "--epoch", epochs]
         else:
             loss = METHODS[name][1]
@@ -137,14 +138,17 @@ def plan(output, images, digests, start, advice, methods, gpus=None, stage0=(), 
                                   [source])
             model = ["--model", prefix, "--epoch", of_last]
         second.append(last)
+        models[last.method] = model
     which = "--images" if Path(images["target"]).is_dir() else "--lst"
     predictions = output / "predictions.csv"
     third = [trial("predictions", "predict.py", [*model, which, images["target"], "--out", predictions, *gpu],
                    predictions, [last])]
-    if labelled:
-        third.append(trial("evaluation", "evaluate.py", [*model, "--lst", images["val"], "--output",
-                                                         output / "evaluation", "--overwrite", *gpu],
-                           output / "evaluation", [last]))
+    for run in second or [source]:
+        if labelled and (run is last or run.stage is None):     # others tell their accuracy by themselves
+            name = "evaluation" if run is last else f"evaluation-{run.method}"
+            flags = ["--lst", images["val"], "--output", output / name, "--overwrite", *gpu]
+            third.append(trial(name, "evaluate.py", [*models.get(run.method, model), *flags],
+                               output / name / "evaluation.json", [run]))
     return [stage for stage in (list(first), [source], second, third) if stage]
 
 
@@ -165,14 +169,20 @@ def file_digest(path):
     return digest.hexdigest()[:16]
 
 
-def table(trials):
-    """What models came to, as a Markdown table: accuracy on the source's held-out part and on ``val``, where there are
-    such; nothing stands where nothing was measured."""
+def table(stages):
+    """What the models of the `stages` of a plan came to, as a Markdown table: accuracy on the source's held-out part
+    and on ``val``, where there are such; nothing stands where nothing was measured."""
+    trials = sum(stages, [])
+    evaluated = {run.after[0].method: run.done for run in trials if run.command[0] == "evaluate.py"}
     lines = ["| model | source, held out | target | checkpoint |", "| --- | --- | --- | --- |"]
     for run in trials:
+        if run.method not in METHODS:
+            continue
         last = read_summary(run.summary)[-1] if run.stage is not None else {}
         held = _percent(100 * float(last.get(SOURCE_ACCURACY, "nan")))
-        lines.append(f"| {run.title} | {held} | {_percent(accuracy(run))} | `{run.done}` |")
+        target = 100 * json.loads(read_text(evaluated[run.method]))["accuracy"] if run.method in evaluated else \
+            accuracy(run)
+        lines.append(f"| {run.title} | {held} | {_percent(target)} | `{run.done}` |")
     return "\n".join(lines) + "\n"
 
 

@@ -53,7 +53,7 @@ def advise(num_source, num_target, how, devices=1):
 
     >>> advice = advise(2931, 2810, "features")
     >>> advice.epochs, advice.stage1[:4]
-    ((15, 14), ['--num-epochs', '14', '--batch-size', '128'])
+    ((15, 15), ['--num-epochs', '15', '--batch-size', '128'])
     """
     if how not in HOW:
         raise InputError.of("how", how, f"one of {', '.join(HOW)}")
