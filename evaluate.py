@@ -5,7 +5,7 @@ from pathlib import Path
 
 from transfer_gluon.cli.exit_codes import CONTEXT, Command, exit_codes
 from transfer_gluon.cli.options import RUNNING, input_options
-from transfer_gluon.cli.types import FILE, FOLDER, GPUS, NUM_THREADS, PATH
+from transfer_gluon.cli.types import FILE, FOLDER, GPUS, NUM_THREADS, PATH, refuse_idle
 
 import click
 
@@ -17,7 +17,7 @@ from transfer_gluon.iters.image_list import MOST_LABEL, NULL_LABEL
     ("How well a network does on data/val.lst", "--model model/mmd1 --epoch 14"),
     ("On another list, under the names of its classes",
      "--model model/mmd1 --epoch 14 --lst data/source.lst --classes data/classes.txt --output runs/on-source"),
-    ], sections={"Answers": ("output", "classes"), **RUNNING})
+    ], sections={"Answers": ("output", "overwrite", "classes"), **RUNNING})
 @click.option("--model", "prefix", type=PATH, required=True,
               help="Prefix of the checkpoint: PREFIX-symbol.json, PREFIX-0018.params.")
 @click.option("--epoch", type=click.IntRange(min=0), required=True, help="Its epoch number.")
@@ -25,6 +25,7 @@ from transfer_gluon.iters.image_list import MOST_LABEL, NULL_LABEL
               help="List of images with labels, or a folder with a folder a class.")
 @click.option("--output", type=FOLDER, default=None,
               help="New folder for figures, tables and pictures.  [default: one in runs/, named after the time]")
+@click.option("--overwrite", is_flag=True, help="Replace the evaluation that is in --output.")
 @click.option("--classes", type=FILE, default=None,
               help="File with the name of a class a line, class 0 first.  [default: what the checkpoint says, else "
                    "numbers]")
@@ -35,7 +36,8 @@ from transfer_gluon.iters.image_list import MOST_LABEL, NULL_LABEL
 @click.option("--gpu", "gpus", type=GPUS, default=None,
               help="Number of the GPU to compute on; several share each batch.  [default: the CPU]")
 @click.option("--data-nthreads", "threads", type=NUM_THREADS, default=15, help="Threads that decode images.")
-def main(prefix, epoch, lst, output, classes, image_shape, val_resize, null_label, batch_size, gpus, threads):
+def main(prefix, epoch, lst, output, overwrite, classes, image_shape, val_resize, null_label, batch_size, gpus,
+         threads):
     """Compare what a network says with the labels of a list: accuracy, of every class too, confusion matrix,
     calibration.
 
@@ -47,22 +49,24 @@ def main(prefix, epoch, lst, output, classes, image_shape, val_resize, null_labe
     from transfer_gluon.base.files import refuse_taken, writable_folder
     from transfer_gluon.base.log import log_to_stderr
     from transfer_gluon.checkpoints.checkpoint import load_checkpoint
-    from transfer_gluon.inference.report import evaluate_images, write_evaluation
+    from transfer_gluon.inference.report import EVALUATION, evaluate_images, write_evaluation
     from transfer_gluon.records.class_names import read_classes
     from transfer_gluon.records.folders import read_images
 
     log_to_stderr()
     devices = find_devices(gpus)
+    if not output:
+        refuse_idle({"overwrite": "without `output`"})
     output = output or _new_folder()
     writable_folder(output, "output")
-    refuse_taken(output)
+    refuse_taken(output, EVALUATION if overwrite else ())
     checkpoint = load_checkpoint(prefix, epoch)
     names = read_classes(classes) if classes else checkpoint.classes
     known = names if Path(lst).is_dir() or not classes else None
     images = read_images(lst, null_label=null_label, classes=known, labels=True)
     bad = []
     found = evaluate_images(checkpoint, images, devices, names, image_shape, batch_size, threads, bad, val_resize)
-    write_evaluation(output, found)
+    write_evaluation(output, found, overwrite)
     print(f"{found}\nfigures, tables and pictures: {output}")
     if bad:
         raise InputError(f"{lst}: {len(bad)} of its {len(images)} images are missing or cannot be decoded, and do not "

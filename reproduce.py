@@ -1,10 +1,9 @@
 #!/usr/bin/env python3
 """The table of the original, CNN, AdaBN, DAN, JAN and other methods, on any data; or of all pairs of domains."""
-import shlex
 from pathlib import Path
 
 from transfer_gluon.cli.exit_codes import CONTEXT, Command, exit_codes
-from transfer_gluon.cli.types import FOLDER, given, refuse_idle
+from transfer_gluon.cli.types import FOLDER, given, refuse_idle, words
 
 import click
 
@@ -68,20 +67,13 @@ def main(data_dir, num_classes, domains, gpus, seeds, jobs, output, stage0, stag
         raise click.UsageError("Missing option '--num-classes'.")
     output = Path(output or Path("runs") / Path(domains or data_dir).resolve().name)
     writable_folder(output / "table.md", "output")
-    flags = {name: _words(name, texts) for name, texts in (("stage0", stage0), ("stage1", stage1), ("common", common),
+    flags = {name: words(name, texts) for name, texts in (("stage0", stage0), ("stage1", stage1), ("common", common),
                                                            ("adabn", adabn))}
-    also = [(name, _words("also", [text])) for name, text in also]
+    also = [(name, words("also", [text])) for name, text in also]
     if domains:
         _pairs(domains, output, jobs, gpus, seeds, flags["stage0"], flags["common"], also)
     else:
         _methods(data_dir, num_classes, output, jobs, gpus, seeds, flags, also, published)
-
-
-def _words(name, texts):
-    try:
-        return [word for text in texts for word in shlex.split(text)]
-    except ValueError as error:
-        raise InputError(f"--{name} is {' '.join(texts)!r}, which cannot be cut into words: {error}.") from None
 
 
 def _methods(data_dir, num_classes, output, jobs, gpus, seeds, flags, also, published):

@@ -56,14 +56,16 @@ def replacing(path):
 
 
 @contextlib.contextmanager
-def making_folder(path):
+def making_folder(path, replaces=()):
     """Give a new folder beside `path`; it becomes `path`, with all that was written there, if the block ends well.
 
     Of a block that raises nothing is left; what a process that died has left goes when `path` is made the next time.
 
-    Raises: InputError when there is something at `path` already, but for an empty folder, or it cannot be written.
+    `replaces`: names of files; a folder that holds nothing else gives way.
+
+    Raises: InputError when there is something else at `path` already, or it cannot be written.
     """
-    refuse_taken(path)
+    refuse_taken(path, replaces)
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{_PLACE}.{os.getpid()}.tmp")
     try:
@@ -71,15 +73,18 @@ def making_folder(path):
             _remove_leftovers(path)
             temporary.mkdir(parents=True)
             yield temporary
+            if replaces and path.is_dir():
+                shutil.rmtree(path)
             os.replace(temporary, path)
             sync_folder(path.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def refuse_taken(path):
-    """Raise InputError where there is something at `path` already, but for an empty folder."""
-    if os.path.lexists(path) and not (os.path.isdir(path) and not os.listdir(path)):
+def refuse_taken(path, replaces=()):
+    """Raise InputError where there is something at `path` already, but for a folder that holds nothing, or nothing but
+    files of the names `replaces`."""
+    if os.path.lexists(path) and not (os.path.isdir(path) and set(os.listdir(path)) <= set(replaces)):
         raise InputError(f"{path}: is there already. Give another name, or move it away.")
 
 

@@ -127,6 +127,29 @@ def _typed(context):
     return f"python {shlex.quote(called)}{path[len(root):]}"
 
 
+def beside(context):
+    """A function from the script of another command of ours to how one calls that, in the way that this one was
+    called: by a file beside it, or as a command of the installed package."""
+    root = context.find_root().info_name or ""
+    if root.endswith(".py"):
+        folder = Path(sys.argv[0]).parent if Path(sys.argv[0]).name == root else Path()
+        return lambda script: f"{_python()} {shlex.quote(str(folder / script))}"
+    if root.startswith("python") or not _on_path(root):
+        root = f"{_python()} -m {__name__.partition('.')[0]}"
+    return lambda script: f"{root} {Path(script).stem.replace('_', '-')}"
+
+
+def _python():
+    """This Python, by its short name where that leads to it."""
+    return "python" if _on_path("python") else shlex.quote(sys.executable)
+
+
+def _on_path(name):
+    """Whether what a shell finds under a name lies beside this Python."""
+    found = shutil.which(name)
+    return found is not None and Path(found).parent == Path(sys.executable).parent
+
+
 def _wrapped(command, width):
     """The lines of a command, which a shell puts together again; a flag stays beside its value.
 

@@ -1,9 +1,10 @@
 """Types of flags, and flags that would do nothing: what click lets pass is what the libraries take."""
 import re
+import shlex
 
 import click
 
-from transfer_gluon.base.errors import does_nothing
+from transfer_gluon.base.errors import InputError, does_nothing
 
 
 def given(name):
@@ -19,6 +20,21 @@ def refuse_idle(idle):
     for name, why in idle.items():
         if given(name):
             raise does_nothing(name, why, click.get_current_context().params[name])
+
+
+def words(name, texts):
+    """The words of `texts`, as a shell would cut them; `name` is that of the parameter that holds them.
+
+    Raises: InputError where a quotation mark is left open.
+
+    >>> words("common", ["--lr 0.1", "--source 'my photos'"])
+    ['--lr', '0.1', '--source', 'my photos']
+    """
+    try:
+        return [word for text in texts for word in shlex.split(text)]
+    except ValueError as error:
+        raise InputError(f"`{name}` is {' '.join(texts)}, which cannot be cut into words: {error}.", name, texts,
+                         "flags as a shell takes them") from None
 
 
 class Number(click.FloatRange):

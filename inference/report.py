@@ -184,16 +184,23 @@ def _take_in(found, batch):
     found.losses[places], found.brier[places] = likelihood_losses(log_p, labels), brier_scores(log_p, labels)
 
 
-def write_evaluation(folder, found):
+# What `write_evaluation` writes.
+EVALUATION = ("evaluation.json", "classes.csv", "confusion.csv", "confusion.png", "calibration.csv", "reliability.png",
+              "predictions.csv")
+
+
+def write_evaluation(folder, found, overwrite=False):
     """Write an `Evaluation` to a new folder, whole or not at all.
 
     ``evaluation.json``: the figures; ``classes.csv``, ``confusion.csv``, ``confusion.png``; ``calibration.csv``,
     ``reliability.png``; ``predictions.csv``, a line an image, with its true and its predicted class. Classes stand
     under their names.
 
-    Raises: InputError when the folder is there already, or cannot be written.
+    `overwrite`: an older evaluation gives way.
+
+    Raises: InputError when the folder is there already, or holds anything else, or cannot be written.
     """
-    with making_folder(folder) as folder:
+    with making_folder(folder, EVALUATION if overwrite else ()) as folder:
         matrix, reliability = found.matrix, found.calibration
         with replacing(folder / "evaluation.json") as temporary:
             told = {"network": found.source, "list": str(found.images.path), "images": len(found.images),

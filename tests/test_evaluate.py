@@ -259,3 +259,22 @@ def test_a_folder_appears_whole_or_not_at_all(tmp_path):
     with pytest.raises(InputError, match="made: is there already"):
         with making_folder(path):
             pass
+    with making_folder(path, ["one", "two"]) as folder:
+        (folder / "one").touch()
+        assert (path / "two").exists()
+    assert [one.name for one in path.iterdir()] == ["one"]
+    (path / "letter").touch()
+    with pytest.raises(InputError, match="made: is there already"):     # nor does anything else give way
+        with making_folder(path, ["one", "two"]):
+            pass
+    assert (path / "letter").exists()
+
+
+def test_an_evaluation_gives_way_to_another_where_asked(stage0, data, command, tmp_path):
+    flags = ["--model", stage0, "--epoch", 1, "--lst", data / "val.lst", "--output", tmp_path / "e"]
+    command("evaluate.py", *flags)
+    assert "is there already" in command("evaluate.py", *flags, expect=2).stderr
+    command("evaluate.py", *flags[:-3], data / "source.lst", *flags[-2:], "--overwrite")
+    assert len(rows(tmp_path / "e" / "predictions.csv")) == 24
+    said = command("evaluate.py", *flags[:-2], "--overwrite", expect=2).stderr
+    assert "--overwrite was given without --output" in said

@@ -131,7 +131,7 @@ def test_the_installed_launcher_starts_servers_and_workers(installed, tmp_path):
 
 
 @pytest.mark.parametrize("command", [
-    ["fine_tune.py"], ["adabn.py"], ["predict.py"], ["evaluate.py"], ["extract_features.py"],
+    ["fine_tune.py"], ["adabn.py"], ["predict.py"], ["evaluate.py"], ["extract_features.py"], ["adapt.py"],
     ["train_classifier.py"], ["reproduce.py"], ["tools/im2rec_helpers.py"],
     ["tools/get_model.py"], ["tools/import_weights.py"], ["tools/layers.py"], ["tools/export.py"], ["tools/launch.py"],
     ["tools/digits.py"], ["-m", "transfer_gluon"]], ids=" ".join)
@@ -154,7 +154,7 @@ HOUSE = {"base": "", "symbols": "base", "iters": "base", "distributed": "base", 
          "checkpoints": "symbols base", "exchange": "checkpoints symbols iters base",
          "inference": "checkpoints symbols iters distributed base",
          "training": "inference exchange checkpoints records distributed symbols iters base",
-         "trials": "training records iters base", "cli": "base"}
+         "trials": "training exchange checkpoints records symbols iters base", "cli": "base"}
 
 
 def test_the_arrows_of_the_house_point_down_only():

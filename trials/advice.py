@@ -49,11 +49,11 @@ def advise(num_source, num_target, how, devices=1):
 
     Returns: `Advice`.
 
-    Raises: InputError for too few images to make a batch.
+    Raises: InputError for too few images to make a batch of stage 1.
 
     >>> advice = advise(2931, 2810, "features")
     >>> advice.epochs, advice.stage1[:4]
-    ((15, 14), ['--num-epochs', '14', '--batch-size', '128'])
+    ((15, 15), ['--num-epochs', '15', '--batch-size', '128'])
     """
     if how not in HOW:
         raise InputError.of("how", how, f"one of {', '.join(HOW)}")
@@ -70,9 +70,9 @@ def advise(num_source, num_target, how, devices=1):
                    for updates, size in zip(_UPDATES[how], sizes))
     rates = _RATES[how]
     stages = [["--num-epochs", str(number), "--batch-size", str(batch), "--lr", f"{rate:g}", "--lr-step-unit", "epoch",
-               "--lr-step-epochs", _drops(number)]
+               "--lr-step-epochs", str(drop_after(number))]
               for number, batch, rate in zip(epochs, (each, 2 * each), rates)]
-    stages[1] += ["--estimate", "quadratic", "--relative-transfer-weight", "0.5"]
+    stages[1] += ["--relative-transfer-weight", "0.5"]
     common, reasons = [], []
     if how == "features":
         common += ["--read", "features", "--feature-views", str(_VIEWS)]
@@ -87,13 +87,17 @@ def advise(num_source, num_target, how, devices=1):
         common += ["--source-validation", f"{held:g}"]
         reasons.append("a tenth of the source is held out: its accuracy tells, without target labels, whether training "
                        "is long enough, and whether stage 1 harms what stage 0 has learnt")
-    reasons += [f"{epochs[0]} and {epochs[1]} epochs are some {_UPDATES[how][0]} updates a stage, the rate falls to a "
-                "tenth for the last quarter",
-                "the transfer loss weighs 0.5 against the mean softmax loss, estimated from all pairs: in the middle "
-                "of what is advised, and steadier than the original's quadruples"]
+    reasons += [f"{epochs[0]} and {epochs[1]} epochs, of {least} to {most}, come near {_UPDATES[how][0]} updates a "
+                "stage; the rate falls to a tenth for the last quarter",
+                "the transfer loss weighs 0.5 against the mean softmax loss, in the middle of what is advised; that of "
+                "DAN and JAN is estimated from all pairs, which is steadier than the original's quadruples"]
     return Advice(common, stages[0], stages[1], ["--statistics", "pixel"], epochs, reasons)
 
 
-def _drops(epochs):
-    """The epoch after which the rate falls, as a flag's value."""
-    return str(max(1, min(epochs - 1, round(0.75 * epochs))))
+def drop_after(epochs):
+    """The epoch after which the rate falls: three quarters of `epochs`, rounded.
+
+    >>> drop_after(15), drop_after(4), drop_after(2)
+    (11, 3, 1)
+    """
+    return max(1, min(epochs - 1, round(0.75 * epochs)))

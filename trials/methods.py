@@ -103,10 +103,19 @@ def plan(output, data_dir, lists, num_classes, gpus, seeds, stage0, stage1, comm
 
 
 def last_epoch(command):
-    """The value of --num-epochs in a command of fine_tune.py. Raises: InputError when it has none."""
-    if "--num-epochs" not in command[:-1]:
-        raise InputError("`stage0` and `stage1` need --num-epochs, written with a space before the number.")
-    value = command[len(command) - 1 - command[::-1].index("--num-epochs") + 1]
+    """The value of --num-epochs in a command of fine_tune.py, where the last one counts.
+
+    Raises: InputError when it has none.
+
+    >>> last_epoch(["fine_tune.py", "--num-epochs", "18", "--num-epochs=5"])
+    5
+    """
+    values = [value for word, following in zip(command, [*command[1:], None])
+              for name, equals, value in [str(word).partition("=")]
+              for value in [value if equals else following] if name == "--num-epochs" and value is not None]
+    if not values:
+        raise InputError("`stage0` and `stage1` need --num-epochs and a number.")
+    value = values[-1]
     if not str(value).isdigit():
         raise InputError(f"--num-epochs is {value!r}; expected a number.")
     return int(value)

@@ -27,7 +27,8 @@ class Trial:
     ----------
     method, title : str
         Its row in the table: under which name, and what people read.
-    seed : int
+    seed : int or None
+        None where there is one of everything only.
     command : tuple of str
         The script and its flags.
     prefix : Path
@@ -42,6 +43,11 @@ class Trial:
         Source and target, where there are several.
     judged : bool
         Whether it tells an accuracy on images of the target.
+    after : tuple of Trial
+        Those that it goes on from: it is done again where they are.
+    anew : bool
+        Whether it begins anew, with --overwrite in the place of --resume, where another command, or one with other
+        lists, wrote there.
     """
 
     method: str
@@ -54,9 +60,18 @@ class Trial:
     stage: int = None
     pair: tuple = ()
     judged: bool = True
+    after: tuple = ()
+    anew: bool = False
 
     def __str__(self):
-        return ", ".join([f"seed {self.seed}", *([" → ".join(self.pair)] if self.pair else []), self.title])
+        seed = [] if self.seed is None else [f"seed {self.seed}"]
+        return ", ".join([*seed, *([" → ".join(self.pair)] if self.pair else []), self.title])
+
+    @property
+    def made_of(self):
+        """What its results follow from; as long as this is the same, it need not be done again."""
+        earlier = {"after": [one.made_of for one in self.after]} if self.after else {}
+        return {"command": shlex.join(self.command), "lists": self.lists, **earlier}
 
     @property
     def log(self):
@@ -96,24 +111,33 @@ def execute(run, bar):
 
     Raises: InputError with its last words when it fails.
     """
-    made_of = {"command": shlex.join(run.command), "lists": run.lists}
     record = Path(f"{run.prefix}.made-of.json")
-    if run.done.exists() and _read(record) == made_of:
+    before = _read(record)
+    if run.done.exists() and before == run.made_of:
         bar.write(f"{run}: done before{_came_to(run)}", file=sys.stderr)
         bar.update()
         return
     started = time.monotonic()
     run.prefix.parent.mkdir(parents=True, exist_ok=True)
-    record.unlink(missing_ok=True)
     script, *flags = run.command
-    with open(run.log, "w") as log:
-        code = subprocess.run([sys.executable, _path(script), *flags], stdout=log, stderr=subprocess.STDOUT,
-                              stdin=subprocess.DEVNULL).returncode
+    last = before and before.get("begun", before)      # made there, or begun at least
+    if last and run.anew and last != run.made_of:
+        bar.write(f"{run}: anew, since images or commands are others than before", file=sys.stderr)
+        flags = ["--overwrite" if flag == "--resume" else flag for flag in flags]
+    state = _written(run)
+    _write(record, {"begun": run.made_of})
+    code = None
+    try:
+        with open(run.log, "w") as log:
+            code = subprocess.run([sys.executable, _path(script), *flags], stdout=log, stderr=subprocess.STDOUT,
+                                  stdin=subprocess.DEVNULL).returncode
+    finally:
+        if code != 0 and _written(run) == state:        # what is there is still what it was
+            _write(record, {"begun": last})
     if code:
         raise InputError(f"{run}: ended with exit code {code}. Its last words, from {run.log}:\n"
                          + "\n".join(read_text(run.log).splitlines()[-5:]))
-    with replacing(record) as temporary:
-        temporary.write_text(json.dumps(made_of))
+    _write(record, run.made_of)
     bar.write(f"{run}: {time.monotonic() - started:.0f} s{_came_to(run)}", file=sys.stderr)
     bar.update()
 
@@ -129,9 +153,21 @@ def _path(script):
 
 def _read(record):
     try:
-        return json.loads(record.read_text())
+        found = json.loads(record.read_text())
     except (OSError, ValueError):
         return None
+    return found if isinstance(found, dict) else None
+
+
+def _write(record, made_of):
+    with replacing(record) as temporary:
+        temporary.write_text(json.dumps(made_of))
+
+
+def _written(run):
+    """When its run was last written, if there is one."""
+    state = Path(f"{run.prefix}-run", "state.params")
+    return state.stat().st_mtime_ns if state.exists() else None
 
 
 def accuracy(run):
