@@ -313,11 +313,11 @@ MUTATIONS = [
         ("training/classes.py", "if has > number or names and has < number:", "if False:"),
         ("training/classes.py", "if lacking == [0]:", "if lacking:"),
         (STAGES, "lists.classes if lists else known.names)", "None)"),
-        ("checkpoints/checkpoint.py", "if classes and self.classes and list(classes) != self.classes:", "if False:"),
         ("predict.py", "read_images(folder, labels=False)", "read_images(folder)"),
         ("predict.py", "not (names or folder) and classes_beside(lst)", "None"),
         ("predict.py", "and images.labels[known].max() < there", ""))],
     *[(file, *change, "tests/test_image_input.py tests/test_export.py") for file, *change in (
+        ("checkpoints/checkpoint.py", "if classes and self.classes and list(classes) != self.classes:", "if False:"),
         ("checkpoints/checkpoint.py", "classes=classes or self.classes,", "classes=classes,"),
         ("checkpoints/checkpoint.py", "if names and self.num_classes in (None, len(names)) else", "if names else"),
         ("symbols/image_input.py", "len(set(names)) == len(names) and", ""),

@@ -77,13 +77,16 @@ def test_from_two_folders_to_named_predictions(photos):
     with open("p1.csv", newline="") as file:
         (_, row) = csv.reader(file)
     assert row[:2] == rows[3][:2]
+    shutil.copy("street/03.png", make_photos(Path("mixed"), ["pink"], each=1))      # labels are not looked for
+    said("predict.py", "--model", "m/adapted", "--epoch", 1, "--images", "mixed", "--out", "p1.csv")
+    assert len(Path("p1.csv").read_text().splitlines()) == 3
     Path("names.txt").write_text("bleu\nvert\nrouge\n")
     said("predict.py", "--model", "m/adapted", "--epoch", 1, "--images", "street", "--out", "p2.csv", "--classes",
          "names.txt")
     assert set(Path("p2.csv").read_text().splitlines()[1].split(",")[1::2]) == {"bleu", "vert", "rouge"}
     text = said("evaluate.py", "--model", "m/one", "--epoch", 1, "--lst", "val", "--output", "out")
     assert "12 images" in text and Path("out/confusion.csv").read_text().splitlines()[0].endswith("blue,green,red")
-    new = [path for path in tree(".") if path.split("/")[0] not in ("m", "out")]
+    new = [path for path in tree(".") if path.split("/")[0] not in ("m", "out", "mixed")]
     assert sorted(set(new) - set(before)) == ["names.txt", "p.csv", "p1.csv", "p2.csv"]
 
 
