@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """What freezing saves: seconds of a training step of ResNet-50, 16 images of 224 × 224, on the CPU; medians.
 
-The ways run interleaved in this process: everything trains; bn1, fc, stage3 and stage4 train, and the backward pass goes
-to the images for the statistics of batch normalisation; the same, with frozen layers computed forward only; bottleneck
-and classifier train, everything below computes as in inference; the same on features that are computed already.
+The ways run interleaved in this process: everything trains; bn1, fc, stage3 and stage4 train, and the backward pass
+goes to the images for the statistics of batch normalisation; the same, with frozen layers computed forward only;
+bottleneck and classifier train, everything below computes as in inference; the same on features computed before.
 """
 import time
 
