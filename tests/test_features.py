@@ -456,6 +456,14 @@ def test_what_is_no_file(tmp_path):
         read_features(tmp_path / "folder.npz")
 
 
+def test_another_network_is_refused(start, source, tmp_path):
+    import dataclasses
+    found = of(start, source, tmp_path / "f.npz")
+    wanted = dataclasses.replace(found.source, digest="0" * 16, network="another")
+    with pytest.raises(InputError, match=r"the network .*s0-0001.params \(up to its layer flatten0\); expected another"):
+        check_features(found, wanted)
+
+
 def test_names_of_network_and_list_do_not_matter(start, source, tmp_path):
     import dataclasses
     found = of(start, source, tmp_path / "f.npz")
