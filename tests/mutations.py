@@ -16,6 +16,7 @@ STAGES, TRANSFORM, SHUFFLED = "training/stages.py", "iters/random_transform.py",
 DOMAINS = "training/domains.py"
 LOOP, RUN, REPRODUCE = "training/loop.py", "training/run.py", "tests/test_reproduce.py"
 CLASSIFIER, LABELLED = "training/classifier.py", "training/labelled_features.py"
+FEATURES = "tests/test_features.py"
 GROUPS_FILE, GROUPS = "symbols/layer_groups.py", "tests/test_layer_groups.py"
 HEAP = "tests/test_mmd.py::test_wrong_batches_are_refused_and_leave_the_heap_whole"
 
@@ -323,6 +324,65 @@ MUTATIONS = [
         ("symbols/image_input.py", "len(set(names)) == len(names) and", ""),
         ("exchange/onnx_file.py", "str(resize_of(checkpoint.symbol, image_shape) or", "str(checkpoint.resize or"),
         ("exchange/onnx_file.py", "    if checkpoint.classes:\n", "    if False:\n"))],
+    # Features that are computed once.
+    *[("inference/features.py", before, after, f"{FEATURES}::{test}") for before, after, test in (
+        ("if told is None or size != batch_size or", "if told is not None and", "test_pieces_that_nobody_knows_of_what_"
+         "are_not_taken"),
+        ("_unnamed(told) != _unnamed(source)", "False", "test_what_another_source_has_half_computed_is_refused_too"),
+        ("_unnamed(told) != _unnamed(source)", "told != source", "test_other_names_of_the_same_go_on"),
+        ("for kind in _PIECE, _HEADER:", "for kind in _HEADER, _PIECE:", "test_the_header_goes_last"),
+        ("filter(kind.fullmatch, names)", "names", "test_files_of_others_stay"),
+        ("        with contextlib.suppress(OSError):\n            self.folder.rmdir()", "        self.folder.rmdir()",
+         "test_pieces_may_lie_elsewhere_behind_a_link"),
+        ("            check_features(found, source)\n", "", "test_another_source_is_refused_with_both_named"),
+        ("isinstance(rows, np.ndarray) and rows.dtype == np.float32 and rows.ndim and", "",
+         "test_a_piece_that_was_changed"),
+        ("or values is not None and rows.shape[1:] != values.shape[2:]", "", "test_a_piece_that_was_changed"),
+        ("                    file.unlink(missing_ok=True)\n", "", "test_a_piece_that_was_changed"),
+        ("lock.acquire(timeout=0)", "pass", "test_of_two_processes_one_computes_and_the_other_waits"),
+        ('if not name.startswith("__")}', "}", "test_the_digest_is_that_of_what_is_computed"),
+        ("hashed.update(np.ascontiguousarray(value).data)", "pass", "test_the_digest_is_that_of_what_is_computed"),
+        ("except (ValueError, SyntaxError):\n        return text\n    return", "except ValueError:\n        pass\n    "
+         "return text if text else", "test_the_digest_is_that_of_what_is_computed"))],
+    *[("iters/feature_file.py", before, after, f"{FEATURES}::{test}") for before, after, test in (
+        ("np.isfinite(values).all() and np.isfinite(views).all()", "True", "test_a_damaged_file_is_named"),
+        ("len(set(indices.tolist())) < number", "False", "test_a_damaged_file_is_named"),
+        ("source.digest != wanted.digest", "False", "test_another_network_is_refused"),
+        ("source.images != wanted.images", "False", "test_another_source_is_refused_with_both_named"))],
+    ("iters/feature_iter.py", "views[epoch % len(views)] if len(views)", "views[0] if len(views)",
+     "tests/test_cached.py::test_views_are_taken_in_turn"),
+    ("iters/feature_iter.py", "values[self._rows[places]]", "values[places]",
+     f"{FEATURES}::test_a_part_of_the_images_by_their_indices_and_none_that_are_not_there"),
+    ("extract_features.py", "packed=packed,\n", "\n",
+     f"{FEATURES}::test_a_record_will_do_without_image_files"),
+    ("extract_features.py", '    writable_folder(out, "out")\n', "",
+     f"{FEATURES}::test_a_folder_that_cannot_be_written_is_told_by_its_flag"),
+    *[(file, before, after, f"tests/test_cached.py::{test}") for file, before, after, test in (
+        ("training/cached.py", "names.count(images.path.stem) > 1", "False",
+         "test_lists_of_one_name_have_features_of_their_own"),
+        ("training/cached.py", "-{role}-", "-", "test_lists_of_one_name_have_features_of_their_own"),
+        ("training/cached.py", "        if turn == store.rank:\n", "        if store.rank == 0:\n",
+         "test_workers_compute_one_behind_the_other"),
+        ("training/cached.py", "        check_features(features, wanted)\n", "", "test_features_of_something_else_are_"
+         "refused"),
+        ("records/ready.py", "dataclasses.replace(images, record=twin.record) if twin else images, own or twin is not "
+         "None", "images, own", "test_a_record_of_another_list_of_the_same_images_will_do"),
+        ("training/param_groups.py", "names & above_layer(net, stage.network.layer)[1]", "names",
+         "test_three_rates_where_the_head_alone_trains"),
+        ("symbols/frozen.py", "    if taken != [(place, 0)]:\n", "    if False:\n", "test_fit_says_what_learns_once"))],
+    *[(file, before, after, f"tests/test_bottleneck.py::{test}") for file, before, after, test in (
+        ("symbols/frozen.py", "[*_ORIGINAL, *head[:-1]]", "[*_ORIGINAL]",
+         "test_a_new_one_trains_where_the_rest_is_frozen"),
+        ("training/param_groups.py", 'if stage.network.bottleneck and "bottleneck_weight" not in', "if False and "
+         '"bottleneck_weight" not in', "test_a_new_one_trains_where_the_rest_is_frozen"),
+        ("training/param_groups.py", 'if stage.network.bottleneck and "bottleneck_weight" not in',
+         'if "bottleneck_weight" not in', "test_one_that_stage_0_trained_may_rest"),
+        ("symbols/frozen.py", '        if statistics != "move":\n', "        if False:\n",
+         "test_statistics_of_nothing_are_refused"))],
+    (LOOP, "trainer.step(len(batch.data[0]) * store", "trainer.step(batches.batch_size * store",
+     "tests/test_train_classifier.py::test_a_smaller_last_batch_has_a_mean_of_its_own"),
+    ("train_classifier.py", "-{os.getpid()}", "",
+     "tests/test_train_classifier.py::test_runs_without_a_prefix_keep_apart"),
     # How well a network does.
     *[(file, *change, "tests/test_evaluate.py") for file, *change in (
         ("inference/calibration.py", "np.ceil(confidence * num_bins).astype(int) - 1",
@@ -458,10 +518,13 @@ def survives(number):
 
 
 def main():
-    """Try every mutation, two at a time."""
+    """Try every mutation, two at a time; or those alone whose tests' file has one of the words that are given."""
+    words = sys.argv[1:]
+    chosen = [number for number, (*_, tests) in enumerate(MUTATIONS)
+              if not words or any(word in tests for word in words)]
     with ThreadPoolExecutor(2) as pool:
-        survivors = [said for said in pool.map(survives, range(len(MUTATIONS))) if said]
-    print(*survivors, f"{len(MUTATIONS) - len(survivors)} of {len(MUTATIONS)} mutations were noticed", sep="\n")
+        survivors = [said for said in pool.map(survives, chosen) if said]
+    print(*survivors, f"{len(chosen) - len(survivors)} of {len(chosen)} mutations were noticed", sep="\n")
     sys.exit(bool(survivors))
 
 

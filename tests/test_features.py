@@ -114,6 +114,8 @@ def test_the_digest_is_that_of_what_is_computed(start, trained, tmp_path):
     assert digest(mx.sym.load_json(symbol.tojson().replace("(3, 3)", "(3,3)"))) == first
     assert digest(mx.sym.load_json(symbol.tojson().replace('"stride": "(2, 2)"', '"stride": "(1, 1)"'))) != first
     assert digest(normalized(symbol, (1, 2, 3))) != first
+    told, plain = (mx.sym.relu(mx.sym.var("data"), attr=attr) for attr in ({"__said__": "to people"}, {}))
+    assert network_digest(told, {}, {}) == network_digest(plain, {}, {})
     name = "conv0_weight"
     assert digest(symbol, {**start.arg_params, name: start.arg_params[name] + 1e-3}) != first
     assert digest(symbol, {**start.arg_params, "fc_weight": start.arg_params["fc_weight"] + 1}) == first
@@ -454,6 +456,14 @@ def test_what_is_no_file(tmp_path):
     os.mkdir(tmp_path / "folder.npz")
     with pytest.raises(InputError, match="is not a file"):
         read_features(tmp_path / "folder.npz")
+
+
+def test_another_network_is_refused(start, source, tmp_path):
+    import dataclasses
+    found = of(start, source, tmp_path / "f.npz")
+    wanted = dataclasses.replace(found.source, digest="0" * 16, network="another")
+    with pytest.raises(InputError, match=r"s0-0001.params \(up to its layer flatten0\); expected another"):
+        check_features(found, wanted)
 
 
 def test_names_of_network_and_list_do_not_matter(start, source, tmp_path):

@@ -2,6 +2,7 @@
 import csv
 import json
 import math
+import os
 import pickle
 import re
 import subprocess
@@ -512,11 +513,13 @@ def test_a_smaller_last_batch_has_a_mean_of_its_own():
     np.testing.assert_allclose(net.fc_bias.data().asnumpy(), bias, rtol=1e-4, atol=1e-5)
 
 
-def test_runs_without_a_prefix_keep_apart(packs, tmp_path):
-    """However many begin in one second."""
-    command = [sys.executable, ROOT / "train_classifier.py", *packs[:4], "--epochs", 1]
-    runs = [subprocess.Popen(list(map(str, command)), cwd=tmp_path, stderr=subprocess.DEVNULL) for _ in range(2)]
-    assert [run.wait() for run in runs] == [0, 0] and len(list((tmp_path / "runs").glob("*-run"))) == 2
+def test_runs_without_a_prefix_keep_apart(packs, tmp_path, monkeypatch):
+    """However many processes begin in one second."""
+    monkeypatch.setattr(time, "strftime", lambda *_: "then")
+    for process in 1001, 1002:
+        monkeypatch.setattr(os, "getpid", lambda process=process: process)
+        train(*packs[:4], "--epochs", 1, cwd=tmp_path)
+    assert {path.name for path in (tmp_path / "runs").glob("*-run")} == {"then-1001-run", "then-1002-run"}
 
 
 def test_killed_it_goes_on_bitwise(packs, tmp_path):
