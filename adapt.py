@@ -13,7 +13,7 @@ from transfer_gluon.cli.types import FOLDER, GPUS, IMAGE_SHAPE, NAMES, PATH, ref
 import click
 
 from transfer_gluon.base.errors import InputError
-from transfer_gluon.exchange.weights import ARCHITECTURES
+from transfer_gluon.exchange.architectures import ARCHITECTURES
 from transfer_gluon.symbols.registry import TRANSFER_LOSSES
 from transfer_gluon.trials.advice import HOW
 
