@@ -93,7 +93,7 @@ def main(source, target, val, model, epoch, weights, architecture, network, num_
     digests = {**{name: found.digest for name, found in lists.items()}, **made_of}
     stages = plan(output, images, digests, start, advice, methods, _joined(gpus) if gpus else None,
                   labelled=val is not None, first=first, **further)
-    commands = script(stages, beside(click.get_current_context()))
+    commands = script(stages, beside())
     wide = min(shutil.get_terminal_size().columns, 100)
     reasons = [click.wrap_text(f"- {reason}", wide, subsequent_indent="  ") for reason in advice.reasons]
     print("\n".join([*reasons, "", commands]), flush=True)
