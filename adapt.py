@@ -13,7 +13,7 @@ from transfer_gluon.cli.types import FOLDER, GPUS, IMAGE_SHAPE, NAMES, PATH, ref
 import click
 
 from transfer_gluon.base.errors import InputError
-from transfer_gluon.exchange.weights import ARCHITECTURES
+from transfer_gluon.exchange.architectures import ARCHITECTURES
 from transfer_gluon.symbols.registry import TRANSFER_LOSSES
 from transfer_gluon.trials.advice import HOW
 
@@ -93,7 +93,7 @@ def main(source, target, val, model, epoch, weights, architecture, network, num_
     digests = {**{name: found.digest for name, found in lists.items()}, **made_of}
     stages = plan(output, images, digests, start, advice, methods, _joined(gpus) if gpus else None,
                   labelled=val is not None, first=first, **further)
-    commands = script(stages, beside(click.get_current_context()))
+    commands = script(stages, beside())
     wide = min(shutil.get_terminal_size().columns, 100)
     reasons = [click.wrap_text(f"- {reason}", wide, subsequent_indent="  ") for reason in advice.reasons]
     print("\n".join([*reasons, "", commands]), flush=True)

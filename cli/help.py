@@ -127,16 +127,15 @@ def _typed(context):
     return f"python {shlex.quote(called)}{path[len(root):]}"
 
 
-def beside(context):
+def beside():
     """A function from the script of another command of ours to how one calls that, in the way that this one was
     called: by a file beside it, or as a command of the installed package."""
-    root = context.find_root().info_name or ""
-    if root.endswith(".py"):
-        folder = Path(sys.argv[0]).parent if Path(sys.argv[0]).name == root else Path()
-        return lambda script: f"{_python()} {shlex.quote(str(folder / script))}"
-    if root.startswith("python") or not _on_path(root):
-        root = f"{_python()} -m {__name__.partition('.')[0]}"
-    return lambda script: f"{root} {Path(script).stem.replace('_', '-')}"
+    called = Path(sys.argv[0])
+    if called.suffix == ".py" and called.name != "__main__.py":
+        return lambda script: f"{_python()} {shlex.quote(str(called.parent / script))}"
+    installed = called.name if called.suffix != ".py" and _on_path(called.name) else \
+        f"{_python()} -m {__name__.partition('.')[0]}"
+    return lambda script: f"{installed} {Path(script).stem.replace('_', '-')}"
 
 
 def _python():

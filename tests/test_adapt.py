@@ -15,7 +15,6 @@ from types import SimpleNamespace
 
 from transfer_gluon.cli.help import beside
 
-import click
 import conftest
 import pytest
 from conftest import make_domain
@@ -201,7 +200,7 @@ def test_the_commands_file_runs_from_anywhere(adapt, photos, tmp_path):
 
 def test_a_command_that_fails_is_told_by_its_last_words(adapt, photos):
     said = adapt("--stage0", "--layer nowhere", *QUICK, expect=2).stderr
-    assert re.search(r"adapt.py: source model \(no transfer\): ended with exit code 2. Its last words, from "
+    assert re.search(r": source model \(no transfer\): ended with exit code 2. Its last words, from "
                      r"runs/adapt-my web-street/source.log:\n", said) and "No such option '--layer'" in said
     assert not (photos / "runs" / "adapt-my web-street" / "table.md").exists()
 
@@ -374,23 +373,21 @@ def test_another_network_in_the_place_of_the_old_one_is_noticed(photos, monkeypa
     assert made_of[0] == made_of[1] != adapt_command._start(Path("out"), "model/s0", 1, None, None, None, None)[2]
 
 
-@pytest.mark.parametrize("typed, argv, called", [
-    ("adapt.py", "adapt.py", "python fine_tune.py"),
-    ("adapt.py", "../check out/adapt.py", "python '../check out/fine_tune.py'"),
-    ("transfer-gluon", "/v/bin/transfer-gluon", "transfer-gluon fine-tune"),
-    ("python -m transfer_gluon", "/v/transfer_gluon/__main__.py", "python -m transfer_gluon fine-tune")])
-def test_commands_are_printed_as_one_types_them(typed, argv, called, tmp_path, monkeypatch):
+@pytest.mark.parametrize("argv, called", [
+    ("adapt.py", "python fine_tune.py"), ("../check out/adapt.py", "python '../check out/fine_tune.py'"),
+    ("/v/bin/transfer-gluon", "transfer-gluon fine-tune"),
+    ("/v/transfer_gluon/__main__.py", "python -m transfer_gluon fine-tune")])
+def test_commands_are_printed_as_one_types_them(argv, called, tmp_path, monkeypatch):
     for name in ("python", "transfer-gluon"):
         (tmp_path / name).touch(0o755)
     monkeypatch.setattr(sys, "argv", [argv])
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     monkeypatch.setenv("PATH", str(tmp_path))
-    context = click.Context(adapt_command.main, info_name=typed)
-    assert beside(context)("fine_tune.py") == called
-    monkeypatch.setenv("PATH", "/nowhere")              # an environment that was not activated
-    said = beside(context)("fine_tune.py")
-    assert said == (f"{tmp_path}/{called}" if called.startswith("python") else
-                    f"{tmp_path}/python -m transfer_gluon fine-tune")
+    assert beside()("fine_tune.py") == called
+    monkeypatch.setattr(sys, "executable", "/v/bin/python")     # of an environment that was not activated
+    said = beside()("fine_tune.py")
+    assert said == (f"/v/bin/{called}" if called.startswith("python") else
+                    "/v/bin/python -m transfer_gluon fine-tune")
 
 
 def test_rules_give_what_can_be_trained_with():
