@@ -91,6 +91,9 @@ def advise(num_source, num_target, how, devices=1):
                 "stage; the rate falls to a tenth for the last quarter",
                 "the transfer loss weighs 0.5 against the mean softmax loss, in the middle of what is advised; that of "
                 "DAN and JAN is estimated from all pairs, which is steadier than the original's quadruples"]
+    if how == "features":
+        reasons.append("AdaBN puts the target's statistics where the classifier learnt with the pretrained network's: "
+                       "expect it to harm here; it helps networks whose own layers have trained on the source")
     return Advice(common, stages[0], stages[1], ["--statistics", "pixel"], epochs, reasons)
 
 
