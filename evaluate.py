@@ -26,8 +26,8 @@ from transfer_gluon.iters.image_list import MOST_LABEL, NULL_LABEL
 @click.option("--output", type=FOLDER, default=None,
               help="New folder for figures, tables and pictures.  [default: one in runs/, named after the time]")
 @click.option("--classes", type=FILE, default=None,
-              help="File with the name of a class a line, class 0 first.  [default: what the checkpoint says, else "
-                   "numbers]")
+              help="File with the name of a class a line, class 0 first.  [default: what the checkpoint says; else "
+                   "classes.txt beside the list, or the folders; else numbers]")
 @input_options("the longer side of the input")
 @click.option("--null-label", type=click.IntRange(0, MOST_LABEL), default=NULL_LABEL,
               help="The label that means 'unknown'; such images do not count.")
@@ -60,6 +60,7 @@ def main(prefix, epoch, lst, output, classes, image_shape, val_resize, null_labe
     names = read_classes(classes) if classes else checkpoint.classes
     known = names if Path(lst).is_dir() or not classes else None
     images = read_images(lst, null_label=null_label, classes=known, labels=True)
+    names = names or images.classes
     bad = []
     found = evaluate_images(checkpoint, images, devices, names, image_shape, batch_size, threads, bad, val_resize)
     write_evaluation(output, found)
