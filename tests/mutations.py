@@ -301,8 +301,7 @@ MUTATIONS = [
         (STAGES, "lists.classes if lists else known.names)", "None)"),
         ("checkpoints/checkpoint.py", "if classes and self.classes and list(classes) != self.classes:", "if False:"),
         ("predict.py", "read_images(folder, labels=False)", "read_images(folder)"),
-        ("predict.py", "not (names or folder) and classes_beside(lst)", "None"),
-        ("predict.py", "and images.labels[known].max() < there", ""))],
+        ("predict.py", "not (names or folder) and classes_beside(lst)", "None"))],
     *[(file, *change, "tests/test_image_input.py tests/test_export.py") for file, *change in (
         ("checkpoints/checkpoint.py", "classes=classes or self.classes,", "classes=classes,"),
         ("checkpoints/checkpoint.py", "if names and self.num_classes in (None, len(names)) else", "if names else"),

@@ -339,6 +339,9 @@ def test_some_folders_are_not_judged_by_a_network_that_does_not_name_its_classes
     said("evaluate.py", *flags, "--lst", "val", "--output", "o3")
     said("tools/im2rec_helpers.py", "list", "val", "lists/val.lst")
     said("evaluate.py", *flags, "--lst", "lists/val.lst", "--output", "o4")
+    Path("lists/classes.txt").write_text("red\ngreen\nx\ny\n")
+    text = said("evaluate.py", *flags, "--lst", "lists/val.lst", expect=2)
+    assert "4 names of classes were given, or stand in classes.txt beside lists/val.lst, and m/x-0001" in text
     for output in "o3", "o4":
         assert Path(output, "confusion.csv").read_text().splitlines()[0].endswith("blue,green,red")
 
