@@ -27,8 +27,8 @@ from transfer_gluon.iters.image_list import MOST_LABEL, NULL_LABEL
               help="New folder for figures, tables and pictures.  [default: one in runs/, named after the time]")
 @click.option("--overwrite", is_flag=True, help="Replace the evaluation that is in --output.")
 @click.option("--classes", type=FILE, default=None,
-              help="File with the name of a class a line, class 0 first.  [default: what the checkpoint says, else "
-                   "numbers]")
+              help="File with the name of a class a line, class 0 first.  [default: what the checkpoint says; else "
+                   "classes.txt beside the list, or the folders; else numbers]")
 @input_options("the longer side of the input")
 @click.option("--null-label", type=click.IntRange(0, MOST_LABEL), default=NULL_LABEL,
               help="The label that means 'unknown'; such images do not count.")
@@ -64,6 +64,7 @@ def main(prefix, epoch, lst, output, overwrite, classes, image_shape, val_resize
     names = read_classes(classes) if classes else checkpoint.classes
     known = names if Path(lst).is_dir() or not classes else None
     images = read_images(lst, null_label=null_label, classes=known, labels=True)
+    names = names or images.classes
     bad = []
     found = evaluate_images(checkpoint, images, devices, names, image_shape, batch_size, threads, bad, val_resize)
     write_evaluation(output, found, overwrite)

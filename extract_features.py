@@ -20,8 +20,12 @@ from transfer_gluon.iters.augmentation import Augmentation
               help="Prefix of the checkpoint: PREFIX-symbol.json, PREFIX-0000.params.")
 @click.option("--epoch", type=click.IntRange(min=0), required=True, help="Its epoch number.")
 @click.option("--layer", default="flatten0", help="The layer; tools/layers.py --all-layers lists those of a network.")
-@click.option("--lst", type=FILE, default="data/source.lst", help="List of images.")
-@click.option("--out", type=FILE, default=None, help="The .npz file to write.  [default: that beside the list]")
+@click.option("--lst", type=PATH, default="data/source.lst",
+              help="List of images, or a folder: with a folder a class, labels follow the alphabet, or --classes.")
+@click.option("--classes", type=FILE, default=None,
+              help="Of a folder that may lack some: a classes.txt, the name of each label, in order.")
+@click.option("--out", type=FILE, default=None,
+              help="The .npz file to write.  [default: that beside the list or folder]")
 @input_options("the longer side of the input")
 @click.option("--views", type=click.IntRange(0, 10_000), default=0,
               help="How many augmented views of each image are computed, beside the plain one.")
@@ -32,8 +36,8 @@ from transfer_gluon.iters.augmentation import Augmentation
 @click.option("--data-nthreads", "threads", type=NUM_THREADS, default=15, help="Threads that decode images.")
 @click.option("--overwrite", is_flag=True, help="Replace a file that holds features of something else.")
 @options(Augmentation)
-def main(prefix, epoch, layer, lst, out, image_shape, val_resize, views, seed, batch_size, gpus, threads, overwrite,
-         **augmentation):
+def main(prefix, epoch, layer, lst, classes, out, image_shape, val_resize, views, seed, batch_size, gpus, threads,
+         overwrite, **augmentation):
     """Compute what a layer of a network gives for every image of a list, and keep it in a feature file.
 
     Images are prepared as for validation, and the network computes as when it is used. An extraction that was stopped,
@@ -45,15 +49,18 @@ def main(prefix, epoch, layer, lst, out, image_shape, val_resize, views, seed, b
     from transfer_gluon.base.log import log_to_stderr
     from transfer_gluon.checkpoints.checkpoint import load_checkpoint
     from transfer_gluon.inference.features import extract
-    from transfer_gluon.iters import read_list
+    from transfer_gluon.records.class_names import read_classes
+    from transfer_gluon.records.folders import read_images
     from transfer_gluon.records.ready import as_packed
 
     log_to_stderr()
     if not views:
         refuse_idle(dict.fromkeys((*flags_of(Augmentation), "seed"), "without `views`"))
     devices = find_devices(gpus)
-    (images, packed), = as_packed([read_list(lst)])
-    out = Path(out or images.path.with_suffix(".npz"))
+    if not Path(lst).is_dir():
+        refuse_idle({"classes": "with a list, which has labels"})
+    (images, packed), = as_packed([read_images(lst, classes=read_classes(classes) if classes else None)])
+    out = Path(out or (f"{images.path.resolve()}.npz" if images.in_place else images.path.with_suffix(".npz")))
     writable_folder(out, "out")
     features = extract(load_checkpoint(prefix, epoch), layer, images, out, devices, image_shape=image_shape,
                        val_resize=val_resize, views=views, seed=seed, batch_size=batch_size, threads=threads,

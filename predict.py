@@ -19,7 +19,7 @@ from transfer_gluon.base.errors import InputError, first_ten
 @click.option("--model", "prefix", type=PATH, required=True,
               help="Prefix of the checkpoint: PREFIX-symbol.json, PREFIX-0018.params.")
 @click.option("--epoch", type=click.IntRange(min=0), required=True, help="Its epoch number.")
-@click.option("--lst", type=FILE, default="data/target.lst",
+@click.option("--lst", type=PATH, default="data/target.lst",
               help="List of images. Labels, where it has some, give an accuracy and nothing else.")
 @click.option("--images", "folder", type=PATH, default=None,
               help="A folder of images, or one image, instead of --lst.")
@@ -56,6 +56,9 @@ def main(prefix, epoch, lst, folder, out, top_k, classes, image_shape, val_resiz
     writable_folder(out, "out")
     if folder:
         refuse_idle({"lst": "with --images"})
+    elif Path(lst).is_dir():
+        raise InputError(f"{lst}: a folder, which is given by --images; evaluate.py compares predictions with class "
+                         "folders.")
     read_from = folder or lst, classes, parameter_file(prefix, epoch), symbol_file(prefix)
     if Path(out).resolve() in {Path(path).resolve() for path in read_from if path}:
         raise InputError(f"`out` is {out}, which is read from, and would be replaced; give another name.")
@@ -74,7 +77,10 @@ def main(prefix, epoch, lst, folder, out, top_k, classes, image_shape, val_resiz
     write_predictions(out, images.files, *found, names)
     log.info("wrote %s", out)
     known = images.labelled & (found[0][:, 0] >= 0)
-    if known.any() and images.labels[known].max() < there:     # else they are those of other classes
+    if known.any() and images.labels[known].max() >= there:
+        log.info("labels in %s go to %d, and %s has %d classes: they are those of other classes, so that there is no "
+                 "accuracy to tell", images.path, images.labels[known].max(), checkpoint.name, there)
+    elif known.any():
         accuracy = (found[0][:, 0] == images.labels)[known].mean()
         print(f"accuracy of the {known.sum()} images with a label: {accuracy:.2%} (evaluate.py tells more)")
     if bad:

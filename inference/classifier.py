@@ -29,7 +29,13 @@ def inference_block(symbol, checkpoint, devices, image_shape=None):
 
 
 def check_labels(images, classes, source):
-    """Raise InputError where an `ImageList` has labels beyond the `classes` of a network that is called `source`."""
+    """Raise InputError where an `ImageList` has labels beyond the `classes` of a network that is called `source`, or is
+    a folder of some of them only, which were numbered without knowing their names."""
+    if images.in_place and images.classes and images.labelled.any() and len(images.classes) != classes:
+        raise InputError(f"{images.path}: its {len(images.classes)} folders are taken for classes, by the alphabet, "
+                         f"and {source} has {classes}: which of them these are is not known. Give a folder with all of "
+                         "them; or a list, which tools/im2rec_helpers.py list makes with the network's classes.txt "
+                         "or, where folders are no classes, unlabelled.")
     beyond = set(images.labels[images.labelled & (images.labels >= classes)].tolist())
     if beyond:
         raise InputError(f"{images.path}: has the labels {', '.join(map(str, sorted(beyond)[:10]))}, and "

@@ -153,8 +153,9 @@ def evaluate_images(checkpoint, images, devices, names=None, image_shape=None, b
     check_labels(images, classes, checkpoint.name)
     names = names or list(map(str, range(classes)))
     if len(names) != classes:
-        raise InputError(f"{len(names)} names of classes were given, and {checkpoint.name} has {classes} classes; "
-                         "expected a name each, that of class 0 first.", "classes", names, f"{classes} names")
+        raise InputError(f"{len(names)} names of classes were given, or stand in classes.txt beside {images.path}, and "
+                         f"{checkpoint.name} has {classes} classes; expected a name each, that of class 0 first.",
+                         "classes", names, f"{classes} names")
     batches = OrderedIter(images, batch_size, prepared(*shape[1:], val_resize or resize_of(checkpoint.symbol, shape)),
                           threads, bad=bad)
     net = classifier(checkpoint, devices, shape)

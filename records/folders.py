@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from transfer_gluon.base.errors import InputError, first_ten
+from transfer_gluon.base.log import log
 from transfer_gluon.iters.image_list import NULL_LABEL, ImageList, check_names, check_null_label, read_list
 from transfer_gluon.records.class_names import classes_beside, read_classes
 
@@ -30,7 +31,8 @@ def read_images(path, num_classes=None, null_label=NULL_LABEL, classes=None, lab
         ``classes.txt`` must agree. None: those of the folder, by the alphabet, or of ``classes.txt``.
     labels : bool or None
         Of a folder. True: it must have a folder a class, and two at least unless `classes` are given. False: its images
-        have no labels, wherever in it they lie. None: either.
+        have no labels, wherever in it they lie. None: either; of folders none of which is one of the `classes`, they
+        have none.
 
     Returns: `ImageList`; of a folder or a picture `in_place`, read from its files, with indices that follow the
     alphabet.
@@ -49,10 +51,15 @@ def read_images(path, num_classes=None, null_label=NULL_LABEL, classes=None, lab
     if path.is_dir():
         return _read_folder(path, num_classes, null_label, classes, labels)
     if path.suffix.lower() in EXTENSIONS and path.exists():
+        if labels:
+            raise InputError(f"{path}: one image, which tells no label; expected a list, or a folder with a folder a "
+                             "class.")
         check_null_label(null_label)
         return _in_place(path, [null_label], [str(path)], null_label, classes)
     if not path.exists() and path.suffix != ".lst":
-        raise InputError(f"{path}: no such file or folder; expected a list (.lst), a folder of images, or an image.")
+        here = "" if path.is_absolute() else f" The command runs in {os.getcwd()}, from which paths count."
+        raise InputError(f"{path}: no such file or folder; expected a list (.lst), a folder of images, or an "
+                         f"image.{here}")
     names = classes_beside(path)
     if names:
         found = read_classes(names)
@@ -75,6 +82,10 @@ def _read_folder(folder, num_classes, null_label, classes, labels):
     if flat:
         raise InputError(f"{folder}: its {len(files)} images lie in it side by side, which tells no label; expected a "
                          "folder a class.")
+    if labels is None and classes and not {Path(file).relative_to(folder).parts[0] for file in files} & {*classes}:
+        log.info("%s: none of its folders is called like a class, so that its images have no labels; the classes are "
+                 "%s", folder, some(classes))
+        return _in_place(folder, [null_label] * len(files), files, null_label, classes)
     names = class_folders(folder, files)
     known = list(classes) if classes else sorted(set(names))
     if labels and not classes and len(known) == 1:
@@ -113,8 +124,8 @@ def class_folders(folder, files):
     places = [Path(file).relative_to(folder).parts[:-1] for file in files]
     loose = [file for file, place in zip(files, places) if not place]
     if loose:
-        raise InputError(f"{folder}: {len(loose)} images lie in no class folder, beside others that do; move them into "
-                         f"one, or away:{first_ten(loose)}")
+        raise InputError(f"{folder}: {len(loose)} of its images lie{'s' * (len(loose) == 1)} in no class folder, and "
+                         f"others do; move what is beside them into one, or away:{first_ten(loose)}")
     top, below = {place[0] for place in places}, sorted({place[1] for place in places if place[1:]})
     if len(top) == 1 and len(below) > 1 and all(place[1:] for place in places):
         deeper = Path(folder, *top)
@@ -128,8 +139,9 @@ def labels_of(folder, names, classes, source):
     which are those of `source`."""
     strangers = sorted(set(names) - set(classes))
     if strangers:
-        raise InputError(f"{folder}: {len(strangers)} folders are no class of {source}:{first_ten(strangers)}\n"
-                         f"  The classes are {some(classes)}.")
+        number = f"{len(strangers)} folders are" if len(strangers) > 1 else "1 folder is"
+        raise InputError(f"{folder}: {number} no class of {source}:{first_ten(strangers)}\n"
+                         f"  The classes are {some(classes)}. Rename what is one of them, and move away what is none.")
     label = {name: number for number, name in enumerate(classes)}
     return [label[name] for name in names]
 
@@ -155,8 +167,9 @@ def files_below(folder):
         others.update(Path(name).suffix for name in set(names) - set(images) if not name.startswith("."))
     files.sort(key=lambda file: Path(file).parts)
     if not files:
-        there = f"{sum(others.values())} other files ({', '.join(sorted(filter(None, others))) or 'without ending'})" \
-            if others else "nothing at all"
+        count = sum(others.values())
+        endings = ", ".join(sorted(filter(None, others))) or "without ending"
+        there = f"{count} other file{'s' * (count > 1)} ({endings})" if others else "nothing at all"
         raise InputError(f"{folder}: no images in it, {there}; expected files that end in "
                          f"{', '.join(sorted(EXTENSIONS))}.")
     check_names(folder, files)

@@ -147,7 +147,7 @@ def test_images_that_cannot_be_read_do_not_count_and_are_named(stage0, data, tmp
 
 
 @pytest.mark.parametrize("flags, problem", [
-    (["--classes", "two.txt"], "2 names of classes were given, and .*s0-0001.params has 3 classes"),
+    (["--classes", "two.txt"], "2 names of classes were given, .* and .*s0-0001.params has 3 classes"),
     (["--null-label", 1, "--lst", "seven.lst"], "has the labels 7, and .* has 3 classes; say by --null-label"),
     (["--output", "full"], "full: is there already"),
     (["--output", "two.txt/x"], "--output: the folder two.txt cannot be written"),

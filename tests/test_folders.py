@@ -12,7 +12,7 @@ from conftest import NEW_NETWORK, call
 
 from transfer_gluon.base.errors import InputError
 from transfer_gluon.checkpoints.checkpoint import load_checkpoint
-from transfer_gluon.iters import read_list, write_list
+from transfer_gluon.iters import read_features, read_list, write_list
 from transfer_gluon.records.folders import read_images
 
 TRAIN = ["--image-shape", "3,16,16", "--data-nthreads", 2, "--batch-size", 8, "--num-epochs", 1, "--lr", 0.01]
@@ -98,7 +98,8 @@ def test_a_folder_whose_content_changes_is_another_one(photos):
     assert "nothing is left to train" in said(*flags, "--resume")
     shutil.copy("val/red/00.png", "deeper/web/red/99.png")
     text = said(*flags, "--resume", expect=2)
-    assert re.search("the run began with other settings: --source web: [0-9a-f]{16} then, [0-9a-f]{16} now", text)
+    assert re.search("the run began with other settings: --source web: [0-9a-f]{16} then, [0-9a-f]{16} now "
+                     r"\(digests of its images and labels\)", text)
 
 
 def test_labels_of_a_target_folder_are_never_used(photos):
@@ -171,16 +172,16 @@ def test_lists_and_folders_stand_beside_each_other(photos):
     (["--source", "one", "--val", "val"], "one: one class only, red; expected a folder a class, two or more"),
     (["--source", "high", "--val", "val"], "high: its only folder is images, in which lie the folders blue, green, red."
      " If these are the classes, give high/images"),
-    (["--source", "web", "--val", "more"], "more: 1 folders are no class of those to be told apart: pink The classes "
+    (["--source", "web", "--val", "more"], "more: 1 folder is no class of those to be told apart: pink The classes "
      "are blue, green, red."),
-    (["--source", "loose", "--val", "val"], "loose: 1 images lie in no class folder, beside others that do"),
+    (["--source", "loose", "--val", "val"], "loose: 1 of its images lies in no class folder, and others do"),
     (["--source", "empty", "--val", "val"], "empty: no images in it, nothing at all; expected files that end in .avif"),
     (["--source", "texts", "--val", "val"], r"texts: no images in it, 2 other files \(.txt\); expected"),
     (["--source", "ones.lst", "--val", "val", "--num-classes", 3], "Its labels go from 1 to 3: labels count from 0, so "
      "subtract 1 from each"),
     (["--source", "ones.lst", "--val", "val", "--num-classes", 2], "Its labels go to 3, which takes 4 classes: it may"),
     (["--source", "ones.lst", "--no-validation"], "--num-classes was not given, and there is no classes.txt with their "
-     "names; give it. The labels in ones.lst go to 3, which takes 4"),
+     "names; give it. The labels in ones.lst go to 3, which takes 4. None is 0: if they count from 1, subtract 1"),
     (["--source", "same.lst", "--no-validation", "--num-classes", 3], "same.lst: has one class only, 2; expected"),
     (["--source", "null.lst", "--no-validation", "--num-classes", 3], "null.lst: has no labels; expected"),
 ])
@@ -285,7 +286,9 @@ def test_a_list_is_predicted_under_the_names_beside_it(photos):
     said(*flags)
     assert {*Path("p.csv").read_text().splitlines()[1].split(",")[1::2]} == set(NAMES)
     write_list("d/a.lst", [0, 1, 7, 9999] * 3, read_list("d/a.lst").files)       # those of other classes
-    assert "accuracy" not in said(*flags)
+    text = said(*flags)
+    assert "accuracy of" not in text and "labels in d/a.lst go to 7, and m/x-0001.params has 3 classes: they are " \
+        "those of other classes, so that there is no accuracy to tell" in text
     text = said(*flags, "--images", "street", expect=2)
     assert "--lst was given with --images, where it does nothing" in text
 
@@ -299,5 +302,111 @@ def test_a_folder_is_read_in_the_order_of_its_names(photos):
     picture = read_images("street/00.png", null_label=5)
     assert picture.files == ["street/00.png"] and picture.labels.tolist() == [5]
     assert read_images("web").digest == read_images(Path("web").resolve()).digest != read_images("val").digest
-    with pytest.raises(InputError, match="none: no such file or folder; expected a list"):
+    with pytest.raises(InputError, match=f"none: no such file or folder; .* The command runs in {photos},"):
         read_images("none")
+    with pytest.raises(InputError, match="or an image.$"):
+        read_images(photos / "none")
+    with pytest.raises(InputError, match="00.png: one image, which tells no label; expected a list, or a folder"):
+        read_images("street/00.png", labels=True)
+
+
+@pytest.fixture
+def named(photos):
+    """The photos, and a checkpoint ``m/x`` of their classes."""
+    said("fine_tune.py", *NEW_NETWORK, *TRAIN, "--source", "web", "--val", "val", "--model-prefix", "m/x")
+    return photos
+
+
+def without_names(prefix):
+    symbol = Path(f"{prefix}-symbol.json")
+    symbol.write_text(re.sub(r'"__classes__": "(\\.|[^"\\])*",?', "", symbol.read_text()))
+    assert load_checkpoint(prefix, 1).classes is None
+
+
+def test_some_folders_are_not_judged_by_a_network_that_does_not_name_its_classes(named):
+    shutil.copytree("val", "few")
+    shutil.rmtree("few/blue")
+    flags = ["--model", "m/x", "--epoch", 1]
+    said("evaluate.py", *flags, "--lst", "few", "--output", "o1")
+    table = Path("o1/classes.csv").read_text().splitlines()
+    assert [row.split(",")[:3] for row in table[1:]] == [["0", "blue", "0"], ["1", "green", "4"], ["2", "red", "4"]]
+    without_names("m/x")
+    for command, flag in ("evaluate.py", "--lst"), ("adabn.py", "--val"):
+        text = said(command, *flags, flag, "few", expect=2)
+        assert "few: its 2 folders are taken for classes, by the alphabet, and m/x-0001.params has 3: which " \
+            "of them these are is not known. Give a folder with all of them; or a list, which tools/im2rec" in text
+    Path("classes.txt").write_text("".join(f"{name}\n" for name in NAMES))
+    said("evaluate.py", *flags, "--lst", "few", "--classes", "classes.txt", "--output", "o2")
+    assert Path("o2/classes.csv").read_text() == Path("o1/classes.csv").read_text()
+    # What names there are are told: of all folders, and of classes.txt beside a list.
+    said("evaluate.py", *flags, "--lst", "val", "--output", "o3")
+    said("tools/im2rec_helpers.py", "list", "val", "lists/val.lst")
+    said("evaluate.py", *flags, "--lst", "lists/val.lst", "--output", "o4")
+    Path("lists/classes.txt").write_text("red\ngreen\nx\ny\n")
+    text = said("evaluate.py", *flags, "--lst", "lists/val.lst", expect=2)
+    assert "4 names of classes were given, or stand in classes.txt beside lists/val.lst, and m/x-0001" in text
+    for output in "o3", "o4":
+        assert Path(output, "confusion.csv").read_text().splitlines()[0].endswith("blue,green,red")
+
+
+def test_adabn_takes_folders_that_are_no_classes_for_images_without_labels(named):
+    make_photos(Path("years"), ["2021", "2022"])
+    shutil.copy("val/red/00.png", "years/loose.png")
+    flags = ["adabn.py", "--model", "m/x", "--epoch", 1, "--val"]
+    text = said(*flags, "years")
+    assert "years: none of its folders is called like a class, so that its images have no labels; the classes are " \
+        "blue, green, red" in text and "years: no image has a label" in text
+    make_photos(Path("mixed"), ["2021", "2022", "red"])
+    text = said(*flags, "mixed", expect=2)
+    assert "mixed: 2 folders are no class of those to be told apart: 2021 2022 The classes are blue, green, red. " \
+        "Rename what is one of them, and move away what is none." in text
+
+
+def test_features_of_a_folder(named):
+    flags = ["extract_features.py", "--model", "m/x", "--epoch", 1]
+    shutil.move("val", "val.new")
+    text = said(*flags, "--lst", "val.new")
+    assert "val.new.npz: " in text and "12 images" in text
+    assert read_features("val.new.npz").labels.tolist() == [0] * 4 + [1] * 4 + [2] * 4
+    shutil.rmtree("val.new/blue")
+    Path("classes.txt").write_text("".join(f"{name}\n" for name in NAMES))
+    said(*flags, "--lst", "val.new", "--classes", "classes.txt", "--out", "few.npz")
+    assert read_features("few.npz").labels.tolist() == [1] * 4 + [2] * 4
+    said(*flags, "--lst", "street")
+    assert read_features("street.npz").labels.tolist() == [9999] * 12
+    said("tools/im2rec_helpers.py", "list", "web", "lists/web.lst")
+    text = said(*flags, "--lst", "lists/web.lst", "--classes", "classes.txt", expect=2)
+    assert "--classes was given with a list, which has labels, where it does nothing" in text
+    text = said(*flags, "--lst", "none", expect=2)
+    assert "none: no such file or folder; expected a list (.lst), a folder of images" in text
+
+
+def test_predict_is_given_folders_by_another_flag(named):
+    flags = ["predict.py", "--model", "m/x", "--epoch", 1, "--out", "p.csv", "--lst"]
+    assert "val: a folder, which is given by --images; evaluate.py compares" in said(*flags, "val", expect=2)
+
+
+def test_missing_lists_point_to_the_flags_that_name_others(photos):
+    text = said("fine_tune.py", *NEW_NETWORK, *TRAIN, "--target", "street", "--no-validation", expect=2)
+    assert "data/source.lst: no such file; it lists the labelled images. --source names another list, or a f" in text
+    said("tools/im2rec_helpers.py", "list", "web", "data/source.lst")
+    said("fine_tune.py", *NEW_NETWORK, *TRAIN, "--no-validation", "--model-prefix", "m/x")
+    text = said("fine_tune.py", *TRAIN, "--train-stage", 1, "--pretrained-model", "m/x", "--pretrained-epoch", 1,
+                "--no-validation", expect=2)
+    assert "data/target.lst: no such file; it lists those of the target. --target names another list" in text
+
+
+def test_names_of_any_kind_reach_every_file(photos):
+    names = sorted(["with blank", "ä, ö", 'quo"te', "<b>", "$x_1$"])
+    make_photos(Path("src"), names, each=4)
+    said("fine_tune.py", *NEW_NETWORK, *TRAIN, "--source", "src", "--no-validation", "--model-prefix", "m/x")
+    flags = ["--model", "m/x", "--epoch", 1]
+    said("evaluate.py", *flags, "--lst", "src", "--output", "out")
+    with open("out/confusion.csv", newline="") as file:
+        assert next(csv.reader(file))[1:] == names
+    said("predict.py", *flags, "--images", "src", "--out", "p.csv")
+    with open("p.csv", newline="") as file:
+        assert {*list(csv.reader(file))[1][1::2]} == {*names}
+    said("tools/export.py", *flags)
+    session = pytest.importorskip("onnxruntime").InferenceSession("m/x-0001.onnx")
+    assert json.loads(session.get_modelmeta().custom_metadata_map["classes"]) == names

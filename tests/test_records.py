@@ -818,10 +818,10 @@ def test_a_folder_becomes_a_list(tmp_path):
     labels, _ = list_folder(folder, tmp_path / "s.lst", classes=tmp_path / "classes.txt")
     assert labels == [2, 2, 0, 0]
     (tmp_path / "classes.txt").write_text("vw\n")
-    with pytest.raises(InputError, match="1 folders are no class of .*classes.txt:\n  audi"):
+    with pytest.raises(InputError, match="1 folder is no class of .*classes.txt:\n  audi"):
         list_folder(folder, tmp_path / "s.lst", classes=tmp_path / "classes.txt")
     (folder / "loose.png").write_bytes(encoded(picture()))
-    with pytest.raises(InputError, match="1 images lie in no class folder"):
+    with pytest.raises(InputError, match="1 of its images lies in no class folder"):
         list_folder(folder, tmp_path / "t" / "s.lst")
     assert list_folder(folder, tmp_path / "t.lst", null_label=9999)[0] == [9999] * 5
 

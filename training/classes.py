@@ -70,6 +70,8 @@ def need_number(stage, known, source):
         if source and source.labelled.any():
             most = source.labels[source.labelled].max()
             has = f" The labels in {source.path} go to {most}, which takes {most + 1}."
+            if source.labels.min() == 1:
+                has += " None is 0: if they count from 1, subtract 1 from each, and give one fewer."
         beside = f", and there is no {Path(source.path).with_name('classes.txt')} with their names" if source else ""
         raise InputError(f"`num_classes` was not given{beside}; give it.{has}", "num_classes", None,
                          "a number of classes")

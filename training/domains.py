@@ -167,6 +167,10 @@ def read_lists(stage, known=None):
                              "give a list.", role, str(images.path), "a list")
         return images
 
+    for role, what in ("source", "the labelled images"), ("target", "those of the target"):
+        if not data.source and not Path(paths[role]).exists() and (role == "source" or stage.train_stage):
+            raise InputError(f"{paths[role]}: no such file; it lists {what}. `{role}` names another list, or a folder.",
+                             role, None, "a list or a folder")
     source = read("source", known.names, stage.num_classes or (len(known.names) if known.names else None))
     number = need_number(stage, known, source)
     target = validated = None

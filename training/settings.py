@@ -78,7 +78,7 @@ def differences(then, now, defaults):
         then, now = ({name: value for name, value in which.items() if name not in _WEIGHTS} for which in (then, now))
     pairs = [(name, *(_as_written(which.get(name, defaults.get(name))) for which in (then, now)))
              for name in sorted(then.keys() | now.keys())]
-    return [f"{name}: {one} then, {other} now{_MEANINGS.get(name, '')}" for name, one, other in pairs if one != other]
+    return [f"{name}: {one} then, {other} now{_meaning(name)}" for name, one, other in pairs if one != other]
 
 
 _WEIGHTS = "transfer_weight", "relative_transfer_weight"
@@ -86,6 +86,11 @@ _WEIGHTS = "transfer_weight", "relative_transfer_weight"
 _MEANINGS = {"transfer_weighs": " (`transfer_weight`, as it was)",
              "l2sp_start": " (digests of the weights that L2-SP holds to, in the checkpoint of `pretrained_model`)",
              **dict.fromkeys(("training", "validation"), " (digests of the features)")}
+
+
+def _meaning(name):
+    """What to say of a setting that is no flag; those of lists and folders end in their names, after a blank."""
+    return " (digests of its images and labels)" if name.endswith(".lst") or " " in name else _MEANINGS.get(name, "")
 
 
 def _as_written(value):
