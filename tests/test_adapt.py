@@ -251,6 +251,8 @@ def test_every_flag_reaches_the_commands(planned, photos):
     assert given(source, "--data-dir") == "runs/adapt-my web-street" and "--gpus" not in source
     assert given(usual["adabn"], "--val") == "street" and given(usual["evaluation-adabn"], "--lst") == "val"
     assert given(usual["predictions"], "--model") == given(jan, "--model-prefix")
+    assert given(usual["evaluation"], "--model") == given(jan, "--model-prefix")
+    assert given(usual["evaluation-adabn"], "--model") == given(usual["adabn"], "--save-prefix")
     assert given(usual["predictions"], "--images") == "street"
 
     whole = planned("--how", "whole")
