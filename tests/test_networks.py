@@ -1,7 +1,10 @@
 """Networks: normalisation inside, the model zoo by name, frozen parts."""
+import subprocess
+import sys
+
 import numpy as np
 import pytest
-from conftest import NEW_NETWORK, SMALL
+from conftest import NEW_NETWORK, ROOT, SMALL
 from test_training import Fixed
 
 from transfer_gluon.base.errors import InputError
@@ -166,3 +169,14 @@ def test_images_without_three_channels_are_refused(stage0):
 def test_images_too_small_for_a_network_are_refused(name, size):
     with pytest.raises(InputError, match=f"(?s){name}: does not work for images of 3 × {size} × {size} .*another size"):
         Checkpoint(name, zoo_symbol(name)).features("flatten0", (3, size, size))
+
+
+def test_gluoncv_leaves_pillow_refuse_images_that_are_cut_off():
+    """In a process of its own, where nothing has imported it before."""
+    code = ("from PIL import ImageFile\n"
+            "from transfer_gluon.symbols.zoo import zoo_symbol\n"
+            "zoo_symbol('mobilenet0.25')\n"
+            "import gluoncv\n"
+            "assert not ImageFile.LOAD_TRUNCATED_IMAGES\n")
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
