@@ -73,16 +73,19 @@ def _plain(text):
         isinstance(one, (int, float)) for one in value) else float(value) if isinstance(value, (int, float)) else text
 
 
-def feature_source(checkpoint, layer, images, image_shape=None, val_resize=None, views=0, augmentation=None, seed=0):
-    """The `FeatureSource` of what `extract` would compute."""
+def feature_source(checkpoint, layer, images, image_shape=None, val_resize=None, views=0, augmentation=None, seed=0,
+                   digest=None):
+    """The `FeatureSource` of what `extract` would compute; `digest` is that of the network up to the layer, where it is
+    known already: it takes a look at every weight."""
     shape = tuple(image_shape or checkpoint.image_shape)
     resize = val_resize or resize_of(checkpoint.symbol, shape) or validation_size(max(shape[1:]))
-    symbol, drawn = cut(checkpoint.symbol, layer), None
+    drawn = None
+    if digest is None:
+        digest = network_digest(cut(checkpoint.symbol, layer), checkpoint.arg_params, checkpoint.aux_params)
     if views:       # as JSON gives them back
         drawn = json.loads(json.dumps({**augmentation.settings(), "augmentation": augmentation.mode or "original"}))
-    return FeatureSource(checkpoint.name, network_digest(symbol, checkpoint.arg_params, checkpoint.aux_params), layer,
-                         str(images.path), digest_of_images(images), shape, resize, views, drawn,
-                         seed if views else None)
+    return FeatureSource(checkpoint.name, digest, layer, str(images.path), digest_of_images(images), shape, resize,
+                         views, drawn, seed if views else None)
 
 
 def extract(checkpoint, layer, images, path, devices, *, image_shape=None, val_resize=None, views=0, augmentation=None,

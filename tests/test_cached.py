@@ -222,7 +222,7 @@ def test_workers_compute_one_behind_the_other(monkeypatch, folder, data):
     happened = []
     monkeypatch.setattr(cached, "extract", lambda *given, **_: happened.append("extract"))
     monkeypatch.setattr(cached, "as_packed", lambda lists: [(images, False) for images in lists])
-    monkeypatch.setattr(cached, "feature_source", lambda *_, **__: SimpleNamespace(images="x" * 16))
+    monkeypatch.setattr(cached, "feature_source", lambda *_, **__: SimpleNamespace(images="x" * 16, digest="y" * 16))
     monkeypatch.setattr(cached, "read_features", lambda file: file)
     monkeypatch.setattr(cached, "check_features", lambda *_: None)
     stage = SimpleNamespace(

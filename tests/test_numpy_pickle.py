@@ -8,7 +8,7 @@ from collections import OrderedDict
 
 import numpy as np
 import pytest
-from torch_writer import Raw, operations, pickled
+from torch_writer import Raw, mutant_of, operations, pickled
 
 from transfer_gluon.base.errors import InputError
 from transfer_gluon.exchange.numpy_pickle import read_pickle
@@ -239,13 +239,7 @@ def test_mutants_are_read_or_refused(protocol, tmp_path, monkeypatch):
     harmful = [bytes(operation) for operation, _ in HARMFUL.values()]
     refused = 0
     for _ in range(300):
-        mutant = bytearray(content)
-        for _ in range(rng.integers(1, 3)):
-            place, kind = rng.integers(len(mutant)), rng.integers(4)
-            two = bytes(rng.choice(list(b"()}]R0Qtusb.23hq\x85NK"), 2).astype(np.uint8))
-            new = [bytes([rng.integers(256)]), b"", two, harmful[rng.integers(len(harmful))]][kind]
-            mutant[place:place + (kind < 2)] = new
-        file.write_bytes(mutant)
+        file.write_bytes(mutant_of(content, rng, harmful))
         try:
             pickle.dumps(read_pickle(file))     # what was read is data
         except InputError as error:

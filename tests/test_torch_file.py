@@ -9,7 +9,18 @@ from collections import OrderedDict
 
 import numpy as np
 import pytest
-from torch_writer import MAGIC, WRITERS, Raw, Tensor, operations, pickled, tensor, write_stream, write_zip
+from torch_writer import (
+    MAGIC,
+    WRITERS,
+    Raw,
+    Tensor,
+    mutant_of,
+    operations,
+    pickled,
+    tensor,
+    write_stream,
+    write_zip,
+)
 
 from transfer_gluon.base.errors import InputError
 from transfer_gluon.exchange import pickle_machine
@@ -354,13 +365,7 @@ def test_mutants_are_read_or_refused(form, tmp_path):
     harmful = [operation for operation, _ in HARMFUL.values()]
     refused = 0
     for _ in range(300):
-        mutant = bytearray(content)
-        for _ in range(rng.integers(1, 3)):
-            place, kind = rng.integers(len(mutant)), rng.integers(4)
-            two = bytes(rng.choice(list(b"()}]R0Qtusb.23hq\x85NK"), 2).astype(np.uint8))
-            new = [bytes([rng.integers(256)]), b"", two, harmful[rng.integers(len(harmful))]][kind]
-            mutant[place:place + (kind < 2)] = new
-        file.write_bytes(mutant)
+        file.write_bytes(mutant_of(content, rng, harmful))
         try:
             found = read_torch_file(file)
             assert found is None or isinstance(found, (dict, list, tuple, str, float, int, StoredTensor))

@@ -6,6 +6,8 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Optional
 
+import numpy as np
+
 MAGIC = 0x1950A86A20F9469CFC6C
 
 
@@ -81,3 +83,15 @@ def write_stream(path, value, storages, item_size=4):
 
 
 WRITERS = {"zip": write_zip, "stream": write_stream}
+
+
+def mutant_of(content, rng, harmful):
+    """Bytes of a file with one or two changes: a byte changed, left out, two put in that a pickle may hold, or one of
+    the `harmful` operations."""
+    mutant = bytearray(content)
+    for _ in range(rng.integers(1, 3)):
+        place, kind = rng.integers(len(mutant)), rng.integers(4)
+        two = bytes(rng.choice(list(b"()}]R0Qtusb.23hq\x85NK"), 2).astype(np.uint8))
+        new = [bytes([rng.integers(256)]), b"", two, harmful[rng.integers(len(harmful))]][kind]
+        mutant[place:place + (kind < 2)] = new
+    return mutant

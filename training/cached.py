@@ -28,14 +28,15 @@ def cached_features(stage, start, lists, image_shape, store, devices):
 
     Raises: InputError where a file is there and holds those of another network, layer, list or size, and as `extract`.
     """
-    data, files = stage.data, []
+    data, files, digest = stage.data, [], None
     how = dict(image_shape=image_shape, val_resize=stage.images.val_resize)
     views = dict(views=data.feature_views, augmentation=stage.augmentation, seed=stage.run.seed) \
         if data.feature_views else {}
     names = [images.path.stem for images in lists.all]
     for place, images in enumerate(lists.all):
         told = {**how, **(views if place < len(lists.domains) else {})}
-        wanted = feature_source(start, stage.network.layer, images, **told)
+        wanted = feature_source(start, stage.network.layer, images, digest=digest, **told)
+        digest = wanted.digest      # one network for all lists
         role = "val" if place == len(lists.domains) else ("source", "target")[place]
         files.append((told, wanted, _file(stage, role, images, names.count(images.path.stem) > 1, wanted, views)))
     for turn in range(store.num_workers):
