@@ -259,7 +259,8 @@ WIRES = {   # flag: the rest of the command, its value, what is then true, and i
 }
 # Those that are asked for otherwise: by what fails without them, below.
 OTHERS = {"--num-classes", "--pretrained-model", "--layer-before-fullc", "--load-epoch", "--gpus", "--dtype",
-          "--features-dir", "--feature-views", "--source"}      # the last three in test_cached.py and test_folders.py
+          "--features-dir", "--feature-views", "--source",      # these three in test_cached.py and test_folders.py
+          "--force-dtype"}                                      # and this in test_precision.py
 
 
 def begun_anew(seen):
@@ -381,7 +382,7 @@ def test_the_seams_of_a_stage_are_those_of_fit(told, folder, trained):
 LISTS = {"data_dir", "source", "target", "val"}
 OF_NO_NUMBER = {"num_epochs", "early_stop", "model_prefix", "no_checkpoint", "resume", "load_epoch", "overwrite",
                 "keep", "save_batches", "gpus", "cpus", *LISTS, "features_dir", "data_nthreads", "disp_batches",
-                "monitor", "test_io"}
+                "monitor", "test_io", "force_dtype"}
 OF_A_WORKER = {"gpus", "cpus", *LISTS, "features_dir", "data_nthreads", "disp_batches", "monitor", "keep", "kv_store"}
 
 

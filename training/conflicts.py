@@ -37,6 +37,7 @@ def idle(stage):
         (isinstance(optimizer.lr, tuple), "with three rates in `lr`, the first of which is the classifier's",
          ["head_lr_mult"]),
         (regularization.l2sp_published, "with `l2sp_published`, which has rates of its own", ["l2sp"]),
+        (run.dtype != "bfloat16", "without `dtype` bfloat16", ["force_dtype"]),
         (run.no_checkpoint, "with `no_checkpoint`", ["keep", "save_batches"]),
         (stage.data.no_validation, "with `no_validation`", ["top_k", "val"]),
         (stage.data.source is not None and not cached, "with `source`, beside which nothing in it is read",

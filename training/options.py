@@ -8,6 +8,7 @@ from typing import Optional, Union
 
 from transfer_gluon.base.errors import InputError
 from transfer_gluon.base.parameters import Parameters, parameter
+from transfer_gluon.base.processor import DTYPES
 from transfer_gluon.distributed import STORES
 from transfer_gluon.iters.augmentation import Augmentation
 from transfer_gluon.iters.image_list import MOST_LABEL, NULL_LABEL
@@ -249,7 +250,11 @@ class RunOptions(Parameters):
     top_k: int = parameter(0, "Validate top-k accuracy too; 0: top-1 only.", least=0)
     test_io: bool = parameter(False, "1: measure what reading and computing allow, train nothing.", kind="on_off")
     seed: int = parameter(0, "Seed of weights, order and augmentation.", least=0)
-    dtype: str = parameter("float32", "Type of parameters and images.", choices=("float32",))
+    dtype: str = parameter(
+        "float32", "What the network computes in; parameters and losses stay float32. bfloat16: quicker on processors "
+        "that have units for it (AVX-512 BF16, AMX), elsewhere it is float32. float16: on GPUs.", choices=DTYPES)
+    force_dtype: bool = parameter(
+        False, "Compute in bfloat16 on a processor without units for it, too, where that is slower.")
 
 
 @dataclass(frozen=True)

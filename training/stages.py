@@ -28,6 +28,7 @@ from transfer_gluon.symbols import TransferObjective, transfer_loss
 from transfer_gluon.symbols.frozen import trainable_prefixes
 from transfer_gluon.symbols.mixup import Mixup
 from transfer_gluon.symbols.objective import absolute_weight, relative_weight
+from transfer_gluon.symbols.precision import usable_dtype
 from transfer_gluon.symbols.registry import options_of
 from transfer_gluon.symbols.soft_labels import SoftLabels, balanced_weights
 from transfer_gluon.training.after_epoch import EarlyStop, Validation
@@ -66,7 +67,7 @@ _OF_A_WORKER = {"gpus", "cpus", "data_dir", "source", "target", "val", "features
 # Settings that may differ when a run goes on; of the data's folder and the devices, lists and number are compared.
 CHANGES_NO_NUMBER = {"num_epochs", "early_stop", "model_prefix", "no_checkpoint", "resume", "load_epoch", "overwrite",
                      "keep", "save_batches", "gpus", "cpus", "data_dir", "data_nthreads", "disp_batches", "monitor",
-                     "test_io", "features_dir", "source", "target", "val"}
+                     "test_io", "features_dir", "source", "target", "val", "force_dtype"}
 # What runs did before the setting was there, where that is not its default.
 _BEFORE = {"augmentation": "bytes"}
 # Images a device of the original's published commands, for which a transfer loss has its usual weight.
@@ -226,6 +227,7 @@ def _train(stage, store, stop):
     if stage.data.benchmark:
         log.info("random images with `benchmark`: lists, reader, augmentation and validation do not matter")
     devices = find_devices(run.gpus, run.cpus)
+    dtype = usable_dtype(run.dtype, devices, run.force_dtype)
     objective = _objective(stage, len(devices))
     _check_batch_size(stage, len(devices), objective)
     if not (run.prefix or run.no_checkpoint or run.test_io):
@@ -245,6 +247,7 @@ def _train(stage, store, stop):
     stage = stage.with_num_classes(known, lists)
     settings = {name: value for name, value in stage.settings().items() if name not in CHANGES_NO_NUMBER}
     settings["image_shape"] = _text(image_shape)
+    settings["dtype"] = dtype
     defaults = Stage.defaults()
     if stage.train_stage:
         settings["transfer_weighs"] = objective.weight
@@ -282,13 +285,13 @@ def _train(stage, store, stop):
         check_memory(devices, memory_needed(net, (optimizer.batch_size // len(devices), *image_shape)))
     if stage.network.freeze:
         check_new_layers(stage, net)
-    features = cached_features(stage, start, lists, image_shape, store, devices) if cached else None
+    features = cached_features(stage, start, lists, image_shape, store, devices, dtype) if cached else None
     del start           # the network has its values
     read = make_batches(stage, lists, image_shape, store, len(devices), features)
     schedule = _schedule(optimizer, read, store.num_workers)
     training = dict(
         optimizer=optimizer.optimizer, momentum=optimizer.momentum, wd=optimizer.wd, wd_on=optimizer.wd_on,
-        lr_mult=rate_factors(stage, net), kvstore=store,
+        lr_mult=rate_factors(stage, net), kvstore=store, dtype=dtype,
         trainable=trainable_prefixes(net, stage.network.trainable) if stage.network.freeze else None,
         frozen_statistics=stage.network.frozen_statistics,
         features_from=stage.network.layer if cached else None, ema=optimizer.ema,
