@@ -39,7 +39,8 @@ def refused(command, *flags):
     return raised.value.format_message() if isinstance(raised.value, click.ClickException) else str(raised.value)
 
 
-LIBRARIES = ("base", "checkpoints", "distributed", "exchange", "inference", "iters", "records", "symbols", "training")
+LIBRARIES = ("base", "checkpoints", "distributed", "exchange", "inference", "iters", "records", "scores", "symbols",
+             "training")
 # Real command lines that messages and calls hold.
 OF_OTHER_COMMANDS = {"--show-toplevel", "--porcelain", "--untracked-files=no"}
 

@@ -153,8 +153,9 @@ def test_what_is_installed_without_its_dependencies_says_how_to_get_them(wheel, 
 HOUSE = {"base": "", "symbols": "base", "iters": "base", "distributed": "base", "records": "exchange iters base",
          "checkpoints": "symbols base", "exchange": "checkpoints symbols iters base",
          "inference": "checkpoints symbols iters distributed base",
-         "training": "inference exchange checkpoints records distributed symbols iters base",
-         "trials": "training exchange checkpoints records symbols iters base", "cli": "base"}
+         "scores": "inference checkpoints symbols iters base",
+         "training": "scores inference exchange checkpoints records distributed symbols iters base",
+         "trials": "training scores exchange checkpoints records symbols iters base", "cli": "base"}
 
 
 def test_the_arrows_of_the_house_point_down_only():
