@@ -1,5 +1,6 @@
 """What all scores share."""
 import numpy as np
+from scipy.stats import rankdata
 
 from transfer_gluon.inference.calibration import log_softmax
 
@@ -52,3 +53,14 @@ def entropies(logits):
     """The entropy of each row of softmax(logits), in nat: (n, c) → (n,)."""
     log_p = log_softmax(logits)
     return -(np.exp(log_p) * log_p).sum(axis=1)
+
+def ranks(values):
+    """From 0, the lowest, to 1, the highest; NaN stays NaN; equal ones share their mean.
+
+    >>> ranks(np.array([0.2, np.nan, 0.9, 0.2])).tolist()
+    [0.25, nan, 1.0, 0.25]
+    """
+    known = ~np.isnan(values)
+    ranks = np.full(len(values), np.nan)
+    ranks[known] = (rankdata(values[known]) - 1) / max(known.sum() - 1, 1)
+    return ranks

@@ -1,8 +1,7 @@
 """MixVal: mixtures of target images as probes."""
 import numpy as np
-from scipy.stats import rankdata
 
-from transfer_gluon.scores.basis import Score
+from transfer_gluon.scores.basis import Score, ranks
 
 
 class MixVal(Score):
@@ -24,9 +23,9 @@ class MixVal(Score):
 
     def of_all(self, seen):
         found = np.array([self.probes(one) if self.can_judge(one) else (np.nan, np.nan) for one in seen])
-        ranks = np.stack([_ranks(found[:, kind]) for kind in range(2)])
-        known = (~np.isnan(ranks)).sum(axis=0)
-        return np.where(known, np.nansum(ranks, axis=0) / np.maximum(known, 1), np.nan)
+        by_kind = np.stack([ranks(found[:, kind]) for kind in range(2)])
+        known = (~np.isnan(by_kind)).sum(axis=0)
+        return np.where(known, np.nansum(by_kind, axis=0) / np.maximum(known, 1), np.nan)
 
     @staticmethod
     def probes(seen):
@@ -37,15 +36,3 @@ class MixVal(Score):
         mixed = seen.mixed_pairs[:, 0] != seen.mixed_pairs[:, 1]        # an odd batch has one mixed with itself
         kinds = mixed & (first == second), mixed & (first != second)
         return [right[kind].mean() if kind.any() else np.nan for kind in kinds]
-
-
-def _ranks(values):
-    """From 0, the lowest, to 1, the highest; NaN stays NaN; equal ones share their mean.
-
-    >>> _ranks(np.array([0.2, np.nan, 0.9, 0.2])).tolist()
-    [0.25, nan, 1.0, 0.25]
-    """
-    known = ~np.isnan(values)
-    ranks = np.full(len(values), np.nan)
-    ranks[known] = (rankdata(values[known]) - 1) / max(known.sum() - 1, 1)
-    return ranks

@@ -132,7 +132,7 @@ def test_the_installed_launcher_starts_servers_and_workers(installed, tmp_path):
 
 @pytest.mark.parametrize("command", [
     ["fine_tune.py"], ["adabn.py"], ["predict.py"], ["evaluate.py"], ["extract_features.py"], ["adapt.py"],
-    ["train_classifier.py"], ["reproduce.py"], ["tools/im2rec_helpers.py"],
+    ["choose.py"], ["train_classifier.py"], ["reproduce.py"], ["tools/im2rec_helpers.py"],
     ["tools/get_model.py"], ["tools/import_weights.py"], ["tools/layers.py"], ["tools/export.py"], ["tools/launch.py"],
     ["tools/digits.py"], ["-m", "transfer_gluon"]], ids=" ".join)
 def test_a_python_without_our_packages_says_so_in_a_sentence(command):
