@@ -92,8 +92,11 @@ def main(runs, source_model, data_dir, source, target, val, max_images, seed, by
 
 
 def table(choice):
-    """A line a candidate, the best first: what the rule says, all scores, and what is wrong with it."""
-    names = [name for name, values in choice.scores.items() if not all(map(math.isnan, values))]
+    """A line a candidate, the best first: what the rule says, its scores, the guards, and what is wrong with it."""
+    from transfer_gluon.scores.choice import GUARDS
+
+    names = [name for name in dict.fromkeys([*choice.rule.scores, *GUARDS])
+             if not all(map(math.isnan, choice.scores[name]))]
     rows = [["", "network", "rule", *(name.replace("_", " ") for name in names), ""]]
     for rank, place in enumerate(choice.ranking, 1):
         one, value = choice.candidates[place], choice.values[place]

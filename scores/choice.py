@@ -210,8 +210,8 @@ def choose(candidates, seen, rule=RECOMMENDED, compared=COMPARED, resamples=100,
     if right.shape[1]:
         labels = FewLabels(right.shape[1], right.mean(axis=1), sorted(ruled_out),
                            *question.answer(right[:, :0], resamples, seed)[:2])
-    refused = {**question.refused, **{place: f"right on {right[place].mean():.1%} of {right.shape[1]} labelled target "
-                                             f"images, clearly fewer than the best" for place in ruled_out}}
+    refused = {**question.refused, **{place: f"right on {right[place].mean():.1%} of the {right.shape[1]} labels"
+                                      for place in ruled_out}}
     adapted, source = question.best(ruled_out)
     agreeing = {} if adapted is None or source is None else {
         name: bool(values[adapted] > values[source]) == (chosen == adapted) for name, values in table.items()

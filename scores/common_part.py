@@ -111,9 +111,7 @@ class Together:
             self._above = [_block(graph.symbol(), ["data"], checkpoint, devices) for checkpoint in checkpoints]
             return
         self._below = _block(mx.sym.Group(graph.outputs(frontier)), ["data"], checkpoints[0], devices)
-        # A result that is an input of this part is copied: a block must compute what it gives.
-        above = mx.sym.Group([mx.sym.identity(result) if result.name.startswith(_INPUT) else result
-                              for result in graph.above(frontier, _INPUT)])
+        above = graph.above(frontier, _INPUT)
         inputs = [f"{_INPUT}{place}" for place in range(len(frontier))]
         self._above = [_block(above, inputs, checkpoint, devices) for checkpoint in checkpoints]
 

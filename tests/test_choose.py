@@ -123,7 +123,7 @@ def test_a_few_labels_rule_out_what_they_show_to_be_wrong_and_say_so():
     assert choice.chosen == 2 and choice.labels.chosen_without == 1 and choice.labels.ruled_out == [1]
     assert choice.labels.number == 12 and choice.labels.sure_without == 1
     assert choice.labels.accuracies.tolist() == pytest.approx([11 / 12, 4 / 12, 11 / 12])
-    assert choice.refused[1] == "right on 33.3% of 12 labelled target images, clearly fewer than the best"
+    assert choice.refused[1] == "right on 33.3% of the 12 labels"
     assert asked(names[:2], seen[:2], rule_by("entropy")).keeps_source
     # One image that is wrong more is within a standard error: 1 - 0 > √1 is not.
     close = np.where(np.isin(np.arange(60), [0, 1, 2, 57]), LABELS, -1)
@@ -281,7 +281,7 @@ def test_the_command_ranks_chooses_saves_and_tells_the_cost(here):
     found = said("jan", "--by", "entropy", "--save-prefix", "out/chosen", "--batch-size", 5)
     out = found.stdout
     lines = out.splitlines()
-    assert lines[0].split()[:4] == ["network", "rule", "entropy", "infomax"] and lines[4] == ""
+    assert lines[0].split()[:4] == ["network", "rule", "entropy", "source"] and lines[4] == ""
     assert re.match(r" *1  jan:2 +1\.000 +-0\.", lines[1])
     assert "s0:1" in lines[3] and lines[3].endswith("source model")
     assert "Use jan:2." in out and "On 100% of halves of the images, the rule takes it for better than s0:1, the" in out
