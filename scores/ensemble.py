@@ -10,7 +10,7 @@ class Ensemble(Score):
     .. math:: \frac1n \Bigl|\{i : \arg\max_c p_{ic} = \arg\max_c \sum_k p^{(k)}_{ic}\}\Bigr|
 
     k counts the networks, p are their class probabilities. Hu et al. 2024, *Towards Reliable Model Selection for
-    Unsupervised Domain Adaptation: An Empirical Study and A Certified Baseline*, section 4. From 0 to 1, and 1 for a
+    Unsupervised Domain Adaptation: An Empirical Study and A Certified Baseline*. From 0 to 1, and 1 for a
     network that is alone. Networks that were trained alike, epochs of one run, make up most of the ensemble.
     """
 

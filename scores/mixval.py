@@ -9,9 +9,9 @@ class MixVal(Score):
 
     Accuracy of the predictions of mixtures :math:`\lambda x_i + (1 - \lambda) x_j`, λ = 0.55, against the class that is
     predicted of :math:`x_i`: of pairs of one predicted class (how dense classes are), and of pairs of two (where their
-    boundaries are). Among several networks, the mean of the ranks by either, from 0 to 1; of one alone, the mean of the
-    two accuracies. Hu et al. 2023, *Mixed Samples as Probes for Unsupervised Model Selection in Domain Adaptation*,
-    section 3. A network of which there are no pairs of a kind is judged by the other kind.
+    boundaries are). Hu et al. 2023, *Mixed Samples as Probes for Unsupervised Model Selection in Domain Adaptation*,
+    whose code gives these two. Among several networks, the mean of the ranks by either, from 0 to 1; of one alone, the
+    mean of the two. A network of which there are no pairs of a kind is judged by the other kind.
     """
 
     name = "mixval"
