@@ -78,6 +78,8 @@ class TransferObjective(mx.gluon.HybridBlock):
         layers = features if isinstance(features, (list, tuple)) else [features]
         if isinstance(logits, mx.nd.NDArray):
             self._check([array.shape for array in (*layers, logits, labels)])
+            if hasattr(self.transfer, "sizes"):
+                self.transfer.sizes([layer.shape[1] for layer in layers], logits.shape[1])
         objective, statistics = super().forward(features, logits, labels)
         if isinstance(logits, mx.nd.NDArray) and statistics.shape != (len(self.statistics),):
             raise ValueError(f"{type(self.transfer).__name__} returned {statistics.shape[0] - 4} further statistics; "

@@ -1,6 +1,6 @@
 """Settings that cannot stand, or do nothing, beside others."""
 from transfer_gluon.base.errors import InputError
-from transfer_gluon.symbols.registry import options_of
+from transfer_gluon.symbols.registry import loss_class, options_of
 from transfer_gluon.training.optimizers import NOT_AT_REST, takes_momentum
 
 
@@ -18,6 +18,8 @@ def idle(stage):
           "estimate"]),
         ("estimate" not in options_of(stage.objective.transfer), f"with `transfer` {stage.objective.transfer}",
          ["estimate"]),
+        (not getattr(loss_class(stage.objective.transfer), "needs_features", True),
+         f"with `transfer` {stage.objective.transfer}, which looks at class scores alone", ["transfer_layers"]),
         (stage.train_stage == 1, "in stage 1, which goes on from the checkpoint of `pretrained_model`",
          ["network", "num_layers", "keep_classifier", "new_layers", "new_init", "bottleneck"]),
         (stage.network.network, "with `network`, which begins with random weights",
