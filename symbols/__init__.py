@@ -24,6 +24,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={
     "objective": ["TransferObjective"],
     "registry": ["TRANSFER_LOSSES", "transfer_loss"],
     "resnet": ["resnet"],
+    "shot": ["SHOTIMLoss", "SHOTLoss", "centroid_labels"],
     "soft_labels": ["SoftLabels", "balanced_weights"],
     "transfer_net": ["TransferNet"],
     "zoo": ["zoo_symbol"],

@@ -1,7 +1,7 @@
 """Batch nuclear-norm maximisation: predictions on the target that are sure, and of many classes."""
 from transfer_gluon.symbols.loss import TransferLoss, halves
 
-_LEAST = 1e-12      # eigenvalues below this part of the largest are rounding
+_LEAST = 1e-12      # of the largest eigenvalue; what is below is rounding
 
 
 class BNMLoss(TransferLoss):
@@ -19,8 +19,8 @@ class BNMLoss(TransferLoss):
 
     .. math:: U V^\top = (P P^\top)^{-1/2} P
 
-    which one eigendecomposition of n × n numbers gives, in float64 and without gradient. Where singular values vanish,
-    it leaves their directions out, which is a subgradient; that of a decomposition would divide by them.
+    which one eigendecomposition of n × n numbers gives, in float64 and without gradient. Directions whose singular
+    values vanish fade out of it, which is a subgradient; that of a decomposition would divide by differences of them.
 
     `usual_relative_weight` is the paper's 1.
 
@@ -52,6 +52,6 @@ class BNMLoss(TransferLoss):
         p = F.cast(F.BlockGrad(p), dtype="float64")
         vectors, values = F.linalg.syevd(F.dot(p, p, transpose_b=True))     # a row of `vectors` each
         least = _LEAST * F.max(values, keepdims=True)
-        scale = F.broadcast_greater(values, least) / F.sqrt(F.broadcast_maximum(values, least))
+        scale = F.rsqrt(F.broadcast_maximum(values, least))
         projected = F.broadcast_mul(F.dot(vectors, p), F.expand_dims(scale, axis=1))
         return F.cast(F.dot(vectors, projected, transpose_a=True), dtype="float32")

@@ -32,7 +32,7 @@ def entropy(F, p):
 class TransferLoss(mx.gluon.HybridBlock):
     """Base of the losses that tell how far apart two domains are.
 
-    It is called as ``loss(features, logits)``. A loss of one's own overrides six attributes where they are not the
+    It is called as ``loss(features, logits)``. A loss of one's own overrides those attributes where they are not the
     usual ones, and `hybrid_forward`, which gets a list of layers in any case:
     ``hybrid_forward(self, F, layers, logits, **parameters)``, or ``(self, F, layers, **parameters)`` where
     `needs_logits` is False, or ``(self, F, logits, **parameters)`` where `needs_features` is. It returns the loss (1,),
@@ -57,6 +57,14 @@ class TransferLoss(mx.gluon.HybridBlock):
         Whether the logits are looked at. False: they may be left out, and are dropped.
     needs_features : bool, default True
         Whether the features are looked at. False: only at how many images they are of.
+    target_alone : bool, default False
+        Whether a batch is of target images alone. Their labels are then not looked at, and the classifier ``fc`` does
+        not learn.
+    softmax_weight : float, default 1.0
+        What a `TransferObjective` multiplies the softmax loss beside it with.
+    makes_labels : callable or None, default None
+        With `target_alone`, from the features (n, d) and logits (n, c) of all target images, arrays of NumPy, to class
+        numbers (n,): their labels in the next epoch. None: they have none.
 
     Inputs:
         - **features**: (b, d), or a list of such arrays, one a layer, the last of which feeds the classifier. The
@@ -72,6 +80,9 @@ class TransferLoss(mx.gluon.HybridBlock):
     statistics = ()
     needs_logits = True
     needs_features = True
+    target_alone = False
+    softmax_weight = 1.0
+    makes_labels = None
 
     def __init__(self, prefix=None, params=None):
         super().__init__(f"{type(self).__name__.lower()}_" if prefix is None else prefix, params)
@@ -94,6 +105,8 @@ class TransferLoss(mx.gluon.HybridBlock):
     @property
     def _expected(self):
         multiple = self.batch_multiple
+        if self.target_alone:
+            return "expected (b, d): target images."
         images = "pairs of source images, then as many pairs of target images" if multiple == 4 else \
             "source images, then as many target images"
         return f"expected (b, d) with b a multiple of {multiple}: {images}."

@@ -13,6 +13,8 @@ TRANSFER_LOSSES = {
     "cdan": "transfer_gluon.symbols.cdan:CDANLoss",
     "mcc": "transfer_gluon.symbols.mcc:MCCLoss",
     "bnm": "transfer_gluon.symbols.bnm:BNMLoss",
+    "shot_im": "transfer_gluon.symbols.shot:SHOTIMLoss",
+    "shot": "transfer_gluon.symbols.shot:SHOTLoss",
 }
 
 

@@ -179,3 +179,25 @@ def cdan(x, z, parameters, by_entropy, maps=None):
     else:
         dx = np.einsum("bij,bj->bi", dproducts.reshape(b, x.shape[1], -1), p)
     return value, accuracy, dx, gradients
+
+
+def shot_im(z):
+    """Value and d/dz of mean entropy minus the entropy of the mean (Liang et al. 2020), of all rows."""
+    def value(z):
+        p = softmax(z)
+        return entropy(p).mean() - entropy(p.mean(axis=0, keepdims=True))[0]
+
+    return value(z), slope(value, z)
+
+
+def centroid_labels(features, z):
+    """Pseudo-labels of Liang et al. 2020, image by image and class by class, as their code computes them."""
+    g = [np.append(x, 1) / np.sqrt(x @ x + 1) for x in features]
+    shares, labels = softmax(z), z.argmax(axis=1)
+    for _ in range(2):
+        centroids = {k: sum(share * x for share, x in zip(shares[:, k], g)) / (1e-8 + shares[:, k].sum())
+                     for k in sorted(set(labels.tolist()))}
+        labels = np.array([min(centroids, key=lambda k, x=x: 1 - x @ centroids[k] / np.sqrt(
+            (x @ x) * (centroids[k] @ centroids[k]))) for x in g])
+        shares = np.eye(z.shape[1])[labels]
+    return labels

@@ -13,7 +13,7 @@ METHODS = {     # name in files: name in the table, published accuracy on cars i
     "jan": ("JAN (JMMD)", 78.9),
 }
 _TITLES = {"cnn": METHODS["cnn"][0], "bnm": "BNM", "cdan": "CDAN+E", "coral": "Deep CORAL", "dann": "DANN",
-           "jmmd": "JAN", "mcc": "MCC", "mmd": "DAN"}
+           "jmmd": "JAN", "mcc": "MCC", "mmd": "DAN", "shot": "SHOT", "shot_im": "SHOT-IM"}
 _MOST = 60      # characters of flags in the name of a file
 
 
