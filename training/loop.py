@@ -20,8 +20,8 @@ from transfer_gluon.training.sums import Sums
 
 def fit(net, objective, batches, devices, schedule, num_epochs, *, optimizer="sgd", momentum=None, wd=None,
         wd_on="weights", lr_mult=None, ema=0.0, kvstore="device", trainable=None, frozen_statistics="move",
-        features_from=None, dtype="float32", before_forward=(), penalties=(), after_epoch=(), validation=None, top_k=1,
-        null_label=9999, run=None, stop=None, seed=0, disp_batches=10, monitor=0):
+        features_from=None, dtype="float32", before_epoch=(), before_forward=(), penalties=(), after_epoch=(),
+        validation=None, top_k=1, null_label=9999, run=None, stop=None, seed=0, disp_batches=10, monitor=0):
     r"""Train a network.
 
     The optimizer sees, of a batch of B images on all D devices,
@@ -72,6 +72,9 @@ def fit(net, objective, batches, devices, schedule, num_epochs, *, optimizer="sg
     dtype : "float32", "bfloat16" or "float16"
         What the network computes in, in training and validation; parameters, losses and what is sent to other devices
         are float32. float16 is for GPUs of one machine. See `symbols.precision`.
+    before_epoch : sequence of callables
+        Called with the `Learner` where an epoch begins, not where a run goes on in the middle of one: what they find
+        out for the batches to come they `keep` in the objective.
     before_forward : sequence of callables
         What happens to a batch first: each turns (images, labels) of one device into others. What it draws by chance
         it draws from ``mx.random``, which is seeded for every batch: so a run that goes on draws the same.
@@ -141,6 +144,10 @@ def fit(net, objective, batches, devices, schedule, num_epochs, *, optimizer="sg
                          ". `load_epoch` goes on from it." if run.saves else "")
                 break
             started = time.monotonic()
+            if not position.batch:
+                mx.random.seed(_seed(seed, number_of_epoch, "before"))
+                for item in before_epoch:
+                    item(learner)
             batches.set_epoch(number_of_epoch - 1)
             batches.skip(position.batch)
             with progress.epoch(number_of_epoch, position.batch):
