@@ -110,7 +110,7 @@ class Ways:
         return step
 
     def speed(self, name, seconds):
-        """Images a second over whole steps, from one that begins within `seconds`; a step before them does not count."""
+        """Images a second over whole steps that begin within `seconds`; one before them does not count."""
         step = self[name]
         step()
         started, count = time.perf_counter(), 0
