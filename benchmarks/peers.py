@@ -52,6 +52,37 @@ def torch_or_refuse(denormals=False, threads=None):
     return torch
 
 
+def say(**line):
+    """Answer whoever started this process."""
+    print(json.dumps(line), flush=True)
+
+
+def serve(run):
+    """Answer every line `run NAME SECONDS` with what `run(name, seconds)` gives, a dict, or with its error."""
+    for line in sys.stdin:
+        name = line.strip()
+        try:
+            verb, name, seconds = line.split()
+            if verb != "run":
+                raise ValueError(f"{verb} is none of: run")
+            answer = run(name, float(seconds))
+        except Exception as error:      # the other process decides what to do without this figure
+            answer = dict(error=f"{type(error).__name__}: {error}"[:500])
+        say(what=name, **answer)
+
+
+def jmmd_of_dalib(linear=True):
+    """JMMD with the kernels that dalib's own example gives it, or None where dalib is not installed."""
+    try:
+        from dalib.adaptation.jan import JointMultipleKernelMaximumMeanDiscrepancy
+        from dalib.modules.kernels import GaussianKernel
+    except ImportError:
+        return None
+    return JointMultipleKernelMaximumMeanDiscrepancy(
+        ([GaussianKernel(alpha=2.0 ** k) for k in range(-3, 2)],
+         [GaussianKernel(sigma=0.92, track_running_stats=False)]), linear=linear)
+
+
 class Peer:
     """A script in a process of its own, that waits for lines and answers each with a line of JSON.
 

@@ -9,14 +9,12 @@ and answers each with a line of JSON, so that another process can take turns wit
     python benchmarks/torch_resnet.py --repeat 3 --seconds 10 train-float32 train-float32-channels_last
     echo 'run evaluate-bfloat16-fused 10' | python benchmarks/torch_resnet.py
 """
-import json
 import logging
-import sys
 import time
 import warnings
 
 import click
-from peers import INSTALL, processor, refuse, torch_or_refuse
+from peers import INSTALL, jmmd_of_dalib, processor, refuse, say, serve, torch_or_refuse
 
 DTYPES, LAYOUTS = ("float32", "bfloat16"), ("", "channels_last")
 TRAIN, EVALUATE = ("", "compiled"), ("", "fused", "frozen", "compiled")
@@ -37,14 +35,7 @@ class Ways:
         torch.manual_seed(seed)
         self.images = torch.rand(batch, 3, side, side)
         self.labels = torch.randint(classes, (batch // 2,))
-        try:
-            from dalib.adaptation.jan import JointMultipleKernelMaximumMeanDiscrepancy as JMMD
-            from dalib.modules.kernels import GaussianKernel
-        except ImportError:
-            self.transfer = None
-        else:       # as in the examples of dalib
-            self.transfer = JMMD(([GaussianKernel(alpha=2.0 ** k) for k in range(-3, 2)],
-                                  [GaussianKernel(sigma=0.92, track_running_stats=False)]), linear=True)
+        self.transfer = jmmd_of_dalib()
 
     def __getitem__(self, name):
         if name not in NAMES:
@@ -118,11 +109,7 @@ class Ways:
             step()
             count += 1
         taken = time.perf_counter() - started
-        return dict(what=name, images_per_second=self.batch * count / taken, steps=count, seconds=taken)
-
-
-def say(**line):
-    print(json.dumps(line), flush=True)
+        return dict(images_per_second=self.batch * count / taken, steps=count, seconds=taken)
 
 
 @click.command(context_settings=dict(show_default=True), help=__doc__.split("\n\n")[0])
@@ -149,16 +136,9 @@ def main(names, listed, batch, side, classes, threads, denormals, repeat, second
         side=side, jmmd=ways.transfer is not None, denormals_flushed=not denormals)
     for _ in range(repeat if names else 0):
         for name in names:
-            say(**ways.speed(name, seconds))
-    for line in [] if names else sys.stdin:
-        try:
-            run, name, seconds = line.split()
-            if run != "run":
-                raise ValueError(f"{run} is none of: run")
-            answer = ways.speed(name, float(seconds))
-        except Exception as error:      # the other process decides what to do without this figure
-            answer = dict(what=line.strip(), error=f"{type(error).__name__}: {error}"[:500])
-        say(**answer)
+            say(what=name, **ways.speed(name, seconds))
+    if not names:
+        serve(ways.speed)
 
 
 if __name__ == "__main__":
