@@ -94,7 +94,7 @@ class Peer:
 
     def __init__(self, script, *flags, python=None):
         self._process = subprocess.Popen(
-            [python or sys.executable, str(Path(__file__).with_name(script)), *map(str, flags)], stdin=subprocess.PIPE,
+            [python or sys.executable, str(Path(__file__).parent / script), *map(str, flags)], stdin=subprocess.PIPE,
             stdout=subprocess.PIPE, text=True)
         self.about = self._answer("its start")
 
