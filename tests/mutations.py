@@ -21,6 +21,13 @@ GROUPS_FILE, GROUPS = "symbols/layer_groups.py", "tests/test_layer_groups.py"
 HEAP = "tests/test_mmd.py::test_wrong_batches_are_refused_and_leave_the_heap_whole"
 
 MUTATIONS = [
+    # What is timed against other packages.
+    ("benchmarks/time_to_accuracy.py", "[(before + seconds, accuracy(", "[(seconds, accuracy(",
+     "tests/test_benchmarks.py"),
+    ("benchmarks/time_to_accuracy.py", "if accuracy >= wanted), None)", "if accuracy > wanted), None)",
+     "tests/test_benchmarks.py"),
+    ("benchmarks/heads.py", "np.median(self.times[name][self.WARM_UP:])", "np.median(self.times[name])",
+     "tests/test_benchmarks.py"),
     # What a run is told, and where it goes.
     (STAGES, 'transfer_loss(told.transfer, **options)', 'transfer_loss("jmmd", **options)', WIRING),
     (STAGES, "weight, batch = transfer_loss(told.transfer, **options), told.transfer_weight,",
