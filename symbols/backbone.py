@@ -53,18 +53,18 @@ def features_block(symbol, arg_params=None, aux_params=None, source="the checkpo
     return block
 
 
-def values_block(symbol, values, dtype=None):
-    """A hybridized `SymbolBlock` of `symbol` with the input ``data`` that only computes: its parameters have these
-    `values` (dict of str to NDArray; more than needed is no error) and no gradients.
+def values_block(symbol, values, dtype=None, inputs=("data",)):
+    """A hybridized `SymbolBlock` of `symbol` with these `inputs` that only computes: its parameters have these `values`
+    (dict of str to NDArray; more than needed is no error) and no gradients.
 
     `dtype`: that of the parameters; None: each has that of its value, int8 for example.
     """
     parameters = mx.gluon.ParameterDict()
     parameters.update({name: LoadedParameter(name, values[name], "null", dtype or values[name].dtype)
-                       for name in symbol.list_inputs() if name != "data"})
+                       for name in symbol.list_inputs() if name not in inputs})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")     # of types that cannot be inferred through casts, and that are known
-        block = mx.gluon.SymbolBlock(symbol, mx.sym.var("data", dtype="float32"), params=parameters)
+        block = mx.gluon.SymbolBlock(symbol, [mx.sym.var(name, dtype="float32") for name in inputs], params=parameters)
     block.hybridize(static_alloc=True)
     return block
 

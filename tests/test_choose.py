@@ -342,10 +342,10 @@ def test_every_flag_of_the_command_reaches_what_it_names(here, monkeypatch):
         return told
 
     assert main()["rule"] == rule_by() and told["target"].path.parent.name == "data" and told["seed"] == 0
-    assert (told["most_target"], told["most_source"], told["batch_size"], told["threads"]) == (2000, 1000, 32, 15)
+    assert (told["most_target"], told["most_source"], told["batch_size"], told["threads"]) == (2000, 1000, None, 15)
     main("--data-dir", "more", "--max-images", 10, "--seed", 5, "--by", "entropy", "--batch-size", 3, "--image-shape",
          "3,24,20", "--val-resize", 28, "--data-nthreads", 2)
-    assert told["target"].path.parent.name == told["source"].path.parent.name == "more"
+    assert told["target"].path.parent.name == told["source"].path.parent.name == "more" and told["dtype"] == "float32"
     assert (told["most_target"], told["most_source"], told["seed"]) == (10, 5, 5)
     assert told["rule"].scores == ("entropy",)
     assert (told["batch_size"], told["image_shape"], told["val_resize"], told["threads"]) == (3, (3, 24, 20), 28, 2)
