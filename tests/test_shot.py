@@ -159,13 +159,15 @@ def test_the_classifier_stays_and_what_feeds_it_learns_from_the_target_alone(fol
     (tmp_path / "data" / "source.lst").unlink()
     target = read_list(tmp_path / "data" / "target.lst")
     said = call("fine_tune.py", *words(folder, tmp_path / "m", *flags, transfer=transfer), "--data-dir",
-                tmp_path / "data").stderr
+                tmp_path / "data", "--disp-batches", 2).stderr
     assert f"--transfer {transfer} trains on the target alone" in said and "4 updates an epoch" in said
     before, after = values(folder / "s0", 2), values(tmp_path / "m", 3)
     for name in ("fc_weight", "fc_bias"):
         np.testing.assert_array_equal(after[name], before[name])
     assert abs(after["bottleneck_weight"] - before["bottleneck_weight"]).max() > 1e-4
-    assert ("loss" in said.split("epoch 1:")[1].split("transfer")[0]) == (transfer == "shot")
+    told = [line for line in said.splitlines() if re.search(r" transfer [+-]", line)]      # of batches, and of epochs
+    assert len(told) > 3 and all((" loss " in line) == (" accuracy " in line.replace("validation accuracy", "")) ==
+                                 (transfer == "shot") for line in told)
     assert "nan" not in said
     write_list(target.path, [0] * 16, target.files)         # which are wrong, and not looked at
     call("fine_tune.py", *words(folder, tmp_path / "n", *flags, transfer=transfer), "--data-dir", tmp_path / "data")
