@@ -42,7 +42,8 @@ def trainable_prefixes(net, trainable=None):
             raise InputError(f"`freeze` trains {', '.join(_ORIGINAL)} of the published ResNets, and this network has "
                              f"other names: say with `trainable` which train. It has {there}.",
                              "trainable", None, "prefixes of names of parameters")
-        return [*_ORIGINAL, *head[:-1]]      # a bottleneck is part of what the original calls fc
+        # A bottleneck is part of what the original calls fc.
+        return [*_ORIGINAL, *(layer for layer in head if layer != "fc")]
     trainable = [trainable] if isinstance(trainable, str) else list(trainable)
     unknown = [prefix for prefix in trainable if not prefix or not any(begins(name, prefix) for name in names)]
     if unknown or not trainable:

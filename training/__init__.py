@@ -8,6 +8,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={
     "loop": ["fit"],
     "options": ["ClassifierOptions", "DataOptions", "ImageOptions", "NetworkOptions", "ObjectiveOptions",
                 "OptimizerOptions", "RegularizationOptions", "RunOptions"],
+    "pseudo_labels": ["PseudoLabels"],
     "run": ["Run"],
     "schedule": ["InverseDecay", "StepSchedule", "Warmup"],
     "stages": ["Stage"],

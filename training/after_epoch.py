@@ -101,8 +101,10 @@ class Say:
     def __call__(self, epoch):
         result = epoch.result
         transfer = f"transfer {result.transfer_loss:+.4f}, " if self._transfer else ""
-        text = (f"epoch {result.epoch}: loss {result.loss:.4f}, {transfer}accuracy {result.accuracy:.2%}, "
-                f"learning rate {result.learning_rate:g}")
+        unlabelled = math.isnan(result.loss)       # all that was trained on
+        text = (f"epoch {result.epoch}: " + ("" if unlabelled else f"loss {result.loss:.4f}, ") + transfer
+                + ("" if unlabelled else f"accuracy {result.accuracy:.2%}, ")
+                + f"learning rate {result.learning_rate:g}")
         if not math.isnan(result.validation_accuracy):
             text += f", validation accuracy {result.validation_accuracy:.2%}"
             if self._top_k > 1:

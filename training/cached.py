@@ -37,7 +37,7 @@ def cached_features(stage, start, lists, image_shape, store, devices):
         told = {**how, **(views if place < len(lists.domains) else {})}
         wanted = feature_source(start, stage.network.layer, images, digest=digest, **told)
         digest = wanted.digest      # one network for all lists
-        role = "val" if place == len(lists.domains) else ("source", "target")[place]
+        role = lists.roles[place]
         files.append((told, wanted, _file(stage, role, images, names.count(images.path.stem) > 1, wanted, views)))
     for turn in range(store.num_workers):
         if turn == store.rank:

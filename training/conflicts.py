@@ -1,6 +1,7 @@
 """Settings that cannot stand, or do nothing, beside others."""
 from transfer_gluon.base.errors import InputError
-from transfer_gluon.symbols.registry import options_of
+from transfer_gluon.symbols.layer_groups import begins
+from transfer_gluon.symbols.registry import loss_class, options_of
 from transfer_gluon.training.optimizers import NOT_AT_REST, takes_momentum
 
 
@@ -18,6 +19,12 @@ def idle(stage):
           "estimate"]),
         ("estimate" not in options_of(stage.objective.transfer), f"with `transfer` {stage.objective.transfer}",
          ["estimate"]),
+        (not getattr(loss_class(stage.objective.transfer), "needs_features", True),
+         f"with `transfer` {stage.objective.transfer}, which looks at class scores alone", ["transfer_layers"]),
+        (stage.target_alone, f"with `transfer` {stage.objective.transfer}, which looks at no labels",
+         ["class_weights"]),
+        (stage.target_alone and not stage.makes_labels, f"with `transfer` {stage.objective.transfer}, which trains on "
+         "no labels", ["label_smoothing"]),
         (stage.train_stage == 1, "in stage 1, which goes on from the checkpoint of `pretrained_model`",
          ["network", "num_layers", "keep_classifier", "new_layers", "new_init", "bottleneck"]),
         (stage.network.network, "with `network`, which begins with random weights",
@@ -88,6 +95,11 @@ def check(stage):
                          "about images; leave one of them out.")
     if network.num_layers and network.network != "resnet":
         raise InputError(f"`num_layers` was given with `network` {network.network}; only resnet takes it.")
+    named = [prefix for prefix in network.trainable or () if begins("fc_weight", prefix)]
+    if stage.target_alone and named:
+        raise InputError(f"`trainable` names {named[0]}, and `transfer` {stage.objective.transfer} leaves the "
+                         "classifier fc as the source made it; leave it out.", "trainable", network.trainable,
+                         "layers below the classifier")
     unknown = [name for name, _ in stage.objective.transfer_options
                if name not in options_of(stage.objective.transfer) or name == "estimate"]
     if unknown:

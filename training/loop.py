@@ -20,8 +20,8 @@ from transfer_gluon.training.sums import Sums
 
 def fit(net, objective, batches, devices, schedule, num_epochs, *, optimizer="sgd", momentum=None, wd=None,
         wd_on="weights", lr_mult=None, ema=0.0, kvstore="device", trainable=None, frozen_statistics="move",
-        features_from=None, before_forward=(), penalties=(), after_epoch=(), validation=None, top_k=1, null_label=9999,
-        run=None, stop=None, seed=0, disp_batches=10, monitor=0):
+        features_from=None, before_epoch=(), before_forward=(), penalties=(), after_epoch=(), validation=None, top_k=1,
+        null_label=9999, run=None, stop=None, seed=0, disp_batches=10, monitor=0):
     r"""Train a network.
 
     The optimizer sees, of a batch of B images on all D devices,
@@ -69,6 +69,9 @@ def fit(net, objective, batches, devices, schedule, num_epochs, *, optimizer="sg
     features_from : str or None
         A layer whose outputs all batches hold in the place of images, as those of `ShuffledFeatures`: only what lies
         above is computed and learns, and `trainable` is not given. Checkpoints are those of the whole network.
+    before_epoch : sequence of callables
+        Called with the `Learner` where an epoch begins, not where a run goes on in the middle of one: what they find
+        out for the batches to come they `keep` in the objective.
     before_forward : sequence of callables
         What happens to a batch first: each turns (images, labels) of one device into others. What it draws by chance
         it draws from ``mx.random``, which is seeded for every batch: so a run that goes on draws the same.
@@ -136,6 +139,10 @@ def fit(net, objective, batches, devices, schedule, num_epochs, *, optimizer="sg
                          ". `load_epoch` goes on from it." if run.saves else "")
                 break
             started = time.monotonic()
+            if not position.batch:
+                mx.random.seed(_seed(seed, number_of_epoch, "before"))
+                for item in before_epoch:
+                    item(learner)
             batches.set_epoch(number_of_epoch - 1)
             batches.skip(position.batch)
             with progress.epoch(number_of_epoch, position.batch):

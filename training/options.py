@@ -125,15 +125,16 @@ class ObjectiveOptions(Parameters):
     """Objective of stage 1."""
 
     transfer: str = parameter(
-        "jmmd", "The transfer loss between source and target; jmmd is JAN, mmd is DAN.", choices=TRANSFER_LOSSES)
+        "jmmd", "The transfer loss between source and target; jmmd is JAN, mmd is DAN. "
+        "docs/methods.md tells of all.", choices=TRANSFER_LOSSES)
     transfer_weight: Optional[float] = parameter(
         None, "Weight of the transfer loss against the softmax loss summed over a device's images, as the original; it "
         "means less the larger the batch.", least=0, most=1e37, kind="number",
-        default_words="for 16 images a device, as in the original's commands, 1 for mmd, 2 for jmmd, 800 for coral, 8 "
-        "for dann; for n images n/16 times that")
+        default_words="for 16 images a device, as in the original's commands, 1 for mmd, 2 for jmmd, 800 for coral, 16 "
+        "for shot and shot_im, 8 for all others; for n images n/16 times that")
     relative_transfer_weight: Optional[float] = parameter(
         None, "The same against the mean softmax loss of the source images, whatever batch size and devices, such as "
-        "0.5; 0.25 to 1 are good for mmd and jmmd, 100 for coral, 1 for dann.", least=0, most=1e30, kind="number",
+        "0.5; 0.25 to 1 are good for mmd and jmmd, 100 for coral, 1 for all others.", least=0, most=1e30, kind="number",
         default_words="what the other one comes to")
     transfer_options: Sequence[tuple[str, float]] = parameter(
         (), "Numbers that the transfer loss itself takes, such as hidden=512,reversal=0.2 for dann.", kind="pairs")

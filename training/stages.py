@@ -28,7 +28,7 @@ from transfer_gluon.symbols import TransferObjective, transfer_loss
 from transfer_gluon.symbols.frozen import trainable_prefixes
 from transfer_gluon.symbols.mixup import Mixup
 from transfer_gluon.symbols.objective import absolute_weight, relative_weight
-from transfer_gluon.symbols.registry import options_of
+from transfer_gluon.symbols.registry import loss_class, options_of
 from transfer_gluon.symbols.soft_labels import SoftLabels, balanced_weights
 from transfer_gluon.training.after_epoch import EarlyStop, Validation
 from transfer_gluon.training.cached import cached_features
@@ -46,7 +46,8 @@ from transfer_gluon.training.options import (
     RegularizationOptions,
     RunOptions,
 )
-from transfer_gluon.training.param_groups import check_new_layers, l2sp_penalty, rate_factors
+from transfer_gluon.training.param_groups import check_new_layers, freeze_classifier, l2sp_penalty, rate_factors
+from transfer_gluon.training.pseudo_labels import PseudoLabels
 from transfer_gluon.training.run import Run, recorded_settings
 from transfer_gluon.training.schedule import InverseDecay, StepSchedule, Warmup, step_updates
 from transfer_gluon.training.start import (
@@ -142,6 +143,22 @@ nothing; leave it out.
                 if name in without_effect:
                     raise does_nothing(name, without_effect[name], getattr(group, name))
         check(self)
+
+    @property
+    def domains(self):
+        """The domains that it trains on: of "source" and "target"."""
+        return ("source",) if not self.train_stage else ("target",) if self.target_alone else ("source", "target")
+
+    @property
+    def target_alone(self):
+        """Whether it trains on the target alone: see `TransferLoss`."""
+        return bool(self.train_stage and getattr(loss_class(self.objective.transfer), "target_alone", False))
+
+    @property
+    def makes_labels(self):
+        """Whether the target's labels are made anew before every epoch."""
+        loss = loss_class(self.objective.transfer)
+        return self.target_alone and getattr(loss, "makes_labels", None) is not None
 
     def idle(self):
         """The settings that do nothing beside the others: a dict from their names to why."""
@@ -280,19 +297,24 @@ def _train(stage, store, stop):
     cached = stage.data.read == "features"
     if run.gpus and not cached:
         check_memory(devices, memory_needed(net, (optimizer.batch_size // len(devices), *image_shape)))
+    if stage.target_alone:
+        freeze_classifier(stage, net)
     if stage.network.freeze:
         check_new_layers(stage, net)
     features = cached_features(stage, start, lists, image_shape, store, devices) if cached else None
     del start           # the network has its values
     read = make_batches(stage, lists, image_shape, store, len(devices), features)
     schedule = _schedule(optimizer, read, store.num_workers)
+    own_labels = PseudoLabels(objective, len(read.domains[0]) if read.domains else stage.num_classes, read.own) \
+        if stage.makes_labels else None
     training = dict(
         optimizer=optimizer.optimizer, momentum=optimizer.momentum, wd=optimizer.wd, wd_on=optimizer.wd_on,
         lr_mult=rate_factors(stage, net), kvstore=store,
         trainable=trainable_prefixes(net, stage.network.trainable) if stage.network.freeze else None,
         frozen_statistics=stage.network.frozen_statistics,
         features_from=stage.network.layer if cached else None, ema=optimizer.ema,
-        before_forward=[*stage.before_forward, *_changes_of_batches(stage, read.domains)],
+        before_forward=[*([own_labels.put_in] if own_labels else []), *stage.before_forward,
+                        *_changes_of_batches(stage, read.domains)],
         penalties=[*stage.penalties, *([l2sp_penalty(stage, net, pulled_to)] if pulled_to else [])])
     del pulled_to       # of which the penalty has its own
     if run.test_io:
@@ -310,7 +332,8 @@ def _train(stage, store, stop):
         results = fit(net, objective, read.training, devices, schedule, optimizer.num_epochs,
                       validation=read.validation, top_k=max(run.top_k, 1), null_label=stage.data.null_label, run=record,
                       stop=stop, seed=run.seed, disp_batches=run.disp_batches, monitor=run.monitor,
-                      after_epoch=after_epoch, **training)
+                      before_epoch=[own_labels.before_epoch] if own_labels else [], after_epoch=after_epoch,
+                      **training)
     if not run.no_checkpoint:
         log.info("done: %s; what led to it is in %s", parameter_file(run.prefix, record.position.epoch), record.folder)
         record.say_best()
@@ -336,17 +359,17 @@ def _objective(stage, num_devices):
         options.setdefault("estimate", told.estimate)
     loss, weight, batch = transfer_loss(told.transfer, **options), told.transfer_weight, stage.optimizer.batch_size
     if told.relative_transfer_weight is not None:
-        weight = absolute_weight(told.relative_transfer_weight, batch, num_devices)
+        weight = absolute_weight(told.relative_transfer_weight, batch, num_devices, len(stage.domains))
     elif weight is None:
         weight = getattr(loss, "usual_weight", 1.0) * batch / num_devices / _USUAL_IMAGES
     objective = TransferObjective(loss, weight, **labels)
-    _say_weight(told, objective, batch, num_devices)
+    _say_weight(told, objective, batch, num_devices, len(stage.domains))
     return objective
 
 
-def _say_weight(told, objective, batch_size, num_devices):
+def _say_weight(told, objective, batch_size, num_devices, domains):
     """Both forms of the weight; and where it is far from what is usual, what to give instead."""
-    relative = relative_weight(objective.weight, batch_size, num_devices)
+    relative = relative_weight(objective.weight, batch_size, num_devices, domains)
     log.info("the transfer loss %s weighs %.6g against the summed softmax loss (`transfer_weight`), %.4g against the "
              "mean (`relative_transfer_weight`), in batches of %d on %d device%s", told.transfer, objective.weight,
              relative, batch_size, num_devices, "s" * (num_devices > 1))
@@ -372,18 +395,19 @@ def _changes_of_batches(stage, domains):
         labels = np.concatenate([images.labels for images in domains])
         weights = balanced_weights(labels, stage.num_classes, stage.data.null_label)
     labels = SoftLabels(stage.num_classes, stage.data.null_label, told.label_smoothing, weights)
-    return [labels, *([Mixup(told.mixup, domains=1 + stage.train_stage)] if told.mixup else [])]
+    return [labels, *([Mixup(told.mixup, domains=len(stage.domains))] if told.mixup else [])]
 
 
 def _check_batch_size(stage, num_devices, objective):
     batch_size = stage.optimizer.batch_size
     # The reader gives pairs of each domain to every device.
-    multiple = max(objective.batch_multiple, 4 if stage.train_stage else 2 if stage.regularization.mixup else 1)
+    both = len(stage.domains) == 2
+    multiple = max(objective.batch_multiple, 4 if both else 2 if stage.regularization.mixup else 1)
     unit = multiple * num_devices
     if batch_size % unit:
         nearest = max(unit, round(batch_size / unit) * unit)
         why = f"{multiple} × the number of devices (pairs of source and of target images on each)" \
-            if stage.train_stage else "2 × the number of devices (pairs to mix)" if multiple == 2 else \
+            if both else "2 × the number of devices (pairs to mix)" if multiple == 2 else \
             "the number of devices"
         raise InputError(f"`batch_size` is {batch_size} on {num_devices} device{'s' * (num_devices > 1)}; expected a "
                          f"multiple of {unit}, {why}. {nearest} would do.", "batch_size", batch_size,
