@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Make a benchmark of a folder of pictures: half of them as they are as source, the others degraded as target.
 
-Each picture of the target is darkened, blurred, made noisy and compressed, as one taken by a poor camera in poor light;
-how much is drawn for each, and the same from the same seed. So one sees on pictures of one's own, whose labels are known,
-what adaptation does for such a change.
+Each picture of the target is darkened, blurred, made noisy and compressed, as one taken by a poor camera in poor
+light; how much is drawn for each, and the same from the same seed. So one sees on pictures of one's own, whose labels
+are known, what adaptation does for such a change.
 """
 from pathlib import Path
 
@@ -38,8 +38,8 @@ def degraded(image, rng):
 
 
 def make(pictures, folder, seed=0):
-    """Write ``degraded/``, ``classes.txt`` and the lists ``source.lst``, ``target.lst`` (null labels only), ``val.lst`` (the same images
-    with theirs) to `folder`. Source and target take turns within a class.
+    """Write ``degraded/``, ``classes.txt`` and the lists ``source.lst``, ``target.lst`` (null labels only), ``val.lst``
+    (the same images with theirs) to `folder`. Source and target take turns within a class.
 
     Parameters
     ----------

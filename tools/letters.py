@@ -18,8 +18,8 @@ from transfer_gluon.iters.image_list import check_names
 from transfer_gluon.tools.digits import printed, write_domains, write_picture
 
 UPRIGHT = "DejaVuSerif", "STIXGeneral", "cmr10"
-SLANTED_OR_BOLD = ("DejaVuSans-BoldOblique", "DejaVuSansMono-BoldOblique", "DejaVuSerif-BoldItalic", "STIXGeneralBolIta",
-                   "STIXGeneralItalic", "cmb10", "cmmi10", "cmti10")
+SLANTED_OR_BOLD = ("DejaVuSans-BoldOblique", "DejaVuSansMono-BoldOblique", "DejaVuSerif-BoldItalic",
+                   "STIXGeneralBolIta", "STIXGeneralItalic", "cmb10", "cmmi10", "cmti10")
 _LOOK = dict(angle=5, shear=0.1, thinning=(0, 1))       # as of `printed`: the fonts differ, and little else
 
 
