@@ -93,7 +93,7 @@ def write_picture(file, image):
         raise InputError(f"{file}: cannot be written. Is the disk full, or is there a folder of this name?")
 
 
-def make(folder, num_printed=4000, seed=0, unequal=False, back=False):
+def make(folder, num_source=4000, seed=0, unequal=False, back=False):
     """Write ``source/``, ``target/`` and the lists ``source.lst``, ``target.lst``, ``val.lst`` to `folder`.
 
     With `unequal`, all printed zeros are there, of each digit fewer than of the one before, by the same factor, and 13
@@ -113,8 +113,8 @@ def make(folder, num_printed=4000, seed=0, unequal=False, back=False):
     places = [folder / ("target" if back else "source"), folder / ("source" if back else "target")]
     labels, files = [], []
     # Of each digit, in the proportions of a real set of photos, whose smallest class had 13.
-    most = np.geomspace(num_printed // 10, min(13, num_printed // 10), 10).round() if unequal else [num_printed] * 10
-    for i in range(num_printed):
+    most = np.geomspace(num_source // 10, min(13, num_source // 10), 10).round() if unequal else [num_source] * 10
+    for i in range(num_source):
         if i // 10 >= most[i % 10]:
             continue
         labels.append(i % 10)
@@ -144,13 +144,13 @@ def write_domains(folder, source, target):
     ("The way back", "--data-dir data/digits-back --back"),
     ])
 @click.option("--data-dir", "folder", type=FOLDER, default="data/digits", help="Folder to write to.")
-@click.option("--num-source", "num_printed", type=click.IntRange(min=10), default=4000, help="Printed digits.")
+@click.option("--num-source", type=click.IntRange(min=10), default=4000, help="Printed digits.")
 @click.option("--unequal", is_flag=True, help="Fewer of the higher digits: of 4000, 400 zeros and 13 nines.")
 @click.option("--back", is_flag=True, help="From handwritten digits to printed ones: those are the source.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of the printed digits.")
-def main(folder, num_printed, unequal, back, seed):
+def main(folder, num_source, unequal, back, seed):
     """Make the digits benchmark: printed digits as source, handwritten ones as target."""
-    number = make(folder, num_printed, seed, unequal, back)
+    number = make(folder, num_source, seed, unequal, back)
     print(f"{folder}: {number} printed and 1797 handwritten digits")
 
 

@@ -15,7 +15,8 @@ from transfer_gluon.base.files import replacing, writable_folder
     ("All pairs, as recipes/evidence.sh has made their data", "--data-dir data/evidence --jobs 2"),
     ("Two pairs, two methods, a seed", "--pairs printed-handwritten,upright-slanted --methods jan,jan:2 --seeds 1"),
     ("The tables again, of what was measured", "--tables --output runs/evidence"),
-    ])
+    ], sections={"What is run": ("data_dir", "network", "pairs", "methods", "seeds"),
+                 "Running": ("output", "jobs"), "Tables": ("rule", "tables")})
 @click.option("--data-dir", type=FOLDER, default="data/evidence", help="Folder with a folder a pair.")
 @click.option("--output", type=FOLDER, default="runs/evidence", help="Folder for runs, scores and tables.")
 @click.option("--network", default="model/efficientnet-lite0",
