@@ -12,7 +12,8 @@ _COMMANDS = {   # by what each is for, in the order of a first walk through
     "adapt": "commands.adapt", "layers": "tools.layers", "fine-tune": "commands.fine_tune", "adabn": "commands.adabn",
     "predict": "commands.predict", "evaluate": "commands.evaluate", "extract-features": "commands.extract_features",
     "train-classifier": "commands.train_classifier", "choose": "commands.choose", "reproduce": "commands.reproduce",
-    "export": "tools.export", "launch": "tools.launch", "digits": "tools.digits", "emoji": "tools.emoji"}
+    "export": "tools.export", "launch": "tools.launch", "digits": "tools.digits", "emoji": "tools.emoji",
+    "letters": "tools.letters", "degrade": "tools.degrade", "evidence": "tools.evidence"}
 
 
 class _Commands(click.Group):
