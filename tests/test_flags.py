@@ -133,6 +133,8 @@ def test_help_answers_without_importing_what_computes():
     (["--no-validation", "--top-k", 2], "--top-k was given with --no-validation"),
     (["--random-crop", 0, "--min-random-area", 0.5], "--min-random-area was given with --random-crop 0"),
     (["--fill-value", 0], "--fill-value was given without padding"),
+    (["--read", "features", "--watch", 9], "--watch was given in stage 0 with --read features"),
+    (["--benchmark", 1, "--watch", 9], "--watch was given with --benchmark"),
 ])
 def test_flags_that_would_do_nothing_are_refused(flags, why):
     said = refused(fine_tune.main, "--num-classes", 3, *flags)

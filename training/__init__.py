@@ -12,4 +12,5 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={
     "schedule": ["InverseDecay", "StepSchedule", "Warmup"],
     "stages": ["Stage"],
     "summary": ["EpochResult"],
+    "watch": ["Watch"],
 })

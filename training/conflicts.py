@@ -42,7 +42,7 @@ def idle(stage):
         (stage.data.source is not None and not cached, "with `source`, beside which nothing in it is read",
          ["data_dir"]),
         (stage.data.benchmark, "with `benchmark`, which reads and validates nothing",
-         ["source", "target", "val", "source_validation", "early_stop", "class_weights"]),
+         ["source", "target", "val", "source_validation", "early_stop", "class_weights", "watch"]),
         (not change.random_crop, "with `random_crop` 0", ["min_random_area", "crop"]),
         (change.random_crop and change.crop == "plain", "with `crop` plain", ["min_random_area"]),
         (change.aa is not None, "beside `aa`, which takes their place", ["jitter", "pca_noise"]),
@@ -55,6 +55,8 @@ def idle(stage):
          ["freeze", "trainable", "frozen_statistics", "new_layers", "network", "num_layers", "transfer_layers"]),
         (cached and not stage.data.feature_views, "with `read` features without `feature_views`",
          [field.name for field in change.flags().values() if field.name != "mode"]),
+        (cached and stage.train_stage == 0, "in stage 0 with `read` features, which has no features of the target",
+         ["watch"]),
         (not cached, "without `read` features", ["features_dir", "feature_views"]),
     ] if applies for setting in settings}
 

@@ -1,6 +1,7 @@
 """What a stage reads: the lists of its domains, packed and checked, and batches of them."""
 import dataclasses
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Optional
@@ -25,7 +26,9 @@ from transfer_gluon.iters import (
 from transfer_gluon.iters.image_list import list_text
 from transfer_gluon.records import ensure_ready
 from transfer_gluon.records.folders import read_images
+from transfer_gluon.records.ready import as_packed
 from transfer_gluon.training.classes import KnownClasses, check_source, need_number
+from transfer_gluon.training.watch import sample
 
 
 def domain_batch(stage):
@@ -50,6 +53,8 @@ class Lists:
     num_classes : int
     classes : tuple of str or None
         What they are called, where that is known.
+    target : ImageList or None
+        The target, whatever is trained on.
     """
 
     domains: list
@@ -58,6 +63,7 @@ class Lists:
     num_held: int = 0
     num_classes: int = 1
     classes: Optional[tuple] = None
+    target: Optional[object] = None
 
     @property
     def all(self):
@@ -84,16 +90,20 @@ class Lists:
 
 @dataclass
 class Read:
-    """Batches of a stage: to train on; to validate on, and of the source's held-out part, or None.
+    """Batches of a stage: to train on; to validate on, of the source's held-out part, and of the target images that are
+    watched, or None.
 
-    `domains` are the lists that are trained on, `num_examples` is what an epoch of the original's schedule counts.
+    `domains` are the lists that are trained on, `num_examples` is what an epoch of the original's schedule counts;
+    `again` makes the batches to train on once more.
     """
 
     training: object
     validation: object = None
     source_validation: object = None
+    watched: object = None
     domains: list = field(default_factory=list)
     num_examples: int = 0
+    again: Optional[Callable] = None
 
 
 def make_batches(stage, lists, image_shape, store, num_devices, features=None):
@@ -116,8 +126,24 @@ def make_batches(stage, lists, image_shape, store, num_devices, features=None):
         shuffled, ordered = _of_images(stage, image_shape, packed, part)
     validation, source_validation = [ordered(images[0], place) if images else None
                                      for images, place in ((validated, -1), (held, 0))]
-    readers = [shuffled(images, place) for place, images in enumerate(domains)]
-    return Read(_together(readers, num_devices), validation, source_validation, domains, lists.num_examples)
+
+    def together():
+        return _together([shuffled(images, place) for place, images in enumerate(domains)], num_devices)
+
+    return Read(together(), validation, source_validation, _watched(stage, lists, domains, ordered), domains,
+                lists.num_examples, together)
+
+
+def _watched(stage, lists, domains, ordered):
+    """Batches of the target images that are watched, or None. In stage 0 one that cannot be read is passed over."""
+    if lists.target is None or not stage.data.watch or not stage.train_stage and stage.data.read == "features":
+        return None
+    if stage.train_stage:
+        images, how = domains[1], {}
+    else:
+        (images, packed), = as_packed([lists.target])
+        how = dict(packed=packed and stage.data.read != "files", bad=[])
+    return ordered(part_of(images, sample(images, stage.data.watch)), 1, **how)
 
 
 def _of_images(stage, image_shape, packed, part):
@@ -129,8 +155,8 @@ def _of_images(stage, image_shape, packed, part):
         return RecordIter(images, *arguments) if stage.data.read == "mxnet" else \
             ShuffledIter(images, *arguments, packed=packed, **part)
 
-    return shuffled, lambda images, _: OrderedIter(images, stage.optimizer.batch_size, prepare, threads, packed=packed,
-                                                   **part)
+    return shuffled, lambda images, _, **how: OrderedIter(images, stage.optimizer.batch_size, prepare, threads,
+                                                          **{"packed": packed, **part, **how})
 
 
 def _of_features(stage, features, part):
@@ -188,7 +214,7 @@ def read_lists(stage, known=None):
     domains = [source, target] if stage.train_stage else [with_labelled_target(source, target)]
     check_source(domains[0], number)
     held = max(round(data.source_validation * len(source)), 1) if data.source_validation else 0
-    return Lists(domains, validated, len(source), held, number, source.classes)
+    return Lists(domains, validated, len(source), held, number, source.classes, target)
 
 
 def check_val(path):
@@ -206,9 +232,13 @@ def hold_out(images, first, count, seed):
     """
     held = np.zeros(len(images), bool)
     held[np.random.default_rng(seed).permutation(first)[:count]] = True
-    return [dataclasses.replace(images, indices=images.indices[part], labels=images.labels[part],
-                                files=[file for file, inside in zip(images.files, part) if inside])
-            for part in (~held, held)]
+    return [part_of(images, np.flatnonzero(part)) for part in (~held, held)]
+
+
+def part_of(images, places):
+    """A list of those images of another that stand at these `places`."""
+    return dataclasses.replace(images, indices=images.indices[places], labels=images.labels[places],
+                               files=[images.files[place] for place in places])
 
 
 def with_labelled_target(source, target):

@@ -40,6 +40,10 @@ class DataOptions(Parameters):
     source_validation: float = parameter(
         0.0, "Part of the source that is held out by chance and validated after every epoch; 0: none. `keep` and "
         "`early_stop` then go by it, and not by `val`.", least=0, below=1)
+    watch: int = parameter(
+        500, "How many target images are looked at after every epoch, and no label of them: how sure the network is, "
+        "for how many it predicts another class than at the start, how many classes it finds. Changes nothing of the "
+        "training; 0: none.", least=0)
     read: str = parameter(
         "records", "records: lists are packed to RecordIO beside them, once. files: the image files are read as they "
         "are, and nothing is packed. mxnet: records, through MXNet's ImageRecordIter in training; the same "

@@ -195,6 +195,7 @@ class Run:
         if self._state_file.exists():
             with contextlib.suppress(InputError):       # to go on without it is what the flag is for
                 state = load_state(self._state_file)
+        self.position.began = state.position.began if state else {}
         symbol = symbol_file(self.prefix)
         if state and state.summary is not None and read_text(symbol) != state.symbol:
             raise InputError(f"{symbol}: not the network of {self._state_file}: damaged, or of another run. Put it "

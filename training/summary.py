@@ -72,6 +72,8 @@ class Summary:
 
 # The accuracy on the part of the source that was held out, among the further figures of an epoch.
 SOURCE_ACCURACY = "source_accuracy"
+# The transfer loss of the network that the training began with, likewise.
+START_TRANSFER_LOSS = "start_transfer_loss"
 
 
 def judged_by(result):
