@@ -41,7 +41,7 @@ def refused(command, *flags):
 
 LIBRARIES = ("base", "checkpoints", "distributed", "exchange", "inference", "iters", "records", "symbols", "training")
 # Real command lines that messages and calls hold.
-OF_OTHER_COMMANDS = {"--show-toplevel", "--porcelain", "--untracked-files=no"}
+OF_OTHER_COMMANDS = {"--show-toplevel", "--porcelain", "--untracked-files=no", "--logdir"}
 
 
 def flags_in_strings(file):
@@ -134,6 +134,8 @@ def test_help_answers_without_importing_what_computes():
     (["--random-crop", 0, "--min-random-area", 0.5], "--min-random-area was given with --random-crop 0"),
     (["--fill-value", 0], "--fill-value was given without padding"),
     (["--read", "features", "--watch", 9], "--watch was given in stage 0 with --read features"),
+    (["--no-checkpoint", "--tensorboard"], "--tensorboard was given with --no-checkpoint and without --model-prefix"),
+    (["--test-io", 1, "--tensorboard"], "--tensorboard was given with --test-io"),
     (["--benchmark", 1, "--watch", 9], "--watch was given with --benchmark"),
 ])
 def test_flags_that_would_do_nothing_are_refused(flags, why):

@@ -201,6 +201,8 @@ WIRES = {   # flag: the rest of the command, its value, what is then true, and i
                    == (0.005, 0.1)),
     "--source-validation": (STAGE0, 0.25, lambda seen: len(seen.lists[0]) == 18 and
                             [len(images) for images in seen.validations] == [16, 6, 16]),
+    "--tensorboard": ([*STAGE0, "--model-prefix", "m/x"], None, lambda seen: seen.after_epoch[-1]._folder.parts[-2:]
+                      == ("x-run", "tensorboard") and set(seen.after_epoch[-1]._samples) == {"source", "target"}),
     "--watch": (STAGE1, 5, lambda seen: len(seen.watched) == 5),
     "--early-stop": (STAGE0, 4, lambda seen: seen.after_epoch[-1]._patience == 4),
     "--fill-value": ([*STAGE0, "--pad-size", 1], 17, lambda seen: seen.augmentation.fill_value == 17),
@@ -385,7 +387,8 @@ def test_the_seams_of_a_stage_are_those_of_fit(told, folder, trained):
 LISTS = {"data_dir", "source", "target", "val"}
 OF_NO_NUMBER = {"num_epochs", "early_stop", "model_prefix", "no_checkpoint", "resume", "load_epoch", "overwrite",
                 "keep", "save_batches", "gpus", "cpus", *LISTS, "features_dir", "data_nthreads", "disp_batches",
-                "monitor", "test_io", "watch"}
+                "monitor", "test_io", "watch",
+                "tensorboard"}
 OF_A_WORKER = {"gpus", "cpus", *LISTS, "features_dir", "data_nthreads", "disp_batches", "monitor", "keep", "kv_store"}
 
 

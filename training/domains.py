@@ -30,6 +30,9 @@ from transfer_gluon.records.ready import as_packed
 from transfer_gluon.training.classes import KnownClasses, check_source, need_number
 from transfer_gluon.training.watch import sample
 
+# Images of the source whose features TensorBoard shows.
+_EMBEDDED = 500
+
 
 def domain_batch(stage):
     """Images of each domain in a batch."""
@@ -94,7 +97,8 @@ class Read:
     watched, or None.
 
     `domains` are the lists that are trained on, `num_examples` is what an epoch of the original's schedule counts;
-    `again` makes the batches to train on once more.
+    `again` makes the batches to train on once more, `apart` those of each domain, by its name. `source_sample` are
+    some images of the source, as for validation.
     """
 
     training: object
@@ -104,6 +108,8 @@ class Read:
     domains: list = field(default_factory=list)
     num_examples: int = 0
     again: Optional[Callable] = None
+    apart: Optional[Callable] = None
+    source_sample: object = None
 
 
 def make_batches(stage, lists, image_shape, store, num_devices, features=None):
@@ -127,11 +133,16 @@ def make_batches(stage, lists, image_shape, store, num_devices, features=None):
     validation, source_validation = [ordered(images[0], place) if images else None
                                      for images, place in ((validated, -1), (held, 0))]
 
-    def together():
-        return _together([shuffled(images, place) for place, images in enumerate(domains)], num_devices)
+    def apart():
+        return {name: shuffled(images, place)
+                for place, (name, images) in enumerate(zip(("source", "target"), domains))}
 
+    def together():
+        return _together(list(apart().values()), num_devices)
+
+    source = ordered(part_of(domains[0], sample(domains[0], _EMBEDDED)), 0) if stage.run.tensorboard else None
     return Read(together(), validation, source_validation, _watched(stage, lists, domains, ordered), domains,
-                lists.num_examples, together)
+                lists.num_examples, together, apart, source)
 
 
 def _watched(stage, lists, domains, ordered):

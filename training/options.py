@@ -251,6 +251,9 @@ class RunOptions(Parameters):
     disp_batches: int = parameter(10, "A log line every so many batches.", least=1)
     monitor: int = parameter(0, "Log statistics of all parameters every so many batches; 0: never.", least=0)
     top_k: int = parameter(0, "Validate top-k accuracy too; 0: top-1 only.", least=0)
+    tensorboard: bool = parameter(
+        False, "Write the figures of every epoch, some images and in the end an embedding for TensorBoard, into "
+        "PREFIX-run/tensorboard.")
     test_io: bool = parameter(False, "1: measure what reading and computing allow, train nothing.", kind="on_off")
     seed: int = parameter(0, "Seed of weights, order and augmentation.", least=0)
     dtype: str = parameter("float32", "Type of parameters and images.", choices=("float32",))

@@ -62,6 +62,7 @@ class Run:
         PREFIX-run/settings.json                    flags, versions, git revision, starting times
         PREFIX-run/log.txt                          what was said
         PREFIX-run/summary.csv                      a line an epoch
+        PREFIX-run/tensorboard/                     with `tensorboard`, the same for TensorBoard, and images
         PREFIX-run/replaced/                        with `overwrite`, the older run's checkpoints for an epoch more
 
     The state is what a run *is*. It is written before anything else of an older run is touched, and after every

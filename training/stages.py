@@ -58,6 +58,7 @@ from transfer_gluon.training.start import (
 )
 from transfer_gluon.training.state import digest_of
 from transfer_gluon.training.summary import SOURCE_ACCURACY
+from transfer_gluon.training.tensorboard import TensorBoard
 from transfer_gluon.training.throughput import computing_speed, reading_speed
 from transfer_gluon.training.watch import Watch
 
@@ -67,7 +68,8 @@ _OF_A_WORKER = {"gpus", "cpus", "data_dir", "source", "target", "val", "features
 # Settings that may differ when a run goes on; of the data's folder and the devices, lists and number are compared.
 CHANGES_NO_NUMBER = {"num_epochs", "early_stop", "model_prefix", "no_checkpoint", "resume", "load_epoch", "overwrite",
                      "keep", "save_batches", "gpus", "cpus", "data_dir", "data_nthreads", "disp_batches", "monitor",
-                     "test_io", "features_dir", "source", "target", "val", "watch"}
+                     "test_io", "features_dir", "source", "target", "val", "watch",
+                     "tensorboard"}
 # What runs did before the setting was there, where that is not its default.
 _BEFORE = {"augmentation": "bytes"}
 # Images a device of the original's published commands, for which a transfer loss has its usual weight.
@@ -307,7 +309,9 @@ def _train(stage, store, stop):
     judges = [Validation(read.source_validation, null_label=stage.data.null_label, name=SOURCE_ACCURACY)] \
         if read.source_validation else []
     watch = [_watch(stage, lists, read, training["before_forward"])] if read.watched else []
-    after_epoch = [*judges, *stage.after_epoch, *watch, *([EarlyStop(run.early_stop)] if run.early_stop else [])]
+    board = [_tensorboard(stage, lists, read, record)] if run.tensorboard else []
+    early_stop = [EarlyStop(run.early_stop)] if run.early_stop else []
+    after_epoch = [*judges, *stage.after_epoch, *watch, *early_stop, *board]
     with contextlib.nullcontext() if stop is None else stop:
         results = fit(net, objective, read.training, devices, schedule, optimizer.num_epochs,
                       validation=read.validation, top_k=max(run.top_k, 1), null_label=stage.data.null_label, run=record,
@@ -326,6 +330,14 @@ def _watch(stage, lists, read, before_forward):
     return Watch(read.watched, stage.num_classes, np.bincount(known, minlength=stage.num_classes),
                  read.again if stage.train_stage else None, before_forward,
                  compares=bool(stage.train_stage or stage.network.keep_classifier))
+
+
+def _tensorboard(stage, lists, read, record):
+    """What is written beside the summary: see `TensorBoard`."""
+    samples = {"source": read.source_sample, "target": read.watched}
+    return TensorBoard(record.folder / "tensorboard", read.apart,
+                       {domain: batches for domain, batches in samples.items() if batches},
+                       lists.classes if lists else None, stage.data.null_label)
 
 
 def _check_judge(validated, name, value):
