@@ -136,6 +136,7 @@ def test_help_answers_without_importing_what_computes():
     (["--fill-value", 0], "--fill-value was given without padding"),
     (["--read", "features", "--watch", 9], "--watch was given in stage 0 with --read features"),
     (["--no-checkpoint", "--tensorboard"], "--tensorboard was given with --no-checkpoint and without --model-prefix"),
+    (["--by", "infomax"], "--by was given without --keep"),
     (["--test-io", 1, "--tensorboard"], "--tensorboard was given with --test-io"),
     (["--benchmark", 1, "--watch", 9], "--watch was given with --benchmark"),
 ])

@@ -229,6 +229,7 @@ WIRES = {   # flag: the rest of the command, its value, what is then true, and i
     "--resume": ([*STAGE0, "--model-prefix", "m/x"], None, lambda seen: seen.resume),
     "--overwrite": ([*STAGE0, "--model-prefix", "m/x"], None, lambda seen: seen.overwrite),
     "--keep": (STAGE0, 5, lambda seen: seen.keep == 5),
+    "--by": ([*STAGE0, "--keep", "best"], "infomax", lambda seen: seen.by == seen.after_epoch[-1]._name == "infomax"),
     "--save-batches": (STAGE0, 6, lambda seen: seen.save_batches == 6),
     "--cpus": (STAGE0, 2, lambda seen: seen.devices == [mx.cpu(0), mx.cpu(1)]),
     "--kv-store": (STAGE0, "local", lambda seen: seen.store == "local"),
@@ -388,7 +389,7 @@ LISTS = {"data_dir", "source", "target", "val"}
 OF_NO_NUMBER = {"num_epochs", "early_stop", "model_prefix", "no_checkpoint", "resume", "load_epoch", "overwrite",
                 "keep", "save_batches", "gpus", "cpus", *LISTS, "features_dir", "data_nthreads", "disp_batches",
                 "monitor", "test_io", "watch",
-                "tensorboard"}
+                "tensorboard", "by"}
 OF_A_WORKER = {"gpus", "cpus", *LISTS, "features_dir", "data_nthreads", "disp_batches", "monitor", "keep", "kv_store"}
 
 

@@ -27,11 +27,12 @@ from transfer_gluon.iters.image_list import list_text
 from transfer_gluon.records import ensure_ready
 from transfer_gluon.records.folders import read_images
 from transfer_gluon.records.ready import as_packed
+from transfer_gluon.scores.seen import some_of
 from transfer_gluon.training.classes import KnownClasses, check_source, need_number
 from transfer_gluon.training.watch import sample
 
-# Images of the source whose features TensorBoard shows.
-_EMBEDDED = 500
+# Images of the source whose features TensorBoard shows, and scores look at.
+_SAMPLE = 500
 
 
 def domain_batch(stage):
@@ -140,7 +141,8 @@ def make_batches(stage, lists, image_shape, store, num_devices, features=None):
     def together():
         return _together(list(apart().values()), num_devices)
 
-    source = ordered(part_of(domains[0], sample(domains[0], _EMBEDDED)), 0) if stage.run.tensorboard else None
+    source = ordered(some_of(domains[0], sample(domains[0], _SAMPLE)), 0) \
+        if stage.run.tensorboard or stage.run.by else None
     return Read(together(), validation, source_validation, _watched(stage, lists, domains, ordered), domains,
                 lists.num_examples, together, apart, source)
 
@@ -154,7 +156,7 @@ def _watched(stage, lists, domains, ordered):
     else:
         (images, packed), = as_packed([lists.target])
         how = dict(packed=packed and stage.data.read != "files", bad=[])
-    return ordered(part_of(images, sample(images, stage.data.watch)), 1, **how)
+    return ordered(some_of(images, sample(images, stage.data.watch)), 1, **how)
 
 
 def _of_images(stage, image_shape, packed, part):
@@ -243,13 +245,7 @@ def hold_out(images, first, count, seed):
     """
     held = np.zeros(len(images), bool)
     held[np.random.default_rng(seed).permutation(first)[:count]] = True
-    return [part_of(images, np.flatnonzero(part)) for part in (~held, held)]
-
-
-def part_of(images, places):
-    """A list of those images of another that stand at these `places`."""
-    return dataclasses.replace(images, indices=images.indices[places], labels=images.labels[places],
-                               files=[images.files[place] for place in places])
+    return [some_of(images, np.flatnonzero(part)) for part in (~held, held)]
 
 
 def with_labelled_target(source, target):

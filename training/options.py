@@ -11,6 +11,7 @@ from transfer_gluon.base.parameters import Parameters, parameter
 from transfer_gluon.distributed import STORES
 from transfer_gluon.iters.augmentation import Augmentation
 from transfer_gluon.iters.image_list import MOST_LABEL, NULL_LABEL
+from transfer_gluon.scores.registry import SCORES
 from transfer_gluon.symbols.frozen import FROZEN_STATISTICS
 from transfer_gluon.symbols.new_layers import KINDS
 from transfer_gluon.symbols.registry import TRANSFER_LOSSES
@@ -237,6 +238,10 @@ class RunOptions(Parameters):
     keep: Union[int, str] = parameter(
         0, "Keep the checkpoints of this many last epochs and of the best, by the source's held-out part or else on "
         "val.lst; best: the last and the best; 0: all.", least=0, kind="keep")
+    by: Optional[str] = parameter(
+        None, "With `keep`, the best epoch is the best by this score of the network without target labels, over the "
+        "target images of `watch` and the source's held-out part: docs/choose.md.", choices=SCORES,
+        default_words="the accuracy")
     early_stop: int = parameter(
         0, "End when the accuracy on the source's held-out part, or else on val.lst, has not risen for so many epochs; "
         "0: never.", least=0)

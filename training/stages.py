@@ -35,6 +35,7 @@ from transfer_gluon.training.cached import cached_features
 from transfer_gluon.training.classes import known_classes, need_number
 from transfer_gluon.training.conflicts import check, choosing_settings, idle
 from transfer_gluon.training.domains import domain_batch, make_batches, read_lists, synthetic_batches
+from transfer_gluon.training.epoch_score import EpochScore
 from transfer_gluon.training.loop import fit, own_random_numbers
 from transfer_gluon.training.options import (
     GROUPS,
@@ -69,7 +70,7 @@ _OF_A_WORKER = {"gpus", "cpus", "data_dir", "source", "target", "val", "features
 CHANGES_NO_NUMBER = {"num_epochs", "early_stop", "model_prefix", "no_checkpoint", "resume", "load_epoch", "overwrite",
                      "keep", "save_batches", "gpus", "cpus", "data_dir", "data_nthreads", "disp_batches", "monitor",
                      "test_io", "features_dir", "source", "target", "val", "watch",
-                     "tensorboard"}
+                     "tensorboard", "by"}
 # What runs did before the setting was there, where that is not its default.
 _BEFORE = {"augmentation": "bytes"}
 # Images a device of the original's published commands, for which a transfer loss has its usual weight.
@@ -259,13 +260,17 @@ def _train(stage, store, stop):
     if lists and not lists.num_held:
         for name in choosing_settings(run)[:1]:
             _check_judge(lists.validated, name, getattr(run, name))
+    if lists and not lists.target:
+        for options, name in (run, "by"), (stage.data, "watch"):
+            if name in options.changed():
+                raise does_nothing(name, "without a target to look at", getattr(options, name))
     settings.update(lists.digests() if lists else {})
     settings.update(devices=len(devices), workers=store.num_workers)
     pulled_to = starting_values(stage) if regularization.l2sp or regularization.l2sp_published else None
     if pulled_to:
         settings["l2sp_start"] = digest_of(pulled_to).hex()[:16]
     record = Run(run.prefix, settings, defaults=defaults, resume=run.resume, load_epoch=run.load_epoch or 0,
-                 overwrite=run.overwrite, keep=run.keep, save_batches=run.save_batches,
+                 overwrite=run.overwrite, keep=run.keep, by=run.by, save_batches=run.save_batches,
                  checkpoints=not run.no_checkpoint, writes=store.rank == 0)
     # All workers have seen the same before the first one writes.
     store.compare({**settings, "kv_store": None, "epoch to go on after": record.position.epoch,
@@ -309,6 +314,8 @@ def _train(stage, store, stop):
     judges = [Validation(read.source_validation, null_label=stage.data.null_label, name=SOURCE_ACCURACY)] \
         if read.source_validation else []
     watch = [_watch(stage, lists, read, training["before_forward"])] if read.watched else []
+    if run.by:
+        watch.append(EpochScore(run.by, read.watched, read.source_validation, read.source_sample))
     board = [_tensorboard(stage, lists, read, record)] if run.tensorboard else []
     early_stop = [EarlyStop(run.early_stop)] if run.early_stop else []
     after_epoch = [*judges, *stage.after_epoch, *watch, *early_stop, *board]

@@ -5,6 +5,7 @@ import math
 import numpy as np
 
 from transfer_gluon.base.log import log
+from transfer_gluon.inference.calibration import log_softmax
 from transfer_gluon.inference.outputs import outputs
 from transfer_gluon.training.summary import START_TRANSFER_LOSS
 
@@ -174,17 +175,16 @@ def told(logits):
     >>> told(np.array([[0.0, 0.0], [-800.0, 800.0]])).round(4).tolist()
     [[1.0, 1.0], [0.5, 1.0], [0.6931, 0.0], [0.0, 1.0]]
     """
-    logits = np.asarray(logits, np.float64)
-    log_p = logits - logits.max(axis=1, keepdims=True)
-    log_p -= np.log(np.exp(log_p).sum(axis=1, keepdims=True))
+    log_p = log_softmax(logits)
     p = np.exp(log_p)
     return np.array([np.ones(len(p)), p.max(axis=1), (p * -log_p).sum(axis=1), p.argmax(axis=1)])
 
 
 def sample(images, number):
-    """The places of `number` images of a list, or of all, rising: the same of equal lists, whatever the seed of a run.
+    """The places of `number` images of a list, or of all, in an order by chance: the same of equal lists, whatever the
+    seed of a run. Folders come class by class, and images are mixed with those beside them.
 
-    >>> sample(range(5), 2).tolist() == sample(range(5), 2).tolist(), sample(range(3), 9).tolist()
+    >>> sample(range(5), 2).tolist() == sample(range(5), 2).tolist(), sorted(sample(range(3), 9).tolist())
     (True, [0, 1, 2])
     """
-    return np.sort(np.random.default_rng(0).permutation(len(images))[:number])
+    return np.random.default_rng(0).permutation(len(images))[:number]
