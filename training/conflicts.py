@@ -1,5 +1,6 @@
 """Settings that cannot stand, or do nothing, beside others."""
 from transfer_gluon.base.errors import InputError
+from transfer_gluon.scores.registry import score
 from transfer_gluon.symbols.layer_groups import begins
 from transfer_gluon.symbols.registry import loss_class, options_of
 from transfer_gluon.training.optimizers import NOT_AT_REST, takes_momentum
@@ -46,11 +47,16 @@ def idle(stage):
         (regularization.l2sp_published, "with `l2sp_published`, which has rates of its own", ["l2sp"]),
         (run.dtype != "bfloat16", "without `dtype` bfloat16", ["force_dtype"]),
         (run.no_checkpoint, "with `no_checkpoint`", ["keep", "save_batches"]),
+        (run.no_checkpoint and not run.prefix, "with `no_checkpoint` and without `prefix`, where no run is kept",
+         ["tensorboard"]),
+        (not run.keep, "without `keep`, which keeps the best epoch", ["by"]),
+        (run.test_io, "with `test_io`, which trains nothing", ["tensorboard"]),
         (stage.data.no_validation, "with `no_validation`", ["top_k", "val"]),
         (stage.data.source is not None and not cached, "with `source`, beside which nothing in it is read",
          ["data_dir"]),
         (stage.data.benchmark, "with `benchmark`, which reads and validates nothing",
-         ["source", "target", "val", "source_validation", "early_stop", "class_weights"]),
+         ["source", "target", "val", "source_validation", "early_stop", "class_weights", "watch",
+          "by"]),
         (not change.random_crop, "with `random_crop` 0", ["min_random_area", "crop"]),
         (change.random_crop and change.crop == "plain", "with `crop` plain", ["min_random_area"]),
         (change.aa is not None, "beside `aa`, which takes their place", ["jitter", "pca_noise"]),
@@ -63,6 +69,8 @@ def idle(stage):
          ["freeze", "trainable", "frozen_statistics", "new_layers", "network", "num_layers", "transfer_layers"]),
         (cached and not stage.data.feature_views, "with `read` features without `feature_views`",
          [field.name for field in change.flags().values() if field.name != "mode"]),
+        (cached and stage.train_stage == 0, "in stage 0 with `read` features, which has no features of the target",
+         ["watch"]),
         (not cached, "without `read` features", ["features_dir", "feature_views"]),
     ] if applies for setting in settings}
 
@@ -115,6 +123,8 @@ def check(stage):
         raise InputError(f"`load_epoch` is {run.load_epoch} and `num_epochs` is {stage.optimizer.num_epochs}: "
                          "nothing is left to train. `num_epochs` counts from the beginning.")
     _check_optimizer(stage.optimizer, stage.regularization)
+    if run.by:
+        _check_score(stage)
     choosing = choosing_settings(run)
     if choosing and (data.no_validation or data.benchmark) and not data.source_validation:
         why = "benchmark" if data.benchmark else "no_validation"
@@ -129,7 +139,26 @@ def check(stage):
 
 def choosing_settings(run):
     """The names of the settings of a run that choose an epoch by what is validated."""
-    return [name for name, chooses in (("early_stop", run.early_stop), ("keep", run.keep == "best")) if chooses]
+    return [name for name, chooses in (("early_stop", run.early_stop), ("keep", run.keep == "best" and not run.by))
+            if chooses]
+
+
+def _check_score(stage):
+    """Of a score by which the best epoch is chosen."""
+    name, data = stage.run.by, stage.data
+    needs, cached = score(name).needs, data.read == "features"
+    why = next((why for cannot, why in [
+        (name == "ensemble", "it compares networks with each other, and an epoch is judged when it is done; choose.py "
+         "does so when the run is"),
+        (not data.watch, "it looks at the target images of `watch`, which is 0"),
+        ("source" in needs and not data.source_validation, "it looks at a part of the source that is held out; "
+         "`source_validation` 0.1 holds a tenth out"),
+        (cached and not stage.train_stage, "`read` features of stage 0 has none of the target"),
+        (cached and "mixed" in needs, "it mixes images, and `read` features reads none"),
+        (stage.run.kv_store.startswith("dist"), "it looks at all images together, and each worker reads a part"),
+    ] if cannot), None)
+    if why:
+        raise InputError(f"`by` {name} was given: {why}.", "by", name, "a score that this run can tell")
 
 
 def _parted(optimizer, regularization):

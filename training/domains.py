@@ -1,6 +1,7 @@
 """What a stage reads: the lists of its domains, packed and checked, and batches of them."""
 import dataclasses
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Optional
@@ -25,7 +26,13 @@ from transfer_gluon.iters import (
 from transfer_gluon.iters.image_list import list_text
 from transfer_gluon.records import ensure_ready
 from transfer_gluon.records.folders import read_images
+from transfer_gluon.records.ready import as_packed
+from transfer_gluon.scores.seen import some_of
 from transfer_gluon.training.classes import KnownClasses, check_source, need_number
+from transfer_gluon.training.watch import sample
+
+# Images of the source whose features TensorBoard shows, and scores look at.
+_SAMPLE = 500
 
 
 def domain_batch(stage):
@@ -53,6 +60,8 @@ class Lists:
         What they are called, where that is known.
     judging : ImageList or None
         The source, where it is not trained on, and its held-out part judges.
+    target : ImageList or None
+        The target, whatever is trained on.
     """
 
     domains: list
@@ -62,6 +71,7 @@ class Lists:
     num_classes: int = 1
     classes: Optional[tuple] = None
     judging: object = None
+    target: Optional[object] = None
 
     @property
     def all(self):
@@ -93,18 +103,25 @@ class Lists:
 
 @dataclass
 class Read:
-    """Batches of a stage: to train on; to validate on, and of the source's held-out part, or None.
+    """Batches of a stage: to train on; to validate on, of the source's held-out part, and of the target images that are
+    watched, or None.
 
     `domains` are the lists that are trained on, `num_examples` is what an epoch of the original's schedule counts, and
-    `own` are all images of the only domain in their order, for a loss that makes labels of them.
+    `own` are all images of the only domain in their order, for a loss that makes labels of them. `again` makes the
+    batches to train on once more, `apart` those of each domain, by its name. `source_sample` are some images of the
+    source, as for validation; None where it is not trained on.
     """
 
     training: object
     validation: object = None
     source_validation: object = None
+    watched: object = None
     domains: list = field(default_factory=list)
     num_examples: int = 0
     own: object = None
+    again: Optional[Callable] = None
+    apart: Optional[Callable] = None
+    source_sample: object = None
 
 
 def make_batches(stage, lists, image_shape, store, num_devices, features=None):
@@ -128,15 +145,36 @@ def make_batches(stage, lists, image_shape, store, num_devices, features=None):
         shuffled, ordered = _of_features(stage, features, part)
     else:
         shuffled, ordered = _of_images(stage, image_shape, packed, part)
-    validation, source_validation = [ordered(images, places[role], part) if images else None for images, role in
+    validation, source_validation = [ordered(images, places[role]) if images else None for images, role in
                                      ((lists.validated and ready[places["val"]], "val"), (held, "source"))]
     own = None
     if stage.target_alone:
-        own = ordered(domains[0], 0, {}) if stage.makes_labels else None
+        own = ordered(domains[0], 0, num_parts=1, part_index=0) if stage.makes_labels else None
         labels = np.arange(len(domains[0])) if stage.makes_labels else np.full(len(domains[0]), stage.data.null_label)
         domains[0] = dataclasses.replace(domains[0], labels=labels)
-    readers = [shuffled(images, place) for place, images in enumerate(domains)]
-    return Read(_together(readers, num_devices), validation, source_validation, domains, lists.num_examples, own)
+
+    def apart():
+        return {name: shuffled(images, place) for place, (name, images) in enumerate(zip(stage.domains, domains))}
+
+    def together():
+        return _together(list(apart().values()), num_devices)
+
+    source = ordered(some_of(domains[0], sample(domains[0], _SAMPLE)), 0) \
+        if (stage.run.tensorboard or stage.run.by) and not stage.target_alone else None
+    return Read(together(), validation, source_validation, _watched(stage, lists, domains, ordered), domains,
+                lists.num_examples, own, together, apart, source)
+
+
+def _watched(stage, lists, domains, ordered):
+    """Batches of the target images that are watched, or None. In stage 0 one that cannot be read is passed over."""
+    if lists.target is None or not stage.data.watch or not stage.train_stage and stage.data.read == "features":
+        return None
+    if stage.train_stage:
+        images, how = domains[-1], {}
+    else:
+        (images, packed), = as_packed([lists.target])
+        how = dict(packed=packed and stage.data.read != "files", bad=[])
+    return ordered(some_of(images, sample(images, stage.data.watch)), len(domains) - 1, **how)
 
 
 def _of_images(stage, image_shape, packed, part):
@@ -148,8 +186,8 @@ def _of_images(stage, image_shape, packed, part):
         return RecordIter(images, *arguments) if stage.data.read == "mxnet" else \
             ShuffledIter(images, *arguments, packed=packed, **part)
 
-    return shuffled, lambda images, _, part: OrderedIter(images, stage.optimizer.batch_size, prepare, threads,
-                                                         packed=packed, **part)
+    return shuffled, lambda images, _, **how: OrderedIter(images, stage.optimizer.batch_size, prepare, threads,
+                                                          **{"packed": packed, **part, **how})
 
 
 def _of_features(stage, features, part):
@@ -158,8 +196,8 @@ def _of_features(stage, features, part):
         return ShuffledFeatures(features[place], images, domain_batch(stage), stage.augmentation.mode, stage.run.seed,
                                 **part)
 
-    return shuffled, lambda images, place, part: OrderedFeatures(features[place], images, stage.optimizer.batch_size,
-                                                                 **part)
+    return shuffled, lambda images, place, **how: OrderedFeatures(features[place], images, stage.optimizer.batch_size,
+                                                                  **{**part, **how})
 
 
 def synthetic_batches(stage, image_shape, num_devices):
@@ -210,10 +248,10 @@ def read_lists(stage, known=None):
                  "" if stage.train_stage else ", so that stage 0 does without it")
     held = max(round(data.source_validation * len(source)), 1) if data.source_validation else 0
     if stage.target_alone:
-        return Lists([target], validated, 0, held, number, classes, source)
+        return Lists([target], validated, 0, held, number, classes, source, target)
     domains = [source, target] if stage.train_stage else [with_labelled_target(source, target)]
     check_source(domains[0], number)
-    return Lists(domains, validated, len(source), held, number, classes)
+    return Lists(domains, validated, len(source), held, number, classes, target=target)
 
 
 def check_val(path):
@@ -231,9 +269,7 @@ def hold_out(images, first, count, seed):
     """
     held = np.zeros(len(images), bool)
     held[np.random.default_rng(seed).permutation(first)[:count]] = True
-    return [dataclasses.replace(images, indices=images.indices[part], labels=images.labels[part],
-                                files=[file for file, inside in zip(images.files, part) if inside])
-            for part in (~held, held)]
+    return [some_of(images, np.flatnonzero(part)) for part in (~held, held)]
 
 
 def with_labelled_target(source, target):

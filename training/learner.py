@@ -3,7 +3,7 @@ import contextlib
 
 import numpy as np
 
-from transfer_gluon.base.devices import to_devices
+from transfer_gluon.base.devices import MOVING, to_devices
 from transfer_gluon.base.errors import DivergedError, InputError, first_ten
 from transfer_gluon.base.framework import mx
 from transfer_gluon.base.log import log
@@ -132,17 +132,15 @@ class Learner(contextlib.AbstractContextManager):
 
         What the seams are given and give: see `fit`.
         """
-        parts = list(zip(to_devices(batch.data[0], self.devices), to_devices(batch.label[0], self.devices)))
-        sizes = [len(images) for images, _ in parts]
-        for change in before_forward:
-            parts = [_changed(change, images, labels) for images, labels in parts]
+        size = len(batch.data[0]) // len(self.devices)
+        parts = self._parts(batch, before_forward)
         with mx.autograd.record():
             outputs = [self.objective(*self._forward(images), labels) for images, labels in parts]
             losses = [loss for loss, _ in outputs]
             for penalty in penalties:
                 # Each device's share of a batch weighs as many times as it has images: see the formula of `fit`.
                 losses = [loss + size * _number(penalty, self.values(images.context))
-                          for loss, size, (images, _) in zip(losses, sizes, parts)]
+                          for loss, (images, _) in zip(losses, parts)]
             if self._scale:
                 losses = [loss * self._scale.value for loss in losses]
         mx.autograd.backward(losses)
@@ -156,6 +154,32 @@ class Learner(contextlib.AbstractContextManager):
         scale = self._scale.value
         if self._scale.admits([gradient for parameter in self.learning.values() for gradient in parameter.list_grad()]):
             trainer.step(images * scale)
+
+    def statistics(self, batch, before_forward=()):
+        """The statistics of a batch on every device, computed as in training; within `unmoved`, nothing comes of it."""
+        with mx.autograd.train_mode():
+            return [self.objective(*self._forward(images), labels)[1]
+                    for images, labels in self._parts(batch, before_forward)]
+
+    @contextlib.contextmanager
+    def unmoved(self):
+        """A context behind which moving statistics, the objective's too, are what they were before."""
+        before = [(value, value.copy()) for name, parameter in self.parameters.items()
+                  if name.endswith(MOVING) or name.startswith("objective.") and parameter.grad_req == "null"
+                  for value in parameter.list_data()]
+        try:
+            yield
+        finally:
+            mx.nd.waitall()     # MXNet does not note who writes them
+            for value, old in before:
+                value[:] = old
+
+    def _parts(self, batch, before_forward):
+        """Every device's images and labels, changed."""
+        parts = list(zip(to_devices(batch.data[0], self.devices), to_devices(batch.label[0], self.devices)))
+        for change in before_forward:
+            parts = [_changed(change, images, labels) for images, labels in parts]
+        return parts
 
     def values(self, device):
         """The values of the parameters that learn, as a dict by name, on a device."""

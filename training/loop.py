@@ -83,7 +83,7 @@ def fit(net, objective, batches, devices, schedule, num_epochs, *, optimizer="sg
         by operators that MXNet differentiates. It is added to the mean objective.
     after_epoch : sequence of callables
         Called with the `Epoch`, behind the validation and before the log line and the checkpoint: they may judge the
-        network, change it, and end the training.
+        network, change it, and end the training. `training.after_epoch` says what else an item may have.
     validation : DataIter or None
     top_k : int
         Validate top-k accuracy too.
@@ -138,6 +138,11 @@ def fit(net, objective, batches, devices, schedule, num_epochs, *, optimizer="sg
         stack.enter_context(own_random_numbers())
         stack.enter_context(run)
         run.restore(learner, trainer)
+        mx.random.seed(_seed(seed, 0, "before"))
+        for item in items:
+            if hasattr(item, "begin"):
+                with learner.averaged():
+                    item.begin(learner, position, store)
         for number_of_epoch in range(position.epoch + 1, num_epochs + 1):
             if position.ended:
                 log.info("the training has ended after epoch %d: %s%s", position.epoch, position.ended,
@@ -186,6 +191,9 @@ def fit(net, objective, batches, devices, schedule, num_epochs, *, optimizer="sg
             if store.anybody(stop and stop.name):
                 raise _stopped(stop, run, store)
         learner.finish()
+        for item in items if results else ():
+            if hasattr(item, "end"):
+                item.end(learner, run.results())
     return results
 
 

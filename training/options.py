@@ -12,6 +12,7 @@ from transfer_gluon.base.processor import DTYPES
 from transfer_gluon.distributed import STORES
 from transfer_gluon.iters.augmentation import Augmentation
 from transfer_gluon.iters.image_list import MOST_LABEL, NULL_LABEL
+from transfer_gluon.scores.registry import SCORES
 from transfer_gluon.symbols.frozen import FROZEN_STATISTICS
 from transfer_gluon.symbols.new_layers import KINDS
 from transfer_gluon.symbols.registry import TRANSFER_LOSSES
@@ -41,6 +42,10 @@ class DataOptions(Parameters):
     source_validation: float = parameter(
         0.0, "Part of the source that is held out by chance and validated after every epoch; 0: none. `keep` and "
         "`early_stop` then go by it, and not by `val`.", least=0, below=1)
+    watch: int = parameter(
+        500, "How many target images are looked at after every epoch, and no label of them: how sure the network is, "
+        "for how many it predicts another class than at the start, how many classes it finds. Changes nothing of the "
+        "training; 0: none.", least=0)
     read: str = parameter(
         "records", "records: lists are packed to RecordIO beside them, once. files: the image files are read as they "
         "are, and nothing is packed. mxnet: records, through MXNet's ImageRecordIter in training; the same "
@@ -235,6 +240,10 @@ class RunOptions(Parameters):
     keep: Union[int, str] = parameter(
         0, "Keep the checkpoints of this many last epochs and of the best, by the source's held-out part or else on "
         "val.lst; best: the last and the best; 0: all.", least=0, kind="keep")
+    by: Optional[str] = parameter(
+        None, "With `keep`, the best epoch is the best by this score of the network without target labels, over the "
+        "target images of `watch` and the source's held-out part: docs/choose.md.", choices=SCORES,
+        default_words="the accuracy")
     early_stop: int = parameter(
         0, "End when the accuracy on the source's held-out part, or else on val.lst, has not risen for so many epochs; "
         "0: never.", least=0)
@@ -249,6 +258,9 @@ class RunOptions(Parameters):
     disp_batches: int = parameter(10, "A log line every so many batches.", least=1)
     monitor: int = parameter(0, "Log statistics of all parameters every so many batches; 0: never.", least=0)
     top_k: int = parameter(0, "Validate top-k accuracy too; 0: top-1 only.", least=0)
+    tensorboard: bool = parameter(
+        False, "Write the figures of every epoch, some images and in the end an embedding for TensorBoard, into "
+        "PREFIX-run/tensorboard.")
     test_io: bool = parameter(False, "1: measure what reading and computing allow, train nothing.", kind="on_off")
     seed: int = parameter(0, "Seed of weights, order and augmentation.", least=0)
     dtype: str = parameter(

@@ -36,6 +36,7 @@ from transfer_gluon.training.cached import cached_features
 from transfer_gluon.training.classes import known_classes, need_number
 from transfer_gluon.training.conflicts import check, choosing_settings, idle
 from transfer_gluon.training.domains import domain_batch, make_batches, read_lists, synthetic_batches
+from transfer_gluon.training.epoch_score import EpochScore
 from transfer_gluon.training.loop import fit, own_random_numbers
 from transfer_gluon.training.options import (
     GROUPS,
@@ -60,7 +61,9 @@ from transfer_gluon.training.start import (
 )
 from transfer_gluon.training.state import digest_of
 from transfer_gluon.training.summary import SOURCE_ACCURACY
+from transfer_gluon.training.tensorboard import TensorBoard
 from transfer_gluon.training.throughput import computing_speed, reading_speed
+from transfer_gluon.training.watch import Watch
 
 # Settings that workers may have of their own.
 _OF_A_WORKER = {"gpus", "cpus", "data_dir", "source", "target", "val", "features_dir", "data_nthreads", "disp_batches",
@@ -68,7 +71,7 @@ _OF_A_WORKER = {"gpus", "cpus", "data_dir", "source", "target", "val", "features
 # Settings that may differ when a run goes on; of the data's folder and the devices, lists and number are compared.
 CHANGES_NO_NUMBER = {"num_epochs", "early_stop", "model_prefix", "no_checkpoint", "resume", "load_epoch", "overwrite",
                      "keep", "save_batches", "gpus", "cpus", "data_dir", "data_nthreads", "disp_batches", "monitor",
-                     "test_io", "features_dir", "source", "target", "val", "force_dtype"}
+                     "test_io", "features_dir", "source", "target", "val", "force_dtype", "watch", "tensorboard", "by"}
 # What runs did before the setting was there, where that is not its default.
 _BEFORE = {"augmentation": "bytes"}
 # Images a device of the original's published commands, for which a transfer loss has its usual weight.
@@ -276,13 +279,17 @@ def _train(stage, store, stop):
     if lists and not lists.num_held:
         for name in choosing_settings(run)[:1]:
             _check_judge(lists.validated, name, getattr(run, name))
+    if lists and not lists.target:
+        for options, name in (run, "by"), (stage.data, "watch"):
+            if name in options.changed():
+                raise does_nothing(name, "without a target to look at", getattr(options, name))
     settings.update(lists.digests() if lists else {})
     settings.update(devices=len(devices), workers=store.num_workers)
     pulled_to = starting_values(stage) if regularization.l2sp or regularization.l2sp_published else None
     if pulled_to:
         settings["l2sp_start"] = digest_of(pulled_to).hex()[:16]
     record = Run(run.prefix, settings, defaults=defaults, resume=run.resume, load_epoch=run.load_epoch or 0,
-                 overwrite=run.overwrite, keep=run.keep, save_batches=run.save_batches,
+                 overwrite=run.overwrite, keep=run.keep, by=run.by, save_batches=run.save_batches,
                  checkpoints=not run.no_checkpoint, writes=store.rank == 0)
     # All workers have seen the same before the first one writes.
     store.compare({**settings, "kv_store": None, "epoch to go on after": record.position.epoch,
@@ -330,7 +337,12 @@ def _train(stage, store, stop):
         return []
     judges = [Validation(read.source_validation, null_label=stage.data.null_label, name=SOURCE_ACCURACY)] \
         if read.source_validation else []
-    after_epoch = [*judges, *stage.after_epoch, *([EarlyStop(run.early_stop)] if run.early_stop else [])]
+    watch = [_watch(stage, lists, read, training["before_forward"])] if read.watched else []
+    if run.by:
+        watch.append(EpochScore(run.by, read.watched, read.source_validation, read.source_sample))
+    board = [_tensorboard(stage, lists, read, record)] if run.tensorboard else []
+    early_stop = [EarlyStop(run.early_stop)] if run.early_stop else []
+    after_epoch = [*judges, *stage.after_epoch, *watch, *early_stop, *board]
     with contextlib.nullcontext() if stop is None else stop:
         results = fit(net, objective, read.training, devices, schedule, optimizer.num_epochs,
                       validation=read.validation, top_k=max(run.top_k, 1), null_label=stage.data.null_label, run=record,
@@ -341,6 +353,25 @@ def _train(stage, store, stop):
         log.info("done: %s; what led to it is in %s", parameter_file(run.prefix, record.position.epoch), record.folder)
         record.say_best()
     return results
+
+
+def _watch(stage, lists, read, before_forward):
+    """Of the target: see `Watch`."""
+    source = lists.domains[0].labels[:lists.num_source] if lists.num_source else lists.judging.labels \
+        if lists.judging else np.empty(0, int)
+    known = source[source != stage.data.null_label]
+    shares = np.bincount(known, minlength=stage.num_classes) if len(known) else None
+    return Watch(read.watched, stage.num_classes, shares,
+                 read.again if stage.train_stage and not stage.makes_labels else None, before_forward,
+                 compares=bool(stage.train_stage or stage.network.keep_classifier))
+
+
+def _tensorboard(stage, lists, read, record):
+    """What is written beside the summary: see `TensorBoard`."""
+    samples = {"source": read.source_sample, "target": read.watched}
+    return TensorBoard(record.folder / "tensorboard", read.apart,
+                       {domain: batches for domain, batches in samples.items() if batches},
+                       lists.classes if lists else None, stage.data.null_label)
 
 
 def _check_judge(validated, name, value):
