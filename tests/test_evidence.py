@@ -182,6 +182,8 @@ def test_every_method_is_called_by_its_own_flags(pair, tmp_path):
     for wrong, why in ("jan:x", "a number above 0"), ("jan:-1", "a number above 0"), ("no", "`methods` is 'no'"):
         with pytest.raises(InputError, match=why):
             evidence.plan("data", TINY, pair, tmp_path, 0, [wrong], "n")
+    thinned = dataclasses.replace(TINY, stage1="--num-epochs 5", every=2)
+    assert evidence.plan("data", thinned, pair, tmp_path, 0, ["jan"], "n")[1].epochs == (1, 3, 5)
 
 
 def test_a_pretrained_network_begins_stage_0_and_leaves_adabn_out(pair, tmp_path):

@@ -48,6 +48,8 @@ class Pair:
     pretrained : bool
         Whether stage 0 begins with a pretrained network. Its checkpoints are large: those that were looked at go, but
         for the source model.
+    every : int
+        Of stage 1, every so many epochs one is a candidate; looking at it takes longer than training it.
     """
 
     title: str
@@ -58,6 +60,7 @@ class Pair:
     adabn: str = None
     reported: bool = False
     pretrained: bool = False
+    every: int = 1
 
     @property
     def epochs(self):
@@ -68,11 +71,11 @@ class Pair:
 # AdaBN is left out where the network is pretrained and frozen: docs/emoji.md shows that it ruins such a network.
 _SMALL = Pair("", 10, "--image-shape 3,20,20 --random-crop 0 --random-mirror 0 --lr-step-unit epoch",
               "--network resnet --num-layers 8 --lr 0.05 --lr-step-epochs 6,7 --num-epochs 8 --batch-size 64",
-              "--lr 0.1 --lr-step-epochs 4,5 --num-epochs 6 --batch-size 128",
-              "--image-shape 3,20,20 --statistics pixel")
+              "--lr 0.1 --lr-step-epochs 6,7 --num-epochs 8 --batch-size 128",
+              "--image-shape 3,20,20 --statistics pixel", every=2)
 _CACHED = Pair("", 50, "--image-shape 3,96,96 --read features",
                "--bottleneck 256 --lr 0.01 --num-epochs 10 --batch-size 64 --keep 1",
-               "--lr 0.01 --num-epochs 4 --batch-size 128", pretrained=True)
+               "--lr 0.01 --num-epochs 8 --batch-size 128", pretrained=True, every=2)
 PAIRS = {
     "printed-handwritten": dataclasses.replace(_SMALL, title="printed → handwritten digits"),
     "clean-degraded": dataclasses.replace(_CACHED, title="clean → degraded emoji"),
@@ -195,7 +198,8 @@ def plan(name, pair, data_dir, output, seed, methods, network):
         flags = ["--pretrained-model", source.prefix, "--pretrained-epoch", epochs, "--transfer", loss, *weighs,
                  *pair.stage1.split(), *further]
         adapted = train(text.replace(":", "-"), text, 1, flags, more, (source,))
-        runs.append(Run(name, seed, method, relative, adapted, tuple(range(1, more + 1)), pair.pretrained))
+        runs.append(Run(name, seed, method, relative, adapted, tuple(range(more, 0, -pair.every))[::-1],
+                        pair.pretrained))
     return runs
 
 
