@@ -71,11 +71,11 @@ class Pair:
 # AdaBN is left out where the network is pretrained and frozen: docs/emoji.md shows that it ruins such a network.
 _SMALL = Pair("", 10, "--image-shape 3,20,20 --random-crop 0 --random-mirror 0 --lr-step-unit epoch",
               "--network resnet --num-layers 8 --lr 0.05 --lr-step-epochs 6,7 --num-epochs 8 --batch-size 64",
-              "--lr 0.1 --lr-step-epochs 6,7 --num-epochs 8 --batch-size 128",
+              "--lr 0.1 --lr-step-epochs 4,5 --num-epochs 6 --batch-size 128",
               "--image-shape 3,20,20 --statistics pixel", every=2)
 _CACHED = Pair("", 50, "--image-shape 3,96,96 --read features",
                "--bottleneck 256 --lr 0.01 --num-epochs 10 --batch-size 64 --keep 1",
-               "--lr 0.01 --num-epochs 8 --batch-size 128", pretrained=True, every=2)
+               "--lr 0.01 --num-epochs 4 --batch-size 128", pretrained=True)
 PAIRS = {
     "printed-handwritten": dataclasses.replace(_SMALL, title="printed → handwritten digits"),
     "clean-degraded": dataclasses.replace(_CACHED, title="clean → degraded emoji"),
