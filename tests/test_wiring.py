@@ -265,7 +265,7 @@ WIRES = {   # flag: the rest of the command, its value, what is then true, and i
 # Those that are asked for otherwise: by what fails without them, below.
 OTHERS = {"--num-classes", "--pretrained-model", "--layer-before-fullc", "--load-epoch", "--gpus", "--dtype",
           "--features-dir", "--feature-views", "--source",      # these three in test_cached.py and test_folders.py
-          "--force-dtype"}                                      # and this in test_precision.py
+          "--force-dtype", "--plan"}                            # and these in test_precision.py and test_plan.py
 
 
 def begun_anew(seen):
@@ -389,7 +389,7 @@ def test_the_seams_of_a_stage_are_those_of_fit(told, folder, trained):
 LISTS = {"data_dir", "source", "target", "val"}
 OF_NO_NUMBER = {"num_epochs", "early_stop", "model_prefix", "no_checkpoint", "resume", "load_epoch", "overwrite",
                 "keep", "save_batches", "gpus", "cpus", *LISTS, "features_dir", "data_nthreads", "disp_batches",
-                "monitor", "test_io", "force_dtype", "watch", "tensorboard", "by"}
+                "monitor", "test_io", "force_dtype", "watch", "tensorboard", "by", "plan"}
 OF_A_WORKER = {"gpus", "cpus", *LISTS, "features_dir", "data_nthreads", "disp_batches", "monitor", "keep", "kv_store"}
 
 
@@ -399,7 +399,7 @@ def test_what_numbers_depend_on_is_compared_when_a_run_goes_on_and_among_workers
     flags = {option.opts[0].lstrip("-").replace("-", "_") for option in fine_tune.main.params} - {"use_dan"}
     lists = {"source.lst", "target.lst", "val.lst"}
     settings = set(told("--data-dir", "data", *STAGE1).settings)
-    assert settings == flags - OF_NO_NUMBER | lists | {"devices", "workers", "transfer_weighs"}
+    assert settings == flags - OF_NO_NUMBER | lists | {"devices", "workers", "transfer_weighs", "computed_once"}
     assert compared[0] == flags - OF_A_WORKER and compared[1] > lists
 
 

@@ -51,6 +51,7 @@ def idle(stage):
          ["tensorboard"]),
         (not run.keep, "without `keep`, which keeps the best epoch", ["by"]),
         (run.test_io, "with `test_io`, which trains nothing", ["tensorboard"]),
+        (run.plan, "with `plan`, which trains nothing", ["tensorboard"]),
         (stage.data.no_validation, "with `no_validation`", ["top_k", "val"]),
         (stage.data.source is not None and not cached, "with `source`, beside which nothing in it is read",
          ["data_dir"]),
@@ -99,9 +100,13 @@ def check(stage):
         raise InputError("more than one of `resume`, `load_epoch` and `overwrite` was given; expected one of them.")
     if data.read == "mxnet" and stage.augmentation.mode == "original":
         raise InputError("`mode` original was given with `read` mxnet, which reads bytes; leave one of them out.")
-    if data.read == "features" and (data.benchmark or run.test_io):
-        raise InputError(f"`read` features was given with `{'benchmark' if data.benchmark else 'test_io'}`, which is "
-                         "about images; leave one of them out.")
+    about_images = [name for name, given in (("benchmark", data.benchmark), ("test_io", run.test_io),
+                                             ("plan", run.plan)) if given]
+    if data.read == "features" and about_images:
+        raise InputError(f"`read` features was given with `{about_images[0]}`, which is about images; leave one of "
+                         "them out.")
+    if run.plan and run.test_io:
+        raise InputError("`plan` and `test_io` were both given; expected one of them.")
     if network.num_layers and network.network != "resnet":
         raise InputError(f"`num_layers` was given with `network` {network.network}; only resnet takes it.")
     named = [prefix for prefix in network.trainable or () if begins("fc_weight", prefix)]

@@ -200,8 +200,10 @@ def _of_features(stage, features, part):
                                                                   **{**part, **how})
 
 
-def synthetic_batches(stage, image_shape, num_devices):
-    return _together([SyntheticIter(domain_batch(stage), image_shape, stage.num_classes)
+def synthetic_batches(stage, image_shape, num_devices, batch_size=None):
+    """Random batches in the place of those of a stage, of `batch_size` images or as many as it has."""
+    number = batch_size // len(stage.domains) if batch_size else domain_batch(stage)
+    return _together([SyntheticIter(number, image_shape, stage.num_classes)
                       for _ in stage.domains], num_devices)
 
 

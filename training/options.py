@@ -262,6 +262,9 @@ class RunOptions(Parameters):
         False, "Write the figures of every epoch, some images and in the end an embedding for TensorBoard, into "
         "PREFIX-run/tensorboard.")
     test_io: bool = parameter(False, "1: measure what reading and computing allow, train nothing.", kind="on_off")
+    plan: bool = parameter(
+        False, "Measure, in half a minute, and tell what the run would take on this machine, end to end, with frozen "
+        "layers and on features computed once: images a second, time, memory. Train nothing.")
     seed: int = parameter(0, "Seed of weights, order and augmentation.", least=0)
     dtype: str = parameter(
         "float32", "What the network computes in; parameters and losses stay float32. bfloat16: quicker on processors "

@@ -18,6 +18,7 @@ from transfer_gluon.base.errors import InputError, does_nothing
 from transfer_gluon.base.files import writable_folder
 from transfer_gluon.base.framework import mx
 from transfer_gluon.base.log import log
+from transfer_gluon.base.processor import processor_name
 from transfer_gluon.checkpoints.checkpoint import parameter_file, saved_epochs
 from transfer_gluon.distributed.stores import open_store
 from transfer_gluon.iters import Augmentation
@@ -25,7 +26,8 @@ from transfer_gluon.iters.epoch_order import check_batch_size
 from transfer_gluon.iters.image_list import MOST_LABEL
 from transfer_gluon.iters.image_source import decoder_speed
 from transfer_gluon.symbols import TransferObjective, transfer_loss
-from transfer_gluon.symbols.frozen import trainable_prefixes
+from transfer_gluon.symbols.frozen import above_layer, trainable_prefixes
+from transfer_gluon.symbols.layer_groups import begins
 from transfer_gluon.symbols.mixup import Mixup
 from transfer_gluon.symbols.objective import absolute_weight, relative_weight
 from transfer_gluon.symbols.precision import usable_dtype
@@ -49,6 +51,7 @@ from transfer_gluon.training.options import (
     RunOptions,
 )
 from transfer_gluon.training.param_groups import check_new_layers, freeze_classifier, l2sp_penalty, rate_factors
+from transfer_gluon.training.plan import plan, table
 from transfer_gluon.training.pseudo_labels import PseudoLabels
 from transfer_gluon.training.run import Run, recorded_settings
 from transfer_gluon.training.schedule import InverseDecay, StepSchedule, Warmup, step_updates
@@ -71,7 +74,8 @@ _OF_A_WORKER = {"gpus", "cpus", "data_dir", "source", "target", "val", "features
 # Settings that may differ when a run goes on; of the data's folder and the devices, lists and number are compared.
 CHANGES_NO_NUMBER = {"num_epochs", "early_stop", "model_prefix", "no_checkpoint", "resume", "load_epoch", "overwrite",
                      "keep", "save_batches", "gpus", "cpus", "data_dir", "data_nthreads", "disp_batches", "monitor",
-                     "test_io", "features_dir", "source", "target", "val", "force_dtype", "watch", "tensorboard", "by"}
+                     "test_io", "features_dir", "source", "target", "val", "force_dtype", "watch", "tensorboard", "by",
+                     "plan"}
 # What runs did before the setting was there, where that is not its default.
 _BEFORE = {"augmentation": "bytes"}
 # Images a device of the original's published commands, for which a transfer loss has its usual weight.
@@ -250,7 +254,7 @@ def _train(stage, store, stop):
     dtype = usable_dtype(run.dtype, devices, run.force_dtype)
     objective = _objective(stage, len(devices))
     _check_batch_size(stage, len(devices), objective)
-    if not (run.prefix or run.no_checkpoint or run.test_io):
+    if not (run.prefix or run.no_checkpoint or run.test_io or run.plan):
         stage = stage.with_new_prefix(store)
         run = stage.run
     if run.prefix:
@@ -268,7 +272,10 @@ def _train(stage, store, stop):
     settings = {name: value for name, value in stage.settings().items() if name not in CHANGES_NO_NUMBER}
     settings["image_shape"] = _text(image_shape)
     settings["dtype"] = dtype
-    defaults = Stage.defaults()
+    # Runs of before it was so go on as they began.
+    recorded = recorded_settings(run.prefix) if run.prefix and (run.resume or run.load_epoch) else {}
+    settings["computed_once"] = recorded.get("computed_once", False) if recorded else True
+    defaults = {**Stage.defaults(), "computed_once": False}
     if stage.train_stage:
         settings["transfer_weighs"] = objective.weight
         defaults["transfer_weighs"] = getattr(objective.transfer, "usual_weight", 1.0)
@@ -304,6 +311,10 @@ def _train(stage, store, stop):
     start = starting_checkpoint(stage, record.checkpoint, image_shape)
     net = starting_network(stage, start, record.checkpoint is not None, image_shape,
                            lists.classes if lists else known.names)
+    if settings["computed_once"] and _may_be_cached(stage, net):
+        log.info("nothing below %s changes, neither layers nor images: what it gives is computed once, as by `read` "
+                 "features with one of `feature_views`", stage.network.layer)
+        stage = _as_cached(stage)
     cached = stage.data.read == "features"
     if run.gpus and not cached:
         check_memory(devices, memory_needed(net, (optimizer.batch_size // len(devices), *image_shape)))
@@ -335,6 +346,13 @@ def _train(stage, store, stop):
                                                         disp_batches=0, **training), synthetic)
         _say_what_limits(reading_speed(read.training), computing, decoders)
         return []
+    if run.plan:
+        ways = plan(net, objective, read, devices, training, image_shape=image_shape, batch_size=optimizer.batch_size,
+                    layer=None if stage.objective.transfer_layers else stage.network.layer,
+                    views=stage.data.feature_views, synthetic=lambda number, shape: synthetic_batches(
+                        stage, shape, len(devices), number))
+        print(f"on {processor_name()}, in batches of {optimizer.batch_size}:\n{table(ways, optimizer.num_epochs)}")
+        return []
     judges = [Validation(read.source_validation, null_label=stage.data.null_label, name=SOURCE_ACCURACY)] \
         if read.source_validation else []
     watch = [_watch(stage, lists, read, training["before_forward"])] if read.watched else []
@@ -353,6 +371,29 @@ def _train(stage, store, stop):
         log.info("done: %s; what led to it is in %s", parameter_file(run.prefix, record.position.epoch), record.folder)
         record.say_best()
     return results
+
+
+def _may_be_cached(stage, net):
+    """Whether every epoch of a stage on images computes the same below the layer that feeds the classifier, so that it
+    may be computed once: all that learns lies above, what is below computes as in use, and no image is changed by
+    chance."""
+    network, data = stage.network, stage.data
+    if not network.freeze or network.frozen_statistics != "inference" or stage.objective.transfer_layers or \
+            not stage.augmentation.fixed or data.read == "features" or data.benchmark or stage.run.test_io or \
+            stage.run.plan or stage.before_forward:
+        return False
+    above = above_layer(net, network.layer)[1]
+    prefixes = trainable_prefixes(net, network.trainable)
+    learnable = [name for name, parameter in net.collect_params().items() if parameter.grad_req != "null"]
+    trained = {name for name in learnable if any(begins(name, prefix) for prefix in prefixes)}
+    return trained == above.intersection(learnable)
+
+
+def _as_cached(stage):
+    """The same stage on features that are computed once."""
+    plain = dataclasses.replace(stage.network, freeze=False, trainable=None, frozen_statistics="move")
+    return dataclasses.replace(stage, network=plain, data=dataclasses.replace(stage.data, read="features",
+                                                                             feature_views=1))
 
 
 def _watch(stage, lists, read, before_forward):
