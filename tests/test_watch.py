@@ -347,7 +347,8 @@ def ended(caplog, transfer=(0.2, 0.2, 0.2), start=0.2, noise=0.01, confidence=0.
 def test_a_transfer_loss_that_does_not_fall_is_told_at_the_end(caplog):
     caplog.set_level("INFO")
     said = ended(caplog)
-    assert said.startswith("the transfer loss has not fallen: +0.2000 ± 0.0100 at the start, +0.2000 over the last 3 ")
+    assert said.startswith("the transfer loss has not fallen by more than its noise: +0.2000 ± 0.0100 at the start, ")
+    assert "+0.2000 over the last 3 epochs; " in said
     assert "`relative_transfer_weight`" in said
     assert "has not fallen" in ended(caplog, (0.1, 0.185, 0.185, 0.185))        # the last three, within its noise
     assert not ended(caplog, (0.3, 0.17, 0.17, 0.17))

@@ -152,8 +152,9 @@ class Watch:
             "`estimate` quadratic or `transfer_layers` may show more" if abs(start) <= 2 * noise else \
             "the network tells the domains apart as before: a larger `relative_transfer_weight`, more epochs or a " \
             "larger `lr` may help"
-        return (f"the transfer loss has not fallen: {start:+.4f} ± {noise:.4f} at the start, {now:+.4f} over the last "
-                f"{len(last)} epoch{'s' * (len(last) > 1)}; {why}; docs/my-transfer-loss-does-not-fall.md")
+        return (f"the transfer loss has not fallen by more than its noise: {start:+.4f} ± {noise:.4f} at the start, "
+                f"{now:+.4f} over the last {len(last)} epoch{'s' * (len(last) > 1)}; "
+                f"{why}; docs/my-transfer-loss-does-not-fall.md")
 
     def _too_few_classes(self, result):
         """A sentence where confident predictions have collapsed to few classes."""
