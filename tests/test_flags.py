@@ -27,7 +27,7 @@ from transfer_gluon.training.versions import git_revision
 
 COMMANDS = [f"transfer_gluon.{name}" for name in (
     "commands.fine_tune", "commands.adabn", "commands.predict", "commands.evaluate",
-    "commands.extract_features", "commands.train_classifier", "commands.reproduce", "commands.adapt",
+    "commands.extract_features", "commands.train_classifier", "commands.reproduce", "commands.adapt", "commands.choose",
     "tools.im2rec_helpers", "tools.get_model", "tools.import_weights", "tools.layers", "tools.export", "tools.launch",
     "tools.digits", "tools.emoji")]
 
@@ -39,7 +39,8 @@ def refused(command, *flags):
     return raised.value.format_message() if isinstance(raised.value, click.ClickException) else str(raised.value)
 
 
-LIBRARIES = ("base", "checkpoints", "distributed", "exchange", "inference", "iters", "records", "symbols", "training")
+LIBRARIES = ("base", "checkpoints", "distributed", "exchange", "inference", "iters", "records", "scores", "symbols",
+             "training")
 # Real command lines that messages and calls hold.
 OF_OTHER_COMMANDS = {"--show-toplevel", "--porcelain", "--untracked-files=no"}
 

@@ -132,7 +132,7 @@ def test_the_installed_launcher_starts_servers_and_workers(installed, tmp_path):
 
 @pytest.mark.parametrize("command", [
     ["fine_tune.py"], ["adabn.py"], ["predict.py"], ["evaluate.py"], ["extract_features.py"], ["adapt.py"],
-    ["train_classifier.py"], ["reproduce.py"], ["tools/im2rec_helpers.py"],
+    ["choose.py"], ["train_classifier.py"], ["reproduce.py"], ["tools/im2rec_helpers.py"],
     ["tools/get_model.py"], ["tools/import_weights.py"], ["tools/layers.py"], ["tools/export.py"], ["tools/launch.py"],
     ["tools/digits.py"], ["-m", "transfer_gluon"]], ids=" ".join)
 def test_a_python_without_our_packages_says_so_in_a_sentence(command):
@@ -153,8 +153,9 @@ def test_what_is_installed_without_its_dependencies_says_how_to_get_them(wheel, 
 HOUSE = {"base": "", "symbols": "base", "iters": "base", "distributed": "base", "records": "exchange iters base",
          "checkpoints": "symbols base", "exchange": "checkpoints symbols iters base",
          "inference": "checkpoints symbols iters distributed base",
-         "training": "inference exchange checkpoints records distributed symbols iters base",
-         "trials": "training exchange checkpoints records symbols iters base", "cli": "base"}
+         "scores": "inference checkpoints symbols iters base",
+         "training": "scores inference exchange checkpoints records distributed symbols iters base",
+         "trials": "training scores exchange checkpoints records symbols iters base", "cli": "base"}
 
 
 def test_the_arrows_of_the_house_point_down_only():
