@@ -66,7 +66,8 @@ def main(runs, source_model, data_dir, source, target, val, max_images, seed, ou
         log.info("%s", note)
     again = _again(click.get_current_context())
     found = write_report(out, material, again, title, beside(), seed)
-    print("\n".join([found.headline, *found.reasons, f"report: {Path(out)}"]))
+    print("\n".join([f"{found.headline}{found.checkpoint and f' Its checkpoint: {found.checkpoint}.'}", *found.reasons,
+                     f"report: {Path(out)}"]))
 
 
 def _again(context):

@@ -68,7 +68,7 @@ def confusion_figure(matrix, names):
         axis.grid(which="minor", color="lightgrey", linewidth=0.4)
         axis.tick_params(which="minor", length=0)
     place = (left + size + behind) / width, bottom / height, bar / width, min(size, 4) / height
-    figure.colorbar(shown, cax=figure.add_axes(place), label="part of the true class")
+    figure.colorbar(shown, cax=figure.add_axes(place), label="part of the true class, from 0 to 1")
     return figure
 
 
@@ -95,12 +95,12 @@ def reliability_figure(found):
     upper.plot([0, 1], [0, 1], color="black", linestyle="--", linewidth=1)
     upper.set_xlim(0, 1)
     upper.set_ylim(0, 1)
-    upper.set_ylabel("accuracy")
+    upper.set_ylabel("accuracy, from 0 to 1")
     upper.set_title(f"expected calibration error {found.error:.1%}, {found.counts.sum()} images", fontsize=10)
     upper.legend(loc="upper left", fontsize=8)
     lower.bar(middles, found.counts, 1 / m, color="C7", edgecolor="black", linewidth=0.6)
-    lower.set_xlabel("probability of the predicted class")
-    lower.set_ylabel("images")
+    lower.set_xlabel("probability of the predicted class, from 0 to 1")
+    lower.set_ylabel("number of images")
     return figure
 
 

@@ -46,7 +46,7 @@ CURVES = [
     Curve("accuracy", "Accuracy on training images", "images right [%]", "High, if the source was learnt.", 100),
     Curve("validation_accuracy", "Accuracy on labelled target images", "images right [%]",
           "What counts, where it is known.", 100),
-    Curve("learning_rate", "Learning rate", "learning rate [1]", "As it was told."),
+    Curve("learning_rate", "Learning rate", "learning rate [no unit]", "As it was told."),
     Curve("target_confidence", "Confidence on the target", "mean probability of the predicted class [%]",
           "Rises as the network adapts; it says nothing of who is right.", 100),
     Curve("target_entropy", "Entropy on the target", "mean entropy of predictions [nat]", "Falls as the network adapts."),
@@ -121,7 +121,9 @@ def _draw(curve, lines):
                 axis.plot(epochs, values, color=colour, linewidth=1.6, label=title, marker=marker)
         if curve.column == "learning_rate" and min(min(values) for *_, values, _ in lines) > 0:
             axis.set_yscale("log")
-        axis.set_xlabel("epoch")
+            axis.yaxis.set_major_formatter("{x:g}")
+        axis.set_title(curve.title)
+        axis.set_xlabel("epoch [number]")
         axis.set_ylabel(curve.axis)
         axis.xaxis.get_major_locator().set_params(integer=True)
         if len(lines) <= 12:

@@ -14,12 +14,12 @@ _STYLE = {"svg.fonttype": "none", "text.parse_math": False, "font.size": 9, "axe
 
 
 @contextlib.contextmanager
-def figure(width=4.6, height=3.1):
-    """A Figure of inches to draw in, in the style of reports; `svg` wants to be called within the block."""
+def figure(width=4.6, height=3.1, grid=True):
+    """A Figure of inches to draw in, in the style of reports; figures are drawn within the block."""
     import matplotlib
     from matplotlib.figure import Figure
 
-    with matplotlib.rc_context(_STYLE), quiet():
+    with matplotlib.rc_context({**_STYLE, "axes.grid": grid}), quiet():
         yield Figure((width, height), layout="constrained")
 
 
@@ -51,5 +51,4 @@ def svg(drawn, name, title):
     text = file.getvalue()
     text = text[text.index("<svg "):]       # no declaration and no document type, which name addresses
     text = re.sub(r'(\sid="|xlink:href="#|url\(#)', rf"\g<1>{name}-", text)
-    text = text.replace("font: ", "font-display: block; font: ", 0)
     return Markup(text.replace("<svg ", Markup('<svg role="img" aria-label="{}" ').format(title), 1))

@@ -71,7 +71,7 @@ def write_report(path, material, again, title=None, called=lambda script: f"pyth
     """
     found = verdict(material, again, called)
     text = _environment().get_template("page.html.j2").render(
-        title=title or _title(material), verdict=found, table=_table(material, found), notes=material.notes,
+        title=title or _title(material), about=_about(material), verdict=found, table=_table(material, found), notes=material.notes,
         sections=list(_sections(material, found, seed)), version=__version__, made=time.strftime("%Y-%m-%d %H:%M"))
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
@@ -86,6 +86,15 @@ def _environment():
 def _title(material):
     others = [title for one, title in zip(material.candidates, material.titles) if not one.is_source]
     return f"Report on {', '.join(others or material.titles)}"
+
+
+def _about(material):
+    """What this is all about, for who comes by."""
+    source = f" ({material.source.path})" if material.source is not None else ""
+    images = material.target if material.target is not None else material.val
+    target = f" ({images.path})" if images is not None else ""
+    return f"Image classifiers of {len(material.classes)} classes, learnt from labelled source images{source} and to be " \
+           f"used on target images of another kind{target}. Which one is best there, and can it be relied on?"
 
 
 def _sections(material, found, seed):
@@ -106,10 +115,9 @@ def _sections(material, found, seed):
 
 
 def _table(material, found):
-    """Heads, with their units, and a row a network: (cells, whether it is the one to use)."""
+    """Heads, with their units, and whether they are of words; a row a network: (cells, whether it is the one to use)."""
     accuracies, choice = material.accuracies, material.choice
-    heads = ["network", "checkpoint"]
-    columns = [material.titles, [f"{one.prefix}:{one.epoch}" for one in material.candidates]]
+    heads, columns = ["network"], [material.titles]
     if accuracies is not None:
         heads.append("right on labelled target images [%]")
         columns.append([_percent(value) for value in accuracies])
@@ -123,11 +131,15 @@ def _table(material, found):
     if material.seen is not None:
         heads.append("mean confidence on the target [%]")
         columns.append([_percent(_confidence(one).mean() if one.finite else np.nan) for one in material.seen])
+    numbers = len(heads)
     if choice is not None and choice.refused:
         heads.append("ruled out, since")
         columns.append([choice.refused.get(place, "") for place in range(len(material.candidates))])
+    heads.append("checkpoint")
+    columns.append([f"{one.prefix}:{one.epoch}" for one in material.candidates])
     order = choice.ranking if choice is not None else range(len(material.candidates))
-    return heads, [([column[place] for column in columns], place == found.place) for place in order]
+    return [(head, not 0 < place < numbers) for place, head in enumerate(heads)], [
+        ([column[place] for column in columns], place == found.place) for place in order]
 
 
 def _percent(value):
@@ -261,7 +273,7 @@ def _labelled(material, use):
                          f"right on {np.diag(matrix).sum() / matrix.sum():.1%}; the mean of the classes is "
                          f"{np.nanmean(recalls(matrix)):.1%}."]
     if count <= _MATRIX:
-        with figure():
+        with figure(grid=False):
             figures.append((svg(confusion_figure(matrix, material.classes), "confusion", "Confusion matrix"),
                             "A row a true class: what its images were taken for."))
     before = material.before
@@ -276,7 +288,7 @@ def _labelled(material, use):
 def _calibration(material, use):
     seen, labels = material.seen_val[use], material.val.labels
     found = calibration(_confidence(seen), seen.target_logits.argmax(axis=1) == labels)
-    with figure():
+    with figure(grid=False):
         drawn = svg(reliability_figure(found), "calibration", "Reliability diagram")
     way = "more" if (found.counts * np.nan_to_num(found.confidence - found.accuracy)).sum() > 0 else "less"
     return Section("calibration", "Whether it is right as often as it says", [

@@ -18,6 +18,8 @@ class Verdict:
     Attributes
     ----------
     headline : str
+    checkpoint : str
+        Of the network to use, in words; empty where that cannot be told.
     certainty : str
         One of clear, fair, thin, labels, unknown.
     reasons : list of str
@@ -29,6 +31,7 @@ class Verdict:
     """
 
     headline: str
+    checkpoint: str
     certainty: str
     reasons: list = field(default_factory=list)
     steps: list = field(default_factory=list)
@@ -55,7 +58,7 @@ def verdict(material, again, called=lambda script: f"python {script}"):
         if material.target is None:
             steps.append(("Make this report again with photos of the target; they need no labels. PHOTOS is a folder of "
                           "them, or a list:", f"{command('report.py', *again)} --target PHOTOS"))
-        return Verdict(_nothing(material), "unknown", reasons, steps)
+        return Verdict(_nothing(material), "", "unknown", reasons, steps)
     one = material.candidates[use]
     images = ["--images" if Path(material.target.path).is_dir() else "--lst", material.target.path] if material.target \
         else ["--images", "PHOTOS"]
@@ -70,7 +73,7 @@ def verdict(material, again, called=lambda script: f"python {script}"):
     if runs and material.target is not None and not one.is_source:
         steps.append(("An earlier epoch may be better. Let all be compared:", command("choose.py", *runs, *_data(again))))
     word = "Keep the source model" if one.is_source else f"Use {material.titles[use]}"
-    return Verdict(f"{word} ({one.prefix}, epoch {one.epoch}).", certainty, reasons, steps, use)
+    return Verdict(f"{word}.", f"{one.prefix}, epoch {one.epoch}", certainty, reasons, steps, use)
 
 
 def _data(again):
@@ -102,7 +105,7 @@ def _decide(material):
         best = int(np.nanargmax(accuracies))
         if best != place and _clearly_better(material, best, place):
             reasons = [f"By the labels of {_images(material.val)} it is right on {accuracies[best]:.1%}; "
-                       f"{material.titles[place]}, which the scores without labels prefer, on {accuracies[place]:.1%}. "
+                       f"{_called(material, place)}, which the scores without labels prefer, on {accuracies[place]:.1%}. "
                        "Labels count more."]
             return best, "labels", reasons
         told = f"By the labels of {_images(material.val)}, which the choice did not see, it is right on " \
@@ -123,7 +126,7 @@ def _label_free(material, place):
         return "unknown" if len(material.candidates) == 1 else "clear", [
             "There is no other network to compare it with." if len(material.candidates) == 1 else
             "All others are ruled out: see the table."]
-    loser = material.titles[choice.source if place == choice.adapted else choice.adapted]
+    loser = _called(material, choice.source if place == choice.adapted else choice.adapted)
     agreeing = sum(choice.agreeing.values())
     share = agreeing / max(len(choice.agreeing), 1)
     sure = choice.sure
@@ -146,6 +149,11 @@ def _clearly_better(material, one, other):
     right = [material.seen_val[place].target_logits.argmax(axis=1) == material.val.labels for place in (one, other)]
     gained, lost = (right[0] & ~right[1]).sum(), (right[1] & ~right[0]).sum()
     return gained - lost > 2 * math.sqrt(gained + lost)
+
+
+def _called(material, place):
+    title = material.titles[place]
+    return f"the {title}" if title.startswith("source model") else title
 
 
 def _images(images):
