@@ -33,7 +33,7 @@ from transfer_gluon.iters.image_list import MOST_LABEL, NULL_LABEL
               help="Target images that are looked at, at most, and of the source half as many.")
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0,
               help="Of the images that are looked at, and of all that is drawn by chance.")
-@click.option("--out", type=FILE, default="report.html", help="HTML file to write: one file, without anything beside it.")
+@click.option("--out", type=FILE, default="report.html", help="HTML file to write, with all in it.")
 @click.option("--title", default=None, help="Its title.  [default: the names of the networks]")
 @input_options("the longer side of the input")
 @click.option("--batch-size", type=click.IntRange(min=1), default=32, help="Images computed at a time.")

@@ -19,8 +19,8 @@ def _short(name):
 
 
 def draw_shares(names, shares):
-    """Bars of class shares in percent, a colour each of `shares`, a dict from titles to arrays (c,): a figure, and which
-    classes are left out.
+    """Bars of class shares in percent, a colour each of `shares`, a dict from titles to arrays (c,): a figure, and how
+    many classes are left out.
 
     Of many classes those are shown that the arrays differ in most.
     """

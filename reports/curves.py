@@ -39,8 +39,8 @@ class Curve:
 CURVES = [
     Curve("loss", "Softmax loss", "loss on labelled images [nat]", "Falls, and stands still at the end."),
     Curve("transfer_loss", "Transfer loss", "loss [each method's own unit]",
-          f"Thick: mean over {_WINDOW} epochs; band: ± a standard deviation within them. A fall within the band is noise. "
-          "Dashed: the network that training began with, where that is known.", stage1=True),
+          f"Thick: mean over {_WINDOW} epochs; band: ± a standard deviation within them. A fall within the band is "
+          "noise. Dashed: the network that training began with, where that is known.", stage1=True),
     Curve(SOURCE_ACCURACY, "Accuracy on the source, held out", "images right [%]",
           "Should not fall while the network adapts.", 100),
     Curve("accuracy", "Accuracy on training images", "images right [%]", "High, if the source was learnt.", 100),
@@ -49,11 +49,12 @@ CURVES = [
     Curve("learning_rate", "Learning rate", "learning rate [no unit]", "As it was told."),
     Curve("target_confidence", "Confidence on the target", "mean probability of the predicted class [%]",
           "Rises as the network adapts; it says nothing of who is right.", 100),
-    Curve("target_entropy", "Entropy on the target", "mean entropy of predictions [nat]", "Falls as the network adapts."),
+    Curve("target_entropy", "Entropy on the target", "mean entropy of predictions [nat]",
+          "Falls as the network adapts."),
     Curve("target_changed", "Changed predictions", "target images [%]",
           "Target images that the network classifies otherwise than the one it began with.", 100),
     Curve("target_shares", "Class shares, source to target", "total variation [%]",
-          "0: classes are predicted as often as they are in the source. A rise may be a collapse into few classes.", 100),
+          "0: classes are predicted as often as the source has them. A rise may be a collapse into few classes.", 100),
     Curve("target_classes", "Classes in use", "classes predicted at all [%]", "A fall is a collapse into few classes.",
           100),
 ]
@@ -91,8 +92,9 @@ def _runs(material):
     for one, title, told, rows in zip(material.candidates, material.titles, material.settings, material.summaries):
         if rows and one.prefix not in found:
             stage1 = bool(told.get("train_stage")) if told else not one.is_source
-            offset = int(told.get("pretrained_epoch") or 0) if stage1 and any(
-                other.is_source and other.prefix == told.get("pretrained_model") for other in material.candidates) else 0
+            goes_on = stage1 and told.get("pretrained_model") in {other.prefix for other in material.candidates
+                                                                  if other.is_source}
+            offset = int(told["pretrained_epoch"]) if goes_on else 0
             colour = "C7" if one.is_source else f"C{[0, 3, 1, 2, 4, 5, 6, 8, 9][next(colours) % 9]}"
             found[one.prefix] = title, colour, offset, rows, stage1
     return list(found.values())

@@ -7,7 +7,7 @@ from markupsafe import Markup
 
 from transfer_gluon.inference.pictures import quiet
 
-# Text stays text: it can be read aloud, searched and copied, and a name with markup in it is escaped. "$" is no formula.
+# Text stays text: it can be read aloud, searched and copied; markup in a name is escaped, and "$" begins no formula.
 _STYLE = {"svg.fonttype": "none", "text.parse_math": False, "font.size": 9, "axes.grid": True, "grid.alpha": 0.3,
           "axes.spines.top": False, "axes.spines.right": False, "font.sans-serif": ["DejaVu Sans"],
           "axes.titlesize": 10, "axes.titlelocation": "left", "legend.fontsize": 8, "legend.frameon": False}

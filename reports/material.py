@@ -146,23 +146,22 @@ def collect(runs, devices, source_model=None, *, data_dir="data", source=None, t
 
 
 def _without_target(named, source_model):
-    sources = [dataclasses.replace(one, is_source=True) for one in find_candidates([source_model] if source_model
-                                                                                   else [])][-1:]
+    sources = find_candidates([source_model])[-1:] if source_model else []
+    sources = [dataclasses.replace(one, is_source=True) for one in sources]
     there = {(one.prefix, one.epoch) for one in sources}
     return sources + [one for one in find_candidates(named) if (one.prefix, one.epoch) not in there]
 
 
 def _same_classes(candidates, image_shape):
-    """Raise InputError where the candidates have different numbers of classes; `look_at_all` would, too, but only where
-    there are images."""
+    """Raise InputError where the candidates have different numbers of classes, whether there are images or not."""
     counts = {}
     for one in candidates:
         checkpoint = one.load()
         counts.setdefault(num_classes(checkpoint.symbol, image_shape or checkpoint.image_shape, checkpoint.name), one)
     if len(counts) > 1:
         told = "; ".join(f"{one} has {count} classes" for count, one in counts.items())
-        raise InputError(f"the runs tell different numbers of classes apart, and cannot be compared: {told}. Give those "
-                         "of one number.", "runs", None, "networks of the same classes")
+        raise InputError("the runs tell different numbers of classes apart, and cannot be compared: "
+                         f"{told}. Give those of one number.", "runs", None, "networks of the same classes")
 
 
 def _look(found, devices, most, computing):
@@ -198,7 +197,8 @@ def _titles(candidates, settings):
     titles = []
     for one, told in zip(candidates, settings):
         method = _TITLES.get(told.get("transfer"), told.get("transfer")) if told.get("train_stage") else None
-        titles.append("source model" if one.is_source else method or Path(one.prefix).name)
+        name = Path(one.prefix).name
+        titles.append("source model" if one.is_source else method or METHODS.get(name, (name,))[0])
     number = collections.Counter(titles)
     return [title if number[title] == 1 else f"{title}, {one.prefix}:{one.epoch}"
             for title, one in zip(titles, candidates)]

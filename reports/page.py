@@ -13,7 +13,7 @@ from transfer_gluon.inference.confusion import recalls
 from transfer_gluon.inference.pictures import confusion_figure, reliability_figure
 from transfer_gluon.reports import classes as by_class
 from transfer_gluon.reports.curves import draw_curves
-from transfer_gluon.reports.embedding import draw_embeddings
+from transfer_gluon.reports.embedding import IMAGES, draw_embeddings
 from transfer_gluon.reports.figures import figure, svg
 from transfer_gluon.reports.samples import Picture, augmentation_of, augmented, data_uri, pixels_of, spread
 from transfer_gluon.reports.verdict import verdict
@@ -71,8 +71,9 @@ def write_report(path, material, again, title=None, called=lambda script: f"pyth
     """
     found = verdict(material, again, called)
     text = _environment().get_template("page.html.j2").render(
-        title=title or _title(material), about=_about(material), verdict=found, table=_table(material, found), notes=material.notes,
-        sections=list(_sections(material, found, seed)), version=__version__, made=time.strftime("%Y-%m-%d %H:%M"))
+        title=title or _title(material), about=_about(material), verdict=found, table=_table(material, found),
+        notes=material.notes, sections=list(_sections(material, found, seed)), version=__version__,
+        made=time.strftime("%Y-%m-%d %H:%M"))
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
     return found
@@ -93,8 +94,8 @@ def _about(material):
     source = f" ({material.source.path})" if material.source is not None else ""
     images = material.target if material.target is not None else material.val
     target = f" ({images.path})" if images is not None else ""
-    return f"Image classifiers of {len(material.classes)} classes, learnt from labelled source images{source} and to be " \
-           f"used on target images of another kind{target}. Which one is best there, and can it be relied on?"
+    return f"Image classifiers of {len(material.classes)} classes, learnt from labelled source images{source} and to " \
+           f"be used on target images of another kind{target}. Which one is best there, and can it be relied on?"
 
 
 def _sections(material, found, seed):
@@ -115,7 +116,8 @@ def _sections(material, found, seed):
 
 
 def _table(material, found):
-    """Heads, with their units, and whether they are of words; a row a network: (cells, whether it is the one to use)."""
+    """Heads, with their units, and whether words stand under them; a row a network: (cells, whether it is the one to
+    use)."""
     accuracies, choice = material.accuracies, material.choice
     heads, columns = ["network"], [material.titles]
     if accuracies is not None:
@@ -169,15 +171,15 @@ def _samples(material, use, seed):
             continue
         places = spread(len(images), 12)
         labels = [material.classes[images.labels[place]] if images.labelled[place] else "" for place in places]
-        rows.append((f"{word}, in use", _pictures(pixels_of(images, places, material.image_shape, material.val_resize),
-                                                  labels, f"{word.lower()} image")))
+        pixels = pixels_of(images, places, material.image_shape, material.val_resize)
+        rows.append((f"{word}, in use", _pictures(pixels, labels, f"{word.lower()} image")))
         if augmentation is not None:
             rows.append((f"{word}, in training (augmented)", _pictures(
                 augmented(images, places, material.image_shape, augmentation, seed), labels,
                 f"augmented {word.lower()} image")))
     height, width = material.image_shape[1:]
-    text = [f"Resized and cut to its input of {width} × {height} pixels. Both domains should look complete and upright, "
-            "and what tells the classes apart should be seen."]
+    text = [f"Resized and cut to its input of {width} × {height} pixels. Both domains should look complete and "
+            "upright, and what tells the classes apart should be seen."]
     return Section("samples", "Images as the network sees them", text, rows=rows)
 
 
@@ -200,8 +202,9 @@ def _embedding(material, use, seed):
         (classes, "By class: circles are source images by their labels, triangles target images by what is predicted. "
                   "Clusters should have one colour each."))]
     return Section("embedding", "Both domains in one plane", [
-        "What feeds the classifier, for some hundred images of each domain, brought to two dimensions by t-SNE: near "
-        "points are images that the network finds alike. Distances between clusters, and their sizes, mean nothing."],
+        f"What feeds the classifier, for at most {IMAGES} images of each domain, brought to two dimensions by t-SNE: "
+        "near points are images that the network finds alike. Distances between clusters, and their sizes, mean "
+        "nothing."],
         figures)
 
 
@@ -217,8 +220,8 @@ def _shares(material, use):
     if not shares:
         return Section("shares", "How often each class is predicted", ["The networks give no numbers."])
     drawn, left_out = by_class.draw_shares(material.classes, shares)
-    text = ["A class that is hardly ever predicted, or far too often, shows that something went wrong, unless the domains "
-            "really differ so."]
+    text = ["A class that is hardly ever predicted, or far too often, shows that something went wrong, unless the "
+            "domains really differ so."]
     if left_out:
         text.append(f"Shown are the classes that differ most; {left_out} are left out.")
     return Section("shares", "How often each class is predicted", text, [(drawn, "")])
@@ -243,8 +246,8 @@ def _extremes(material, use):
                                     f"target image, predicted {name}", None if known[place] < 0 else
                                     bool(known[place] != predicted[place])))
         rows.append((word, pictures))
-    text = ["Target images with the predicted class and its probability. Wrong ones among the most sure are the ones to "
-            "worry about; the least sure are the ones that labels would teach most."]
+    text = ["Target images with the predicted class and its probability. Wrong ones among the most sure are the ones "
+            "to worry about; the least sure are those that labels would teach most."]
     if any(picture.wrong is not None for _, pictures in rows for picture in pictures):
         text.append("✓ and ✗ tell whether the prediction is right, where a label is known.")
     return Section("extremes", title, text, rows=rows)
@@ -269,9 +272,9 @@ def _labelled(material, use):
         return Section("labelled", title, ["The network gives no numbers."])
     count = len(material.classes)
     matrix = by_class.matrix_of(material.seen_val[use], material.val.labels, count)
-    figures, text = [], [f"{material.titles[use]} on {len(material.val)} labelled target images of {material.val.path}: "
-                         f"right on {np.diag(matrix).sum() / matrix.sum():.1%}; the mean of the classes is "
-                         f"{np.nanmean(recalls(matrix)):.1%}."]
+    figures, text = [], [f"{material.titles[use]} on {len(material.val)} labelled target images of "
+                         f"{material.val.path}: right on {np.diag(matrix).sum() / matrix.sum():.1%}; the mean of the "
+                         f"classes is {np.nanmean(recalls(matrix)):.1%}."]
     if count <= _MATRIX:
         with figure(grid=False):
             figures.append((svg(confusion_figure(matrix, material.classes), "confusion", "Confusion matrix"),

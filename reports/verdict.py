@@ -56,8 +56,8 @@ def verdict(material, again, called=lambda script: f"python {script}"):
     steps = []
     if use is None:
         if material.target is None:
-            steps.append(("Make this report again with photos of the target; they need no labels. PHOTOS is a folder of "
-                          "them, or a list:", f"{command('report.py', *again)} --target PHOTOS"))
+            steps.append(("Make this report again with photos of the target; they need no labels. PHOTOS is a folder "
+                          "of them, or a list:", f"{command('report.py', *again)} --target PHOTOS"))
         return Verdict(_nothing(material), "", "unknown", reasons, steps)
     one = material.candidates[use]
     images = ["--images" if Path(material.target.path).is_dir() else "--lst", material.target.path] if material.target \
@@ -71,7 +71,8 @@ def verdict(material, again, called=lambda script: f"python {script}"):
     runs = list(dict.fromkeys(other.prefix for other in material.candidates if not other.is_source
                               and len(saved_epochs(other.prefix)) > 1))
     if runs and material.target is not None and not one.is_source:
-        steps.append(("An earlier epoch may be better. Let all be compared:", command("choose.py", *runs, *_data(again))))
+        steps.append(("An earlier epoch may be better. Let all be compared:",
+                      command("choose.py", *runs, *_data(again))))
     word = "Keep the source model" if one.is_source else f"Use {material.titles[use]}"
     return Verdict(f"{word}.", f"{one.prefix}, epoch {one.epoch}", certainty, reasons, steps, use)
 
@@ -105,8 +106,8 @@ def _decide(material):
         best = int(np.nanargmax(accuracies))
         if best != place and _clearly_better(material, best, place):
             reasons = [f"By the labels of {_images(material.val)} it is right on {accuracies[best]:.1%}; "
-                       f"{_called(material, place)}, which the scores without labels prefer, on {accuracies[place]:.1%}. "
-                       "Labels count more."]
+                       f"{_called(material, place)}, which the scores without labels prefer, on "
+                       f"{accuracies[place]:.1%}. Labels count more."]
             return best, "labels", reasons
         told = f"By the labels of {_images(material.val)}, which the choice did not see, it is right on " \
                f"{accuracies[place]:.1%}"
@@ -120,8 +121,8 @@ def _label_free(material, place):
     """How sure the choice is, where no label is looked at."""
     choice = material.choice
     if choice.source is None:
-        return "unknown", ["Whether it is better than a model that was not adapted is not known: there is no source model "
-                           "to compare it with."]
+        return "unknown", ["Whether it is better than a model that was not adapted is not known: there is no source "
+                           "model to compare it with."]
     if choice.adapted is None:
         return "unknown" if len(material.candidates) == 1 else "clear", [
             "There is no other network to compare it with." if len(material.candidates) == 1 else
@@ -140,7 +141,8 @@ def _label_free(material, place):
     reasons.append(f"{agreeing} of {len(choice.agreeing)} scores, each another way to judge a network without labels, "
                    "agree.")
     if material.accuracies is None:
-        reasons.append("No target label was looked at, so that no accuracy is known; every such rule is wrong at times.")
+        reasons.append("No target label was looked at, so that no accuracy is known, and every such rule is wrong at "
+                       "times.")
     return certainty, reasons
 
 
