@@ -12,6 +12,7 @@
 # make test-long  eighty kills, many repetitions of distributed runs: some 8 minutes on 2 cores
 # make recipes-check  every recipe for a few updates, on generated stand-ins: some minutes on 2 cores
 # make bench      heads, reading, packing, loading, frozen layers, communication: ratios, in a quarter of an hour
+# make api        pages of the API, from docstrings, in docs/api/ (installs pdoc)
 # make lock       resolve the dependencies of pyproject.toml anew (needs uv)
 #
 # The first two install what is missing into .venv. PYTHON=python3.10 chooses the Python, 3.9 to 3.13.
@@ -19,7 +20,7 @@
 PYTHON ?=
 IN_VENV := PATH="$(CURDIR)/.venv/bin:$$PATH"
 
-.PHONY: help ready demo demo-long demo-methods demo-fine-tuning demo-emoji evidence lint test test-long test-mutations test-all recipes-check bench gpu lock
+.PHONY: help ready demo demo-long demo-methods demo-fine-tuning demo-emoji evidence lint test test-long test-mutations test-all recipes-check bench gpu api lock
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -69,6 +70,9 @@ test-all:
 bench: ready
 	@for name in heads data packing loading frozen communication; do \
 	    echo "benchmarks/$$name.py" && $(IN_VENV) python benchmarks/$$name.py || exit 1; done
+
+api: ready
+	@$(IN_VENV) sh tools/api.sh
 
 COMPILE = uv pip compile --universal --python-version 3.9 --generate-hashes --no-emit-find-links --quiet
 lock:

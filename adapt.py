@@ -112,7 +112,8 @@ def main(source, target, val, model, epoch, weights, architecture, network, num_
         print(f"how well, class by class: {output / 'evaluation'}")
     else:
         print("target: nothing tells how well it works without labels; --val takes some target images that have them.")
-    print(f"predictions: {output / 'predictions.csv'}\nthis table: {output / 'table.md'}\nlogs, curves by epoch, "
+    print(f"which model to use, and pictures of why: {output / 'report.html'}\n"
+          f"predictions: {output / 'predictions.csv'}\nthis table: {output / 'table.md'}\nlogs, curves by epoch, "
           f"checkpoints: {output}{os.sep}\nthe commands: {output / 'commands.sh'}")
 
 

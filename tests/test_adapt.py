@@ -103,7 +103,8 @@ def planned(adapt):
     def call(*flags, **more):
         lines = [line for line in adapt("--dry-run", *flags, **more).stdout.splitlines() if ".py " in line]
         found = [shlex.split(line)[1:] for line in lines]
-        names = {"fine_tune.py": "--model-prefix", "adabn.py": "--save-prefix", "predict.py": "--out"}
+        names = {"fine_tune.py": "--model-prefix", "adabn.py": "--save-prefix",
+                 **dict.fromkeys(["predict.py", "report.py"], "--out")}
         return {Path(given(words, names.get(Path(words[0]).name, "--output"))).stem: words for words in found}
 
     return call
@@ -127,7 +128,8 @@ def test_a_dry_run_tells_commands_and_reasons_and_leaves_nothing(adapt, photos):
     assert [reason[:22] for reason in reasons] == \
         ["- the network stays as", "- 60 and 60 epochs, of", "- the transfer loss we", "- AdaBN puts the targe"]
     scripts = [Path(shlex.split(line)[1]).name for line in commands.splitlines()]
-    assert scripts == ["fine_tune.py", "adabn.py", "fine_tune.py", "predict.py", "evaluate.py", "evaluate.py"]
+    assert scripts == ["fine_tune.py", "adabn.py", "fine_tune.py", "predict.py", "evaluate.py", "evaluate.py",
+                       "report.py"]
     assert "--source 'my web' --target street --val val" in commands
     assert sorted(photos.rglob("*")) == before
 
@@ -146,7 +148,7 @@ def test_from_two_folders_to_a_table_and_predictions(adapt, photos, here):
     assert len(found) == 16 and {row["label_1"] for row in found} <= set(COLOURS)
     assert (output / "evaluation" / "confusion.png").exists()
     assert {row["true"] for row in rows(output / "evaluation" / "predictions.csv")} == set(COLOURS)
-    for what in ("evaluation", "predictions.csv", "table.md", "commands.sh"):
+    for what in ("evaluation", "predictions.csv", "table.md", "commands.sh", "report.html"):
         assert f" {output.relative_to(photos) / what}\n" in done.stdout
     accuracy = float(rows(output / "jan-run" / "summary.csv")[-1]["validation_accuracy"])
     assert figures[-1][2] == f"{100 * accuracy:.1f}"
@@ -155,7 +157,7 @@ def test_from_two_folders_to_a_table_and_predictions(adapt, photos, here):
     calls = len(here)
     again = adapt(*flags)
     assert again.stdout == done.stdout
-    assert again.stderr.count(": done before") == 6 and len(here) == calls == 6
+    assert again.stderr.count(": done before") == 7 and len(here) == calls == 7
     assert "seed" not in again.stderr
     saved = (output / "commands.sh").read_text()
     assert saved.startswith(f"set -e\ncd {shlex.quote(str(photos))}\n")
@@ -163,19 +165,19 @@ def test_from_two_folders_to_a_table_and_predictions(adapt, photos, here):
 
     (photos / "val" / "red" / "000.jpg").unlink()       # other images: all that reads them is done again
     changed = adapt(*flags)
-    assert changed.stderr.count(": anew, since images or commands are others") == 6 and len(here) == calls + 6
+    assert changed.stderr.count(": anew, since images or commands are others") == 7 and len(here) == calls + 7
     assert sum(row["true"] == "red" for row in rows(output / "evaluation" / "predictions.csv")) == 2
     other = adapt(*flags, "--stage1", "--lr 0.002")     # other flags: what they concern, and what goes on from it
     assert other.stderr.count(": done before") == 3
-    assert [words[0] for words in here[calls + 6:]] == ["fine_tune.py", "predict.py", "evaluate.py"]
-    assert given(here[calls + 6], "--lr") == "0.002" and "--overwrite" in here[calls + 6]
+    assert [words[0] for words in here[calls + 7:]] == ["fine_tune.py", "predict.py", "evaluate.py", "report.py"]
+    assert given(here[calls + 7], "--lr") == "0.002" and "--overwrite" in here[calls + 7]
 
 
 def test_a_flat_target_without_labels(adapt, photos, here):
     done = adapt("--methods", "dan", *QUICK)
     assert re.search(r"\| DAN \(MMD\) \| – \| – \| `", done.stdout) and "%" not in done.stdout.partition("| model")[2]
     assert "target: nothing tells how well it works without labels; --val takes" in done.stdout
-    assert "evaluation" not in done.stdout and [words[0] for words in here] == ["fine_tune.py"] * 2 + ["predict.py"]
+    assert "evaluation" not in done.stdout and [words[0] for words in here] == ["fine_tune.py"] * 2 + ["predict.py", "report.py"]
     assert "--no-validation" in here[0] and "--no-validation" in here[1]
     assert {row["label_1"] for row in rows(photos / "runs" / "adapt-my web-street" / "predictions.csv")} <= set(COLOURS)
 
@@ -241,7 +243,7 @@ def test_what_another_command_left_gives_way_and_what_this_one_left_is_gone_on_w
 
 def test_every_flag_reaches_the_commands(planned, photos):
     usual = planned("--val", "val")
-    assert list(usual) == ["source", "adabn", "jan", "predictions", "evaluation-adabn", "evaluation"]
+    assert list(usual) == ["source", "adabn", "jan", "predictions", "evaluation-adabn", "evaluation", "report"]
     source, jan = usual["source"], usual["jan"]
     assert (given(source, "--pretrained-model"), given(source, "--pretrained-epoch")) == ("model/s0", "1")
     assert (given(jan, "--pretrained-model"), given(jan, "--pretrained-epoch")) == \
@@ -276,7 +278,7 @@ def test_every_flag_reaches_the_commands(planned, photos):
     assert "--num-layers" not in planned("--network", "vgg16")["source"]
 
     all_rows = planned("--methods", "dann,dan,coral,adabn")
-    assert list(all_rows) == ["source", "dann", "dan", "coral", "adabn", "predictions"]
+    assert list(all_rows) == ["source", "dann", "dan", "coral", "adabn", "predictions", "report"]
     assert {name: given(all_rows[name], "--transfer") for name in ("dann", "dan", "coral")} == \
         {"dann": "dann", "dan": "mmd", "coral": "coral"}
     assert "--estimate" not in all_rows["dann"] + all_rows["coral"]

@@ -28,6 +28,7 @@ from transfer_gluon.training.versions import git_revision
 COMMANDS = [f"transfer_gluon.{name}" for name in (
     "commands.fine_tune", "commands.adabn", "commands.predict", "commands.evaluate",
     "commands.extract_features", "commands.train_classifier", "commands.reproduce", "commands.adapt", "commands.choose",
+    "commands.report",
     "tools.im2rec_helpers", "tools.get_model", "tools.import_weights", "tools.layers", "tools.export", "tools.launch",
     "tools.digits", "tools.emoji", "tools.letters", "tools.degrade",
     "tools.evidence")]

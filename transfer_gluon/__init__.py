@@ -25,6 +25,7 @@ _PARTS = {
               "RowIter", "ShuffledFeatures", "ShuffledIter", "SyntheticIter", "centre_crop", "prepared",
               "read_features", "read_list", "square_centre_crop", "write_list"],
     "records": ["ensure_packed", "ensure_ready", "pack", "read_images"],
+    "reports": ["Material", "collect", "write_report"],
     "scores": ["Candidate", "Choice", "Rule", "SCORES", "Score", "Seen", "choose", "find_candidates", "look",
                "look_at_all", "score"],
     "symbols": ["BNMLoss", "CDANLoss", "CORALLoss", "DANNLoss", "GaussianKernel", "JMMDLoss", "L2SP", "MCCLoss",

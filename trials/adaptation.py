@@ -28,6 +28,8 @@ _DECIDED = {"--source": "`source`", "--target": "`target`", "--val": "`val`", "-
             **dict.fromkeys(("--train-stage", "--data-dir", "--no-validation", "--resume", "--overwrite",
                              "--load-epoch", "--no-checkpoint", "--early-stop", "--keep", "--test-io", "--benchmark"))}
 
+_LOOKED_AT = 400        # images of the target that the report looks at, and half as many of the source
+
 # What cannot stand beside a flag, and goes where that is given.
 _STEPS = "--lr-step-epochs", "--lr-step-unit"
 _INSTEAD = {"--transfer-weight": ("--relative-transfer-weight",), "--lr-step-every": _STEPS, "--lr-schedule": _STEPS}
@@ -125,7 +127,7 @@ def plan(output, images, digests, start, advice, methods, gpus=None, stage0=(), 
     source, epochs = train("source", 0, start, advice.stage0, stage0, first)
     of_source = ["--pretrained-model", source.prefix, "--pretrained-epoch", epochs]
     model = ["--model", source.prefix, "--epoch", epochs]
-    second, last, models = [], source, {}
+    second, last, models, named = [], source, {}, []
     for name in methods:
         prefix = output / name
         if name == "adabn":
@@ -140,6 +142,7 @@ def plan(output, images, digests, start, advice, methods, gpus=None, stage0=(), 
                                   [source])
             model = ["--model", prefix, "--epoch", of_last]
         second.append(last)
+        named.append(f"{model[1]}:{model[3]}")
         models[last.method] = model
     which = "--images" if Path(images["target"]).is_dir() else "--lst"
     predictions = output / "predictions.csv"
@@ -151,6 +154,10 @@ def plan(output, images, digests, start, advice, methods, gpus=None, stage0=(), 
             flags = ["--lst", images["val"], "--output", output / name, "--overwrite", *gpu]
             third.append(trial(name, "evaluate.py", [*models.get(run.method, model), *flags],
                                output / name / "evaluation.json", [run]))
+    page = output / "report.html"
+    flags = ["--source-model", f"{source.prefix}:{epochs}", *domains[:4], *val, "--max-images", _LOOKED_AT, *gpu]
+    third.append(trial("report", "report.py", [*(named or [f"{source.prefix}:{epochs}"]), *flags, "--out", page], page,
+                       second or [source]))
     return [stage for stage in (list(first), [source], second, third) if stage]
 
 

@@ -1,0 +1,85 @@
+#!/usr/bin/env python3
+"""Write a page on finished runs that a person reads: which network to use, how sure that is, and pictures of why."""
+from pathlib import Path
+
+from transfer_gluon.cli.exit_codes import CONTEXT, Command, exit_codes
+from transfer_gluon.cli.help import beside
+from transfer_gluon.cli.options import RUNNING, input_options
+from transfer_gluon.cli.types import FILE, FOLDER, GPUS, NUM_THREADS, PATH
+
+import click
+
+from transfer_gluon.iters.image_list import MOST_LABEL, NULL_LABEL
+
+
+@click.command(cls=Command, context_settings=CONTEXT, examples=[
+    ("On two runs and the network they began with, by the lists in data/", "model/dan model/jan"),
+    ("On one epoch, with folders of photos, some of the target's sorted by class",
+     "model/jan:14 --source photos/web --target photos/street --val photos/street-labelled --out jan.html"),
+    ], sections={"What is looked at": ("source_model", "data_dir", "source", "target", "val", "max_images", "seed"),
+                 "The page": ("out", "title"), **RUNNING})
+@click.argument("runs", nargs=-1, required=True)
+@click.option("--source-model", metavar="PREFIX:EPOCH", default=None,
+              help="The network that adaptation began with.  [default: what the runs' settings say]")
+@click.option("--data-dir", type=FOLDER, default="data", help="Folder of source.lst, target.lst and val.lst.")
+@click.option("--source", type=PATH, default=None,
+              help="List of source images, or a folder with a folder a class.  [default: source.lst, if it is there]")
+@click.option("--target", type=PATH, default=None,
+              help="List of target images, or a folder; they need no labels.  [default: target.lst, if it is there]")
+@click.option("--val", type=PATH, default=None,
+              help="Target images with labels: they tell what is right, and do not change what is said without them.  "
+                   "[default: val.lst, if it is there]")
+@click.option("--max-images", type=click.IntRange(min=2), default=2000,
+              help="Target images that are looked at, at most, and of the source half as many.")
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0,
+              help="Of the images that are looked at, and of all that is drawn by chance.")
+@click.option("--out", type=FILE, default="report.html", help="HTML file to write, with all in it.")
+@click.option("--title", default=None, help="Its title.  [default: the names of the networks]")
+@input_options("the longer side of the input")
+@click.option("--batch-size", type=click.IntRange(min=1), default=32, help="Images computed at a time.")
+@click.option("--null-label", type=click.IntRange(0, MOST_LABEL), default=NULL_LABEL,
+              help="The label that means 'unknown'.")
+@click.option("--gpu", "gpus", type=GPUS, default=None,
+              help="Number of the GPU to compute on; several share each batch.  [default: the CPU]")
+@click.option("--data-nthreads", "threads", type=NUM_THREADS, default=15, help="Threads that decode images.")
+def main(runs, source_model, data_dir, source, target, val, max_images, seed, out, title, image_shape, val_resize,
+         batch_size, null_label, gpus, threads):
+    """Report on finished runs, each by its last epoch, or PREFIX:EPOCH for another, in one HTML file.
+
+    It opens in any browser, without a network, and begins with which of RUNS to use: perhaps the source model. Then:
+    curves of training, images as the network sees them, both domains in one plane, predicted classes, and, where some
+    target labels are known, which classes are right and whether probabilities can be believed.
+    """
+    from transfer_gluon.base.devices import find_devices
+    from transfer_gluon.base.files import writable_folder
+    from transfer_gluon.base.log import log, log_to_stderr
+    from transfer_gluon.reports.material import collect
+    from transfer_gluon.reports.page import write_report
+
+    log_to_stderr()
+    devices = find_devices(gpus)
+    writable_folder(out, "out")
+    material = collect(runs, devices, source_model, data_dir=data_dir, source=source, target=target, val=val,
+                       null_label=null_label, most=max_images, seed=seed, image_shape=image_shape,
+                       val_resize=val_resize, batch_size=batch_size, threads=threads)
+    for note in material.notes:
+        log.info("%s", note)
+    again = _again(click.get_current_context())
+    found = write_report(out, material, again, title, beside(), seed)
+    print("\n".join([f"{found.headline}{found.checkpoint and f' Its checkpoint: {found.checkpoint}.'}", *found.reasons,
+                     f"report: {Path(out)}"]))
+
+
+def _again(context):
+    """The words of this command, in an order that can be read."""
+    words = list(context.params["runs"])
+    for parameter in context.command.params:
+        value = context.params[parameter.name]
+        if isinstance(parameter, click.Option) and context.get_parameter_source(parameter.name) is \
+                click.core.ParameterSource.COMMANDLINE:
+            words += [parameter.opts[-1], ",".join(map(str, value)) if isinstance(value, tuple) else str(value)]
+    return words
+
+
+if __name__ == "__main__":
+    exit_codes(main)()
