@@ -206,7 +206,8 @@ MUTATIONS = [
         ("training/ema.py", "average += share", "average -= share"),
         ("training/ema.py", "            average[:] = before\n", ""),
         ("training/run.py", "with epoch.learner.averaged():", "with contextlib.nullcontext():"),
-        (LOOP, "            with learner.averaged():\n", "            with contextlib.nullcontext():\n"),
+        (LOOP, "with learner.averaged():\n                for item",
+         "with contextlib.nullcontext():\n                for item"),
         (LOOP, "        learner.finish()\n", ""),
         (LOOP, "learner.updated(position.updates)", "learner.updated(number)"),
         ("training/state.py", "return name.endswith(MOVING)", "return False"))],
@@ -218,7 +219,7 @@ MUTATIONS = [
         ("training/tensorboard.py", "if label == self._null_label:", "if False:"),
         ("training/tensorboard.py", "if self._classes else int(label)", "if False else int(label)"),
         ("training/tensorboard.py", ".clip(0, 255)).astype", ").astype"),
-        (DOMAINS, "ordered(part_of(domains[0], sample(domains[0], _EMBEDDED)), 0)", "None"))],
+        (DOMAINS, "ordered(some_of(domains[0], sample(domains[0], _SAMPLE)), 0)", "None"))],
     *[(file, before, after, "tests/test_epoch_score.py") for file, before, after in (
         ("training/epoch_score.py", 'mixed="mixed" in self._score.needs', "mixed=False"),
         ("training/epoch_score.py", "self._source, self._trained,\n", "self._source, None,\n"),
@@ -248,7 +249,7 @@ MUTATIONS = [
         ("training/after_epoch.py", "if name not in self._in_words", ""),
         (DOMAINS, "how = dict(packed=packed and", "how = dict(packed=True and"),
         (DOMAINS, '!= "files", bad=[])', '!= "files")'),
-        (STAGES, "stage.network.keep_classifier))\n\n\ndef _check_judge", "False))\n\n\ndef _check_judge"),
+        (STAGES, "stage.network.keep_classifier))\n\n\ndef _tensorboard", "False))\n\n\ndef _tensorboard"),
         (STAGES, "lists.domains[0].labels[:lists.num_source]", "read.domains[0].labels[:3]"))],
     *[(file, before, after, "tests/test_fine_tuning.py") for file, before, after in (
         ("training/learner.py", 'if wd_on == "weights" and parameter', "if parameter"),
