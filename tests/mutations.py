@@ -59,6 +59,31 @@ MUTATIONS = [
       for name in ("pad_size", "jitter", "pca_noise", "random_crop", "random_mirror", "max_random_h", "max_random_s",
                    "max_random_l", "max_random_aspect_ratio", "max_random_rotate_angle", "max_random_shear_ratio",
                    "max_random_scale", "min_random_scale")],
+    # What is computed in, and what a run would take.
+    *[(file, *change, "tests/test_precision.py") for file, *change in (
+        ("symbols/precision.py", 'if on_cpu and dtype == "float32" else', 'if dtype == "float32" else'),
+        ("symbols/precision.py", "if force and dtype != \"bfloat16\":", "if False:"),
+        ("symbols/precision.py", "not force and not has_bfloat16()", "not has_bfloat16()"),
+        ("symbols/frozen.py", "for_inference(below, devices, dtype)", "for_inference(below, devices)"),
+        ("symbols/frozen.py", "computing_in(above, dtype)", "above"),
+        ("training/learner.py", "above_layer(net, features_from, dtype)", "above_layer(net, features_from)"),
+        ("training/learner.py", "training_block(net, dtype)", "training_block(net)"),
+        ("training/learner.py", "trainer.step(images * scale)", "trainer.step(images)"),
+        ("training/loss_scale.py", "max(scale / 2, 1.0)", "scale"),
+        ("training/loss_scale.py", "min(scale * 2, _MOST)", "scale"),
+        ("base/processor.py", 'environment.setdefault("DNNL_MAX_CPU_ISA", "AVX512_CORE_AMX")', '"AVX512_CORE_AMX"'),
+        ("base/processor.py", "cores() // processes", "cores()"),
+        ("base/processor.py", "min(len(first), share)", "len(first)"),
+        ("base/processor.py", "min(_numbers(shared) & allowed or {number})", "number"),
+        ("inference/batch_size.py", "max(sizes, key=", "min(sizes, key="),
+        ("inference/quantized.py", "excluded_sym_names=whole, ", ""))],
+    *[(file, *change, "tests/test_plan.py") for file, *change in (
+        (STAGES, 'if settings["computed_once"] and _may_be_cached(stage, net):', "if _may_be_cached(stage, net):"),
+        (STAGES, "return trained == above.intersection(learnable)", "return trained <= above.intersection(learnable)"),
+        (STAGES, "not stage.augmentation.fixed or ", ""),
+        (STAGES, 'network.frozen_statistics != "inference" or ', ""),
+        ("iters/augmentation.py", "self.reprob, self.max_random_h,", "self.max_random_h,"),
+        ("training/plan.py", 'if training["trainable"] is not None:', "if False:"))],
     # The seams of the loop, and what is kept of them.
     *[(file, *change, "tests/test_seams.py") for file, *change in (
         ("training/learner.py", "loss + size * _number(", "loss + _number("),

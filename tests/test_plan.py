@@ -86,3 +86,16 @@ def test_any_chance_makes_an_augmentation_change(change):
     still = dict(random_crop=False, random_mirror=False, jitter=0, pca_noise=0)
     assert Augmentation(**still).fixed and Augmentation(**still, pad_size=2).fixed
     assert not Augmentation(**{**still, **change}).fixed
+
+
+def test_a_run_that_began_before_goes_on_as_it_began(here, monkeypatch):
+    from transfer_gluon.training import stages
+    monkeypatch.setattr(stages, "_may_be_cached", lambda *_: False)
+    real = stages.Run
+    monkeypatch.setattr(stages, "Run", lambda prefix, settings, **how: real(
+        prefix, {name: value for name, value in settings.items() if name != "computed_once"}, **how))
+    call("fine_tune.py", *COMMON[:-4], "--num-epochs", 1, "--data-nthreads", 1, "--train-stage", 1,
+         "--pretrained-model", "model/s0", "--pretrained-epoch", 1, "--model-prefix", "older", *HEAD, *FIXED, cwd=here)
+    monkeypatch.undo()
+    said = train(here, "older", *HEAD, *FIXED, "--resume").stderr
+    assert "going on after epoch 1" in said and "nothing below" not in said
