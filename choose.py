@@ -37,7 +37,7 @@ from transfer_gluon.scores.registry import SCORES
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0,
               help="Of the images that are looked at, and of the halves that tell how sure the choice is.")
 @click.option("--by", type=click.Choice(list(SCORES)), default=None,
-              help="Choose by this score alone, behind the same guards.  [default: the recommended rule]")
+              help="Choose by this score alone.  [default: the recommended rule]")
 @click.option("--save-prefix", type=PATH, default=None,
               help="Write the chosen checkpoint under this prefix, same epoch.")
 @input_options("the longer side of the input")
