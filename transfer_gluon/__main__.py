@@ -13,7 +13,8 @@ _COMMANDS = {   # by what each is for, in the order of a first walk through
     "predict": "commands.predict", "evaluate": "commands.evaluate",
     "extract-features": "commands.extract_features",
     "train-classifier": "commands.train_classifier", "choose": "commands.choose", "report": "commands.report",
-    "reproduce": "commands.reproduce", "export": "tools.export", "launch": "tools.launch", "digits": "tools.digits", "emoji": "tools.emoji"}
+    "reproduce": "commands.reproduce", "export": "tools.export", "launch": "tools.launch", "digits": "tools.digits",
+    "emoji": "tools.emoji"}
 
 
 class _Commands(click.Group):
