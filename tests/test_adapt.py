@@ -178,7 +178,8 @@ def test_a_flat_target_without_labels(adapt, photos, here):
     done = adapt("--methods", "dan", *QUICK)
     assert re.search(r"\| DAN \(MMD\) \| – \| – \| `", done.stdout) and "%" not in done.stdout.partition("| model")[2]
     assert "target: nothing tells how well it works without labels; --val takes" in done.stdout
-    assert "evaluation" not in done.stdout and [words[0] for words in here] == ["fine_tune.py"] * 2 + ["predict.py", "report.py"]
+    assert "evaluation" not in done.stdout
+    assert [words[0] for words in here] == ["fine_tune.py"] * 2 + ["predict.py", "report.py"]
     assert "--no-validation" in here[0] and "--no-validation" in here[1]
     assert {row["label_1"] for row in rows(photos / "runs" / "adapt-my web-street" / "predictions.csv")} <= set(COLOURS)
 
