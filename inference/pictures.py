@@ -37,7 +37,6 @@ def confusion_figure(matrix, names):
     numbers, step = classes <= _NUMBERS, -(-classes // _NAMES)
     cell = 0.6 if classes <= 10 else 0.42 if numbers else 0.16 / step     # inches
     short = [name if len(name) <= _LONGEST else f"{name[:_LONGEST - 1]}…" for name in names]
-    short = [name.replace("$", "\\$") for name in short]       # of which matplotlib makes formulas
     text = 9 if numbers else 7
     both = classes > 60     # names on both sides: rows are long
     # In inches. Places are reckoned here: matplotlib's layouts take a quarter of a minute for so many names.
@@ -50,8 +49,9 @@ def confusion_figure(matrix, names):
     # Of many classes, each is taken for several others, a few images each: these shall be seen, too.
     shown = axis.imshow(parts, cmap="Blues", norm=PowerNorm(1 if numbers else 0.5, 0, 1), interpolation="nearest")
     ticks = range(0, classes, step)
-    axis.set_xticks(ticks, short[::step], rotation=0 if max(map(len, short)) < 3 else 90, fontsize=text)
-    axis.set_yticks(ticks, short[::step], fontsize=text)
+    axis.set_xticks(ticks, short[::step], rotation=0 if max(map(len, short)) < 3 else 90, fontsize=text,
+                    parse_math=False)       # of "$" matplotlib makes formulas
+    axis.set_yticks(ticks, short[::step], fontsize=text, parse_math=False)
     if not numbers:
         axis.tick_params(top=True, right=True, length=2, labeltop=both, labelright=both)
     axis.set_xlabel("predicted class")

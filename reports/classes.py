@@ -54,11 +54,12 @@ def confused(matrix, names, most=8):
 
 def draw_changes(before, after, names):
     """What became of each class: from the accuracy of one confusion matrix to that of another, in percent, the largest
-    changes above; and how many classes are left out."""
+    gain above; and how many classes are left out, those that have not changed among them."""
     first, second = 100 * recalls(before), 100 * recalls(after)
     there = np.flatnonzero(~np.isnan(first))
-    change = second[there] - first[there]
-    order = there[np.argsort(-change, kind="stable")]
+    change = np.nan_to_num(second - first)
+    order = there[np.argsort(-change[there], kind="stable")]
+    order = order[change[order] != 0] if change.any() else order
     shown = order if len(order) <= _MOST else np.concatenate([order[:_MOST // 2], order[-_MOST // 2:]])
     with figure(5.2, 1.1 + 0.24 * len(shown)) as drawn:
         axis = drawn.subplots()
@@ -75,4 +76,4 @@ def draw_changes(before, after, names):
         axis.set_xlabel("images of the class that are right [%]")
         axis.set_ylabel("class")
         drawn.legend(loc="outside lower left", ncols=1)
-        return svg(drawn, "changes", "Change by class"), len(order) - len(shown)
+        return svg(drawn, "changes", "Change by class"), len(there) - len(shown)

@@ -38,9 +38,9 @@ def svg(drawn, name, title):
 
     >>> with figure() as drawn:
     ...     _ = drawn.subplots().set_xlabel("<b> [s]")
-    ...     text = svg(drawn, "speed", "speed")
-    >>> text[:5], "&lt;b&gt; [s]" in text, 'id="speed-axes_1"' in text, "http:" in text.replace("www.w3.org", "")
-    ('<svg ', True, True, True)
+    ...     text = str(svg(drawn, "speed", "speed"))
+    >>> text[:5], "&lt;b&gt; [s]" in text, 'id="speed-axes_1"' in text
+    ('<svg ', True, True)
     """
     import matplotlib
 

@@ -175,7 +175,14 @@ def _look(found, devices, most, computing):
     except InputError as error:     # such as NaN everywhere: what else there is to see can be told all the same
         looked["undecided"] = str(error)
     if found.val is not None:
-        looked.update(_look_at_val(found.candidates, found.val, devices, computing))
+        known = dict(zip(found.val.files, found.val.labels.tolist()))
+        labels = [known.get(file, found.val.null_label) for file in looked["target"].files]
+        if found.val.null_label in labels:
+            looked.update(_look_at_val(found.candidates, found.val, devices, computing))
+        else:       # the same images, with their labels: nothing is computed again
+            looked["val"] = dataclasses.replace(looked["target"], path=found.val.path, labels=np.array(labels),
+                                                null_label=found.val.null_label)
+            looked["seen_val"] = seen
     return looked
 
 

@@ -284,7 +284,7 @@ def _labelled(material, use):
         drawn, left_out = by_class.draw_changes(
             by_class.matrix_of(material.seen_val[before], material.val.labels, count), matrix, material.classes)
         figures.append((drawn, "What adaptation changed for each class" + (
-            f"; {left_out} classes in between are left out." if left_out else ".")))
+            f"; {left_out} that changed less, or not at all, are left out." if left_out else ".")))
     return Section("labelled", title, text, figures, pairs=by_class.confused(matrix, material.classes))
 
 

@@ -113,6 +113,9 @@ def _decide(material):
                f"{accuracies[place]:.1%}"
         if material.before not in (None, place):
             told += f"; the source model on {accuracies[material.before]:.1%}"
+            if not (_clearly_better(material, place, material.before) or
+                    _clearly_better(material, material.before, place)):
+                told += ", which so few labels do not tell from chance"
         reasons.insert(0, f"{told}.")
     return place, certainty, reasons
 

@@ -169,7 +169,8 @@ def test_from_two_folders_to_a_table_and_predictions(adapt, photos, here):
     assert sum(row["true"] == "red" for row in rows(output / "evaluation" / "predictions.csv")) == 2
     other = adapt(*flags, "--stage1", "--lr 0.002")     # other flags: what they concern, and what goes on from it
     assert other.stderr.count(": done before") == 3
-    assert [words[0] for words in here[calls + 7:]] == ["fine_tune.py", "predict.py", "evaluate.py", "report.py"]
+    assert [words[0] for words in here[calls + 7:]] == ["fine_tune.py", "predict.py", "evaluate.py",
+                                                           "report.py"]
     assert given(here[calls + 7], "--lr") == "0.002" and "--overwrite" in here[calls + 7]
 
 
