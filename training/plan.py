@@ -4,6 +4,7 @@ import time
 from dataclasses import dataclass
 
 from transfer_gluon.base.framework import mx
+from transfer_gluon.base.log import log
 from transfer_gluon.symbols.frozen import above_layer
 from transfer_gluon.symbols.precision import for_inference
 from transfer_gluon.training.learner import prepare
@@ -83,11 +84,12 @@ def plan(net, objective, read, devices, training, *, layer, image_shape, views, 
         head = sorted(above_layer(net, layer)[1])
         below, speed = _features(net, layer, devices, (small, *image_shape))
         count = sum(map(len, read.domains)) * (1 + views) or images_an_epoch
-        measure(f"on features of {layer} (--read features)", below, count * (1 / speed + 1 / reading),
+        measure(f"on features of {layer}, computed once", below, count * (1 / speed + 1 / reading),
                 read_too=False, **{**alone, "features_from": layer})
-        measure(f"end to end, frozen up to {layer} (--freeze --trainable {','.join(_prefixes(head))} "
-                "--frozen-statistics inference)", image_shape, **{**alone, "trainable": head,
-                                                                  "frozen_statistics": "inference"})
+        measure(f"end to end, frozen up to {layer}", image_shape,
+                **{**alone, "trainable": head, "frozen_statistics": "inference"})
+        log.info("on features: `read` features, and `feature_views` for augmented ones. Frozen: `freeze`, `trainable` "
+                 "%s, `frozen_statistics` inference", ",".join(_prefixes(head)))
     if training["trainable"] is not None:
         measure("as it is told", image_shape, **dict(alone, trainable=training["trainable"],
                                                       frozen_statistics=training["frozen_statistics"]))
