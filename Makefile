@@ -6,6 +6,7 @@
 # make demo-methods  further rows for its table: Deep CORAL, DANN, the quadratic estimate; some 9 minutes more on 2 cores
 # make demo-fine-tuning  what an average of the weights, mixup, L2-SP and class weights change there: some 40 minutes
 # make demo-emoji  emoji of two vendors, from a network with ImageNet weights: docs/emoji.md has the table; needs npm
+# make evidence   which epoch, weight, method to take without target labels: docs/evidence.md; an hour and a half; needs npm
 # make lint       the style of the code
 # make test-mutations  changes the code, a line at a time, and expects a test to fail: some 7 minutes
 # make test-long  eighty kills, many repetitions of distributed runs: some 8 minutes on 2 cores
@@ -19,7 +20,7 @@
 PYTHON ?=
 IN_VENV := PATH="$(CURDIR)/.venv/bin:$$PATH"
 
-.PHONY: help ready demo demo-long demo-methods demo-fine-tuning demo-emoji lint test test-long test-mutations test-all recipes-check bench gpu api lock
+.PHONY: help ready demo demo-long demo-methods demo-fine-tuning demo-emoji evidence lint test test-long test-mutations test-all recipes-check bench gpu api lock
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -44,6 +45,9 @@ demo-methods: ready
 
 demo-emoji: ready
 	@$(IN_VENV) sh recipes/emoji.sh
+
+evidence: ready
+	@$(IN_VENV) sh recipes/evidence.sh
 
 test: ready
 	@$(IN_VENV) python -m pytest -n auto --maxprocesses 4 --dist worksteal

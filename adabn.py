@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from transfer_gluon.cli.exit_codes import CONTEXT, Command, exit_codes
-from transfer_gluon.cli.options import RUNNING, input_options
+from transfer_gluon.cli.options import RUNNING, computing_options, input_options
 from transfer_gluon.cli.types import GPUS, NUM_THREADS, PATH, Names
 
 import click
@@ -36,12 +36,12 @@ from transfer_gluon.iters.image_list import MOST_LABEL, NULL_LABEL
 @click.option("--save-prefix", type=PATH, default=None,
               help="Write the adapted checkpoint under this prefix, same epoch.")
 @input_options("height and width of the input, as the original")
-@click.option("--batch-size", type=click.IntRange(min=1), default=32, help="Images computed at a time.")
+@computing_options()
 @click.option("--null-label", type=click.IntRange(0, MOST_LABEL), default=NULL_LABEL,
               help="The label that means 'unknown'.")
 @click.option("--data-nthreads", "threads", type=NUM_THREADS, default=15, help="Threads that decode images.")
-def main(prefix, epoch, val, gpus, layers, statistics, save_prefix, image_shape, val_resize, batch_size, null_label,
-         threads):
+def main(prefix, epoch, val, gpus, layers, statistics, save_prefix, image_shape, val_resize, batch_size, dtype,
+         force_dtype, null_label, threads):
     """Take batch normalisation statistics from target images and classify the images with them."""
     from transfer_gluon.base.devices import find_devices
     from transfer_gluon.base.files import writable_folder
@@ -49,9 +49,11 @@ def main(prefix, epoch, val, gpus, layers, statistics, save_prefix, image_shape,
     from transfer_gluon.checkpoints.checkpoint import load_checkpoint, refuse_to_replace, write_checkpoint
     from transfer_gluon.inference.adabn import adapt_to_images
     from transfer_gluon.records.folders import read_images
+    from transfer_gluon.symbols.precision import usable_dtype
 
     log_to_stderr()
     devices = find_devices(gpus)
+    dtype = usable_dtype(dtype, devices, force_dtype)
     if save_prefix:
         writable_folder(save_prefix, "save_prefix")
         if Path(save_prefix).resolve() == Path(prefix).resolve():
@@ -62,7 +64,7 @@ def main(prefix, epoch, val, gpus, layers, statistics, save_prefix, image_shape,
     if save_prefix:
         refuse_to_replace(save_prefix, epoch, "save_prefix", checkpoint.symbol)
     found = adapt_to_images(checkpoint, images, devices, "all" if layers == ("all",) else layers, statistics,
-                            image_shape, batch_size, threads, val_resize)
+                            image_shape, batch_size, threads, val_resize, dtype)
     if save_prefix:
         adapted = found.checkpoint
         log.info("saved %s", write_checkpoint(save_prefix, epoch, adapted.symbol, adapted.arg_params,

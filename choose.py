@@ -4,7 +4,7 @@ import math
 from pathlib import Path
 
 from transfer_gluon.cli.exit_codes import CONTEXT, Command, exit_codes
-from transfer_gluon.cli.options import RUNNING, input_options
+from transfer_gluon.cli.options import RUNNING, computing_options, input_options
 from transfer_gluon.cli.types import FOLDER, GPUS, NUM_THREADS, PATH
 
 import click
@@ -37,18 +37,18 @@ from transfer_gluon.scores.registry import SCORES
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0,
               help="Of the images that are looked at, and of the halves that tell how sure the choice is.")
 @click.option("--by", type=click.Choice(list(SCORES)), default=None,
-              help="Choose by this score alone, behind the same guards.  [default: the recommended rule]")
+              help="Choose by this score alone.  [default: the recommended rule]")
 @click.option("--save-prefix", type=PATH, default=None,
               help="Write the chosen checkpoint under this prefix, same epoch.")
 @input_options("the longer side of the input")
-@click.option("--batch-size", type=click.IntRange(min=1), default=32, help="Images computed at a time.")
+@computing_options()
 @click.option("--null-label", type=click.IntRange(0, MOST_LABEL), default=NULL_LABEL,
               help="The label that means 'unknown'.")
 @click.option("--gpu", "gpus", type=GPUS, default=None,
               help="Number of the GPU to compute on; several share each batch.  [default: the CPU]")
 @click.option("--data-nthreads", "threads", type=NUM_THREADS, default=15, help="Threads that decode images.")
 def main(runs, source_model, data_dir, source, target, val, max_images, seed, by, save_prefix, image_shape, val_resize,
-         batch_size, null_label, gpus, threads):
+         batch_size, dtype, force_dtype, null_label, gpus, threads):
     """Rank checkpoints without any target label: all epochs of each of RUNS, or PREFIX:EPOCH for one.
 
     The answer may be to keep the source model. It comes with how sure it is.
@@ -59,17 +59,20 @@ def main(runs, source_model, data_dir, source, target, val, max_images, seed, by
     from transfer_gluon.checkpoints.checkpoint import refuse_to_replace, write_checkpoint
     from transfer_gluon.scores.candidates import look_at_all
     from transfer_gluon.scores.choice import choose, rule_by
+    from transfer_gluon.symbols.precision import usable_dtype
     from transfer_gluon.trials.choosing import gather, true_accuracies
 
     log_to_stderr()
     devices = find_devices(gpus)
+    dtype = usable_dtype(dtype, devices, force_dtype)
     if save_prefix:
         writable_folder(save_prefix, "save_prefix")
     found = gather(runs, source_model, data_dir=data_dir, source=source, target=target, val=val, null_label=null_label)
     if save_prefix and Path(save_prefix).resolve() in {Path(one.prefix).resolve() for one in found.candidates}:
         raise InputError(f"`save_prefix` is {save_prefix}, a candidate itself, which would be replaced; give another "
                          "prefix.")
-    computing = dict(image_shape=image_shape, val_resize=val_resize, batch_size=batch_size, threads=threads, seed=seed)
+    computing = dict(image_shape=image_shape, val_resize=val_resize, batch_size=batch_size, threads=threads, seed=seed,
+                     dtype=dtype)
     if save_prefix:
         for one in {one.prefix: one for one in found.candidates}.values():
             refuse_to_replace(save_prefix, one.epoch, "save_prefix", one.load().symbol)

@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 
 from transfer_gluon.cli.exit_codes import CONTEXT, Command, exit_codes
-from transfer_gluon.cli.options import RUNNING, input_options
+from transfer_gluon.cli.options import RUNNING, computing_options, input_options
 from transfer_gluon.cli.types import FILE, FOLDER, GPUS, NUM_THREADS, PATH, refuse_idle
 
 import click
@@ -32,12 +32,12 @@ from transfer_gluon.iters.image_list import MOST_LABEL, NULL_LABEL
 @input_options("the longer side of the input")
 @click.option("--null-label", type=click.IntRange(0, MOST_LABEL), default=NULL_LABEL,
               help="The label that means 'unknown'; such images do not count.")
-@click.option("--batch-size", type=click.IntRange(min=1), default=32, help="Images computed at a time.")
+@computing_options(int8=True)
 @click.option("--gpu", "gpus", type=GPUS, default=None,
               help="Number of the GPU to compute on; several share each batch.  [default: the CPU]")
 @click.option("--data-nthreads", "threads", type=NUM_THREADS, default=15, help="Threads that decode images.")
-def main(prefix, epoch, lst, output, overwrite, classes, image_shape, val_resize, null_label, batch_size, gpus,
-         threads):
+def main(prefix, epoch, lst, output, overwrite, classes, image_shape, val_resize, null_label, batch_size, dtype,
+         force_dtype, gpus, threads):
     """Compare what a network says with the labels of a list: accuracy, of every class too, confusion matrix,
     calibration.
 
@@ -52,9 +52,11 @@ def main(prefix, epoch, lst, output, overwrite, classes, image_shape, val_resize
     from transfer_gluon.inference.report import EVALUATION, evaluate_images, write_evaluation
     from transfer_gluon.records.class_names import read_classes
     from transfer_gluon.records.folders import read_images
+    from transfer_gluon.symbols.precision import usable_dtype
 
     log_to_stderr()
     devices = find_devices(gpus)
+    dtype = usable_dtype(dtype, devices, force_dtype)
     if not output:
         refuse_idle({"overwrite": "without `output`"})
     output = output or _new_folder()
@@ -66,7 +68,8 @@ def main(prefix, epoch, lst, output, overwrite, classes, image_shape, val_resize
     images = read_images(lst, null_label=null_label, classes=known, labels=True)
     names = names or images.classes
     bad = []
-    found = evaluate_images(checkpoint, images, devices, names, image_shape, batch_size, threads, bad, val_resize)
+    found = evaluate_images(checkpoint, images, devices, names, image_shape, batch_size, threads, bad, val_resize,
+                            dtype)
     write_evaluation(output, found, overwrite)
     print(f"{found}\nfigures, tables and pictures: {output}")
     if bad:

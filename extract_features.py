@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from transfer_gluon.cli.exit_codes import CONTEXT, Command, exit_codes
-from transfer_gluon.cli.options import RUNNING, filled, flags_of, input_options, options
+from transfer_gluon.cli.options import RUNNING, computing_options, filled, flags_of, input_options, options
 from transfer_gluon.cli.types import FILE, GPUS, NUM_THREADS, PATH, refuse_idle
 
 import click
@@ -30,14 +30,14 @@ from transfer_gluon.iters.augmentation import Augmentation
 @click.option("--views", type=click.IntRange(0, 10_000), default=0,
               help="How many augmented views of each image are computed, beside the plain one.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of the views.")
-@click.option("--batch-size", type=click.IntRange(min=1), default=32, help="Images computed at a time.")
+@computing_options()
 @click.option("--gpu", "gpus", type=GPUS, default=None,
               help="Number of the GPU to compute on; several share each batch.  [default: the CPU]")
 @click.option("--data-nthreads", "threads", type=NUM_THREADS, default=15, help="Threads that decode images.")
 @click.option("--overwrite", is_flag=True, help="Replace a file that holds features of something else.")
 @options(Augmentation)
-def main(prefix, epoch, layer, lst, classes, out, image_shape, val_resize, views, seed, batch_size, gpus, threads,
-         overwrite, **augmentation):
+def main(prefix, epoch, layer, lst, classes, out, image_shape, val_resize, views, seed, batch_size, dtype,
+         force_dtype, gpus, threads, overwrite, **augmentation):
     """Compute what a layer of a network gives for every image of a list, and keep it in a feature file.
 
     Images are prepared as for validation, and the network computes as when it is used. An extraction that was stopped,
@@ -52,11 +52,13 @@ def main(prefix, epoch, layer, lst, classes, out, image_shape, val_resize, views
     from transfer_gluon.records.class_names import read_classes
     from transfer_gluon.records.folders import read_images
     from transfer_gluon.records.ready import as_packed
+    from transfer_gluon.symbols.precision import usable_dtype
 
     log_to_stderr()
     if not views:
         refuse_idle(dict.fromkeys((*flags_of(Augmentation), "seed"), "without `views`"))
     devices = find_devices(gpus)
+    dtype = usable_dtype(dtype, devices, force_dtype)
     if not Path(lst).is_dir():
         refuse_idle({"classes": "with a list, which has labels"})
     (images, packed), = as_packed([read_images(lst, classes=read_classes(classes) if classes else None)])
@@ -65,7 +67,7 @@ def main(prefix, epoch, layer, lst, classes, out, image_shape, val_resize, views
     features = extract(load_checkpoint(prefix, epoch), layer, images, out, devices, image_shape=image_shape,
                        val_resize=val_resize, views=views, seed=seed, batch_size=batch_size, threads=threads,
                        augmentation=filled(Augmentation, augmentation) if views else None, packed=packed,
-                       overwrite=overwrite)
+                       overwrite=overwrite, dtype=dtype)
     shape = " × ".join(map(str, features.values.shape[1:]))
     beside = f" and {views} augmented views" if views else ""
     size = features.path.stat().st_size

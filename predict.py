@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from transfer_gluon.cli.exit_codes import CONTEXT, Command, exit_codes
-from transfer_gluon.cli.options import RUNNING, input_options
+from transfer_gluon.cli.options import RUNNING, computing_options, input_options
 from transfer_gluon.cli.types import FILE, GPUS, NUM_THREADS, PATH, refuse_idle
 
 import click
@@ -31,11 +31,12 @@ from transfer_gluon.base.errors import InputError, first_ten
               help="File with the name of a class a line, class 0 first, to write instead of numbers.  "
                    "[default: what the checkpoint says; else classes.txt beside the list; else numbers]")
 @input_options("the longer side of the input")
-@click.option("--batch-size", type=click.IntRange(min=1), default=32, help="Images computed at a time.")
+@computing_options(int8=True)
 @click.option("--gpu", "gpus", type=GPUS, default=None,
               help="Number of the GPU to compute on; several share each batch.  [default: the CPU]")
 @click.option("--data-nthreads", "threads", type=NUM_THREADS, default=15, help="Threads that decode images.")
-def main(prefix, epoch, lst, folder, out, top_k, classes, image_shape, val_resize, batch_size, gpus, threads):
+def main(prefix, epoch, lst, folder, out, top_k, classes, image_shape, val_resize, batch_size, dtype, force_dtype,
+         gpus, threads):
     """Classify the images of a list or a folder, prepared as for validation, straight from their files.
 
     Images that cannot be decoded get a line with empty fields; the command names them at its end, and ends with
@@ -50,9 +51,11 @@ def main(prefix, epoch, lst, folder, out, top_k, classes, image_shape, val_resiz
     from transfer_gluon.iters import read_list
     from transfer_gluon.records.class_names import classes_beside, read_classes
     from transfer_gluon.records.folders import read_images
+    from transfer_gluon.symbols.precision import usable_dtype
 
     log_to_stderr()
     devices = find_devices(gpus)
+    dtype = usable_dtype(dtype, devices, force_dtype)
     writable_folder(out, "out")
     if folder:
         refuse_idle({"lst": "with --images"})
@@ -73,7 +76,8 @@ def main(prefix, epoch, lst, folder, out, top_k, classes, image_shape, val_resiz
             raise InputError(f"{classes}: {len(names)} classes, and {checkpoint.name} has {there}; expected a name a "
                              "line, that of class 0 first.")
     bad = []
-    found = predict_images(checkpoint, images, devices, top_k, image_shape, batch_size, threads, bad, val_resize)
+    found = predict_images(checkpoint, images, devices, top_k, image_shape, batch_size, threads, bad, val_resize,
+                           dtype)
     write_predictions(out, images.files, *found, names)
     log.info("wrote %s", out)
     known = images.labelled & (found[0][:, 0] >= 0)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from transfer_gluon.cli.exit_codes import CONTEXT, Command, exit_codes
 from transfer_gluon.cli.help import beside
-from transfer_gluon.cli.options import RUNNING, input_options
+from transfer_gluon.cli.options import RUNNING, computing_options, input_options
 from transfer_gluon.cli.types import FILE, FOLDER, GPUS, NUM_THREADS, PATH
 
 import click
@@ -36,14 +36,14 @@ from transfer_gluon.iters.image_list import MOST_LABEL, NULL_LABEL
 @click.option("--out", type=FILE, default="report.html", help="HTML file to write, with all in it.")
 @click.option("--title", default=None, help="Its title.  [default: the names of the networks]")
 @input_options("the longer side of the input")
-@click.option("--batch-size", type=click.IntRange(min=1), default=32, help="Images computed at a time.")
+@computing_options()
 @click.option("--null-label", type=click.IntRange(0, MOST_LABEL), default=NULL_LABEL,
               help="The label that means 'unknown'.")
 @click.option("--gpu", "gpus", type=GPUS, default=None,
               help="Number of the GPU to compute on; several share each batch.  [default: the CPU]")
 @click.option("--data-nthreads", "threads", type=NUM_THREADS, default=15, help="Threads that decode images.")
 def main(runs, source_model, data_dir, source, target, val, max_images, seed, out, title, image_shape, val_resize,
-         batch_size, null_label, gpus, threads):
+         batch_size, dtype, force_dtype, null_label, gpus, threads):
     """Report on finished runs, each by its last epoch, or PREFIX:EPOCH for another, in one HTML file.
 
     It opens in any browser, without a network, and begins with which of RUNS to use: perhaps the source model. Then:
@@ -55,13 +55,16 @@ def main(runs, source_model, data_dir, source, target, val, max_images, seed, ou
     from transfer_gluon.base.log import log, log_to_stderr
     from transfer_gluon.reports.material import collect
     from transfer_gluon.reports.page import write_report
+    from transfer_gluon.symbols.precision import usable_dtype
 
     log_to_stderr()
     devices = find_devices(gpus)
+    dtype = usable_dtype(dtype, devices, force_dtype)
     writable_folder(out, "out")
     material = collect(runs, devices, source_model, data_dir=data_dir, source=source, target=target, val=val,
                        null_label=null_label, most=max_images, seed=seed, image_shape=image_shape,
-                       val_resize=val_resize, batch_size=batch_size, threads=threads)
+                       val_resize=val_resize, batch_size=batch_size, threads=threads,
+                       dtype=dtype)
     for note in material.notes:
         log.info("%s", note)
     again = _again(click.get_current_context())

@@ -2,10 +2,10 @@
 
 The import takes seconds, and is done when `mx` is first used: what only answers a question does without.
 
-Before ``import mxnet``, NumPy must answer to names that it has dropped (`base.numpy_names`), and the CUDA
-libraries of ``mxnet-cu112`` must be loaded: the wheels of NVIDIA on PyPI bring them in folders where the
-loader does not look, and the import would end in ``OSError: libcudart.so.11.0: cannot open shared object
-file``. From Python 3.12 on, setuptools brings the ``distutils`` that MXNet imports.
+Before ``import mxnet``, NumPy must answer to names that it has dropped (`base.numpy_names`), AMX be asked for and all
+cores be used (`base.processor`), and the CUDA libraries of ``mxnet-cu112`` be loaded: the wheels of NVIDIA on PyPI
+bring them in folders where the loader does not look, and the import would end in ``OSError: libcudart.so.11.0: cannot
+open shared object file``. From Python 3.12 on, setuptools brings the ``distutils`` that MXNet imports.
 """
 import contextlib
 import ctypes
@@ -65,8 +65,10 @@ class _Loader(importlib.abc.Loader):
     def exec_module(self, module):
         import setuptools  # noqa: F401
 
-        from transfer_gluon.base import nesterov, numpy_names
+        from transfer_gluon.base import nesterov, numpy_names, processor
         numpy_names.answer()
+        processor.use_all_cores()
+        processor.ask_for_amx()
         _preload_cuda()
         with warnings.catch_warnings(), _no_server():
             warnings.simplefilter("ignore", DeprecationWarning)     # of distutils, in MXNet's own code

@@ -20,6 +20,7 @@ from transfer_gluon.cli.types import (
 import click
 
 from transfer_gluon.base.errors import with_flags
+from transfer_gluon.base.processor import DTYPES
 
 _TYPES = {"path": PATH, "folder": FOLDER, "image_shape": IMAGE_SHAPE, "rgb_mean": RGB_MEAN, "rgb_std": RGB_STD,
           "epochs": EPOCHS, "gpus": GPUS, "names": NAMES, "pairs": PAIRS, "rates": RATES, "keep": KEEP,
@@ -27,7 +28,8 @@ _TYPES = {"path": PATH, "folder": FOLDER, "image_shape": IMAGE_SHAPE, "rgb_mean"
 
 
 # Sections of the help of commands that run a checkpoint over images, by the names of their parameters.
-RUNNING = {"Images": ("image_shape", "val_resize", "null_label"), "Computing": ("gpus", "batch_size", "threads")}
+RUNNING = {"Images": ("image_shape", "val_resize", "null_label"),
+           "Computing": ("gpus", "batch_size", "threads", "dtype", "force_dtype")}
 
 
 def flags_of(*groups):
@@ -63,6 +65,24 @@ def input_options(side):
             "--image-shape", type=IMAGE_SHAPE, default=None,
             help="Channels, height, width of the network's input, in pixels.  "
                  "[default: what it was trained with, if the checkpoint says so; else 3,320,320]")(function)
+    return decorate
+
+
+def computing_options(int8=False):
+    """Decorate a command that runs a checkpoint over images: ``--batch-size``, ``--dtype`` and ``--force-dtype``;
+    `usable_dtype` says what comes of the last two."""
+    def decorate(function):
+        function = click.option(
+            "--force-dtype", is_flag=True,
+            help="Compute in bfloat16 on a processor without units for it, too, where that is slower.")(function)
+        function = click.option(
+            "--dtype", type=click.Choice([*DTYPES, *(["int8"] if int8 else [])]), default="float32",
+            help="What is computed in. bfloat16: quicker on processors that have units for it (AVX-512 BF16, AMX); "
+                 "elsewhere it is float32. float16: on GPUs." + (
+                     " int8: several times quicker on the CPU; it is calibrated with some of the images, and the log "
+                     "tells what it changes." if int8 else ""))(function)
+        return click.option("--batch-size", type=click.IntRange(min=1), default=None,
+                            help="Images computed at a time.  [default: what is quick on this machine]")(function)
     return decorate
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from transfer_gluon.base.errors import InputError
 from transfer_gluon.base.framework import mx
 from transfer_gluon.checkpoints.checkpoint import Checkpoint
+from transfer_gluon.inference.batch_size import good_batch_size
 from transfer_gluon.inference.classifier import check_labels, classifier, inference_block, num_classes
 from transfer_gluon.inference.evaluate import evaluate
 from transfer_gluon.inference.outputs import outputs
@@ -47,7 +48,7 @@ class RunningMoments:
         return self._squares / self.count
 
 
-def adapt(checkpoint, batches, devices, layers=None, statistics="image"):
+def adapt(checkpoint, batches, devices, layers=None, statistics="image", dtype="float32"):
     r"""Give batch normalisation layers the statistics of a domain.
 
     With h the input of a layer, at image i, channel c and pixel q, and :math:`\bar h_{ic}` its mean over
@@ -71,6 +72,8 @@ def adapt(checkpoint, batches, devices, layers=None, statistics="image"):
         None: the network's last two, as the original has it (``stage4_unit3_bn3`` and ``bn1`` of the
         published ResNets).
     statistics : "image" or "pixel"
+    dtype : "float32", "bfloat16" or "float16"
+        What the network computes in; statistics are float32.
 
     Returns: (adapted Checkpoint, classes (n,) predicted before adaptation).
 
@@ -83,7 +86,7 @@ def adapt(checkpoint, batches, devices, layers=None, statistics="image"):
     norms = _chosen({norm.name: norm for norm in graph.batch_norms()}, layers, checkpoint.name)
     scores, *entering = graph.outputs([graph.logits(), *(norm.input for norm in norms)])
     measured = [value for h in entering for value in _mean_and_variance(h)]
-    net = inference_block(mx.sym.Group([*measured, scores]), checkpoint, devices)
+    net = inference_block(mx.sym.Group([*measured, scores]), checkpoint, devices, dtype=dtype)
 
     moments = [RunningMoments() for _ in measured]
     predictions = []
@@ -144,8 +147,8 @@ class Adaptation:
     num_labelled: int
 
 
-def adapt_to_images(checkpoint, images, devices, layers=None, statistics="image", image_shape=None, batch_size=32,
-                    threads=4, val_resize=None):
+def adapt_to_images(checkpoint, images, devices, layers=None, statistics="image", image_shape=None,
+                    batch_size=None, threads=4, val_resize=None, dtype="float32"):
     """Adapt a network to the images of a list, and judge it by those that have a label, before and after.
 
     Images are prepared as the original did for this, see `square_centre_crop`; or, where the checkpoint or
@@ -156,12 +159,12 @@ def adapt_to_images(checkpoint, images, devices, layers=None, statistics="image"
     checkpoint : Checkpoint
     images : ImageList
         All give the statistics.
-    devices, layers, statistics
+    devices, layers, statistics, dtype
         See `adapt`.
     image_shape : (int, int, int) or None
         Channels, height, width of the network's input, in pixels; None: what the checkpoint says.
-    batch_size : int
-        Images computed at a time.
+    batch_size : int or None
+        Images computed at a time; None: see `good_batch_size`.
     threads : int
         That decode images.
     val_resize : int, "squeeze" or None
@@ -179,9 +182,11 @@ def adapt_to_images(checkpoint, images, devices, layers=None, statistics="image"
     classes = num_classes(checkpoint.symbol, shape, checkpoint.name)
     known = images.labelled
     check_labels(images, classes, checkpoint.name)
+    batch_size = batch_size or good_batch_size(classifier(checkpoint, devices, shape, dtype), shape, devices,
+                                               len(images))
     batches = OrderedIter(images, batch_size, prepare, threads)
-    adapted, classes_before = adapt(checkpoint, batches, devices, layers, statistics)
+    adapted, classes_before = adapt(checkpoint, batches, devices, layers, statistics, dtype)
     before = (classes_before == images.labels)[known].mean() if known.any() else float("nan")
-    after, _ = evaluate(classifier(adapted, devices), batches, devices, null_label=images.null_label,
+    after, _ = evaluate(classifier(adapted, devices, dtype=dtype), batches, devices, null_label=images.null_label,
                         source=checkpoint.name)
     return Adaptation(adapted, float(before), after, int(known.sum()))

@@ -1,10 +1,13 @@
 """A checkpoint as a network that only computes: from images to class scores, on some devices."""
 from transfer_gluon.base.errors import InputError
-from transfer_gluon.symbols import features_block, logits
-from transfer_gluon.symbols.backbone import check_fit
+from transfer_gluon.inference.quantized import calibration_images, calibration_list, quantized, say_change
+from transfer_gluon.iters import OrderedIter
+from transfer_gluon.symbols import logits
+from transfer_gluon.symbols.backbone import check_fit, values_block
+from transfer_gluon.symbols.precision import for_inference
 
 
-def classifier(checkpoint, devices, image_shape=None):
+def classifier(checkpoint, devices, image_shape=None, dtype="float32", calibration=None):
     """A checkpoint as a block from images to class scores.
 
     Parameters
@@ -13,19 +16,67 @@ def classifier(checkpoint, devices, image_shape=None):
     devices : Context or list of Context
     image_shape : (int, int, int) or None
         Channels, height, width, in pixels, to check sizes against.
+    dtype, calibration
+        As `inference_block` takes them.
 
     Raises: see `features_block`.
     """
-    return inference_block(logits(checkpoint.symbol), checkpoint, devices, image_shape)
+    return inference_block(logits(checkpoint.symbol), checkpoint, devices, image_shape, dtype, calibration)
 
 
-def inference_block(symbol, checkpoint, devices, image_shape=None):
-    """A symbol with the values of a checkpoint, ready to compute on `devices`, without memory for gradients."""
-    net = features_block(symbol, checkpoint.arg_params, checkpoint.aux_params, checkpoint.name, image_shape)
-    net.collect_params().setattr("grad_req", "null")        # or gradients would take as much memory as the values
-    net.initialize(ctx=devices)
-    net.hybridize(static_alloc=True)
+def ready_classifier(checkpoint, images, devices, image_shape, prepare, threads, dtype="float32"):
+    """A checkpoint as a `classifier` that is about to see the images of a list; with int8, it is calibrated with some
+    of them, and the log tells what that changes.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+    images : ImageList
+    devices, image_shape, dtype
+        As `classifier` takes them.
+    prepare, threads
+        As `OrderedIter` takes them.
+    """
+    if dtype != "int8":
+        return classifier(checkpoint, devices, image_shape, dtype)
+    first, others = (OrderedIter(part, 32, prepare, threads, bad=[]) for part in calibration_list(images))
+    net = classifier(checkpoint, devices, image_shape, dtype, calibration_images(first))
+    say_change(classifier(checkpoint, devices, image_shape), net, others, devices, images.null_label, checkpoint.name)
     return net
+
+
+def inference_block(symbol, checkpoint, devices, image_shape=None, dtype="float32", calibration=None):
+    """A symbol with the values of a checkpoint, ready to compute on `devices`, without memory for gradients.
+
+    It computes as quickly as it can with the same result: see `symbols.precision.for_inference`.
+
+    Parameters
+    ----------
+    symbol : Symbol
+    checkpoint : Checkpoint
+    devices : Context or list of Context
+    image_shape : (int, int, int) or None
+        Channels, height, width, in pixels, to check sizes against.
+    dtype : "float32", "bfloat16", "float16" or "int8"
+        What is computed in; values are given in float32.
+    calibration : float32 array (n, channels, height, width), or None
+        With int8, images of the kind that it will see: see `quantized`.
+    """
+    devices = list(devices) if isinstance(devices, (list, tuple)) else [devices]
+    if dtype == "int8":
+        if devices[0].device_type != "cpu":
+            raise InputError.of("dtype", dtype, "float32 or float16 on GPUs")
+        if calibration is None:
+            raise InputError("`dtype` int8 was given without images to calibrate it with.", "calibration", None,
+                             "an array of images")
+        symbol, values = quantized(symbol, checkpoint, calibration)
+        block = values_block(symbol, values)
+    else:
+        check_fit(symbol, checkpoint.arg_params, checkpoint.aux_params, checkpoint.name, image_shape)
+        found = {**checkpoint.arg_params, **checkpoint.aux_params}
+        block = values_block(for_inference(symbol, devices, dtype), found, "float32")
+    block.initialize(ctx=devices)
+    return block
 
 
 def check_labels(images, classes, source):

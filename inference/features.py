@@ -32,6 +32,7 @@ from transfer_gluon.iters.feature_file import (
 from transfer_gluon.symbols import cut, resize_of
 from transfer_gluon.symbols.graph import Graph
 
+_BATCH = 32
 _CHUNK = 512        # images, rounded up to whole batches: what a killed extraction loses at most
 # Files of ours in a folder of pieces, and what a killed process has left of them.
 _PIECE = re.compile(r"\.?[0-9]{4,}-[0-9]{6,}\.npy(\..*\.tmp)?")
@@ -74,7 +75,7 @@ def _plain(text):
 
 
 def feature_source(checkpoint, layer, images, image_shape=None, val_resize=None, views=0, augmentation=None, seed=0,
-                   digest=None):
+                   digest=None, dtype="float32"):
     """The `FeatureSource` of what `extract` would compute; `digest` is that of the network up to the layer, where it is
     known already: it takes a look at every weight."""
     shape = tuple(image_shape or checkpoint.image_shape)
@@ -85,11 +86,11 @@ def feature_source(checkpoint, layer, images, image_shape=None, val_resize=None,
     if views:       # as JSON gives them back
         drawn = json.loads(json.dumps({**augmentation.settings(), "augmentation": augmentation.mode or "original"}))
     return FeatureSource(checkpoint.name, digest, layer, str(images.path), digest_of_images(images), shape, resize,
-                         views, drawn, seed if views else None)
+                         views, drawn, seed if views else None, dtype)
 
 
 def extract(checkpoint, layer, images, path, devices, *, image_shape=None, val_resize=None, views=0, augmentation=None,
-            seed=0, batch_size=32, threads=4, packed=False, overwrite=False):
+            seed=0, batch_size=None, threads=4, packed=False, overwrite=False, dtype="float32"):
     """Compute what a layer gives for every image of a list, as when the network is used, and keep it in a file.
 
     What is computed is kept in ``PATH.part/`` until all is: an extraction that was stopped, by ``kill -9`` or a full
@@ -117,14 +118,16 @@ def extract(checkpoint, layer, images, path, devices, *, image_shape=None, val_r
         Of the views.
     seed : int
         Of the views.
-    batch_size : int
-        Images computed at a time.
+    batch_size : int or None
+        Images computed at a time; None: as many as the extraction that was stopped, else 32.
     threads : int
         That decode images.
     packed : bool
         Read the record of the list instead of the image files.
     overwrite : bool
         Replace what is there and holds something else.
+    dtype : "float32", "bfloat16" or "float16"
+        What the network computes in; features are float32.
 
     Returns: `Features`.
 
@@ -135,7 +138,8 @@ def extract(checkpoint, layer, images, path, devices, *, image_shape=None, val_r
     if views and augmentation is None:
         raise InputError.of("augmentation", augmentation, "an Augmentation, of the `views`")
     writable_folder(path, "path")
-    source = feature_source(checkpoint, layer, images, image_shape, val_resize, views, augmentation, seed)
+    source = feature_source(checkpoint, layer, images, image_shape, val_resize, views, augmentation, seed,
+                            dtype=dtype)
     with _alone(path):
         if path.exists() and not overwrite:
             found = read_features(path)
@@ -143,7 +147,8 @@ def extract(checkpoint, layer, images, path, devices, *, image_shape=None, val_r
             log.info("%s is there already", path)
             return found
         work = _Part(path, source, batch_size, overwrite)
-        net = inference_block(cut(checkpoint.symbol, layer), checkpoint, devices, source.image_shape)
+        batch_size = work.batch_size
+        net = inference_block(cut(checkpoint.symbol, layer), checkpoint, devices, source.image_shape, dtype)
         arguments = dict(threads=threads, packed=packed)
         passes = [lambda part, bad: OrderedIter(part, batch_size, prepared(*source.image_shape[1:], source.resize),
                                                 bad=bad, **arguments)]
@@ -188,9 +193,10 @@ class _Part:
 
     def __init__(self, path, source, batch_size, overwrite):
         self.folder = Path(f"{path}.part")
-        self._size = -(-_CHUNK // batch_size) * batch_size
         header = self.folder / "source.json"
         told, size = _header(header) if header.exists() else (None, None)
+        batch_size = self.batch_size = batch_size or size or _BATCH
+        self._size = -(-_CHUNK // batch_size) * batch_size
         if told is None or size != batch_size or _unnamed(told) != _unnamed(source):
             if told and not overwrite:
                 empty = np.empty((0, 1), np.float32)

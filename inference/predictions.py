@@ -9,7 +9,8 @@ from transfer_gluon.base.errors import InputError
 from transfer_gluon.base.files import replacing
 from transfer_gluon.base.framework import mx
 from transfer_gluon.base.log import log
-from transfer_gluon.inference.classifier import classifier, num_classes
+from transfer_gluon.inference.batch_size import good_batch_size
+from transfer_gluon.inference.classifier import num_classes, ready_classifier
 from transfer_gluon.inference.outputs import outputs
 from transfer_gluon.iters import OrderedIter
 from transfer_gluon.iters.transforms import prepared
@@ -50,8 +51,8 @@ def predict(net, batches, devices, top_k, source="the network"):
     return classes, probabilities
 
 
-def predict_images(checkpoint, images, devices, top_k=None, image_shape=None, batch_size=32, threads=4, bad=None,
-                   val_resize=None):
+def predict_images(checkpoint, images, devices, top_k=None, image_shape=None, batch_size=None, threads=4, bad=None,
+                   val_resize=None, dtype="float32"):
     """The most probable classes of the images of a list, prepared as for validation, straight from their files.
 
     Parameters
@@ -64,8 +65,8 @@ def predict_images(checkpoint, images, devices, top_k=None, image_shape=None, ba
         None: five, or all classes where there are fewer.
     image_shape : (int, int, int) or None
         Channels, height, width of the network's input, in pixels; None: what the checkpoint says.
-    batch_size : int
-        Images computed at a time.
+    batch_size : int or None
+        Images computed at a time; None: see `good_batch_size`.
     threads : int
         That decode images.
     bad : list or None
@@ -73,6 +74,8 @@ def predict_images(checkpoint, images, devices, top_k=None, image_shape=None, ba
     val_resize : int, "squeeze" or None
         What images are resized to first: see `iters.transforms.prepared`. None: what the checkpoint says for images of
         this size.
+    dtype : "float32", "bfloat16", "float16" or "int8"
+        What the network computes in. int8 is calibrated with some of the images, and the log tells what it changes.
 
     Returns: as `predict`.
 
@@ -81,13 +84,14 @@ def predict_images(checkpoint, images, devices, top_k=None, image_shape=None, ba
     """
     shape = image_shape or checkpoint.image_shape
     prepare = prepared(*shape[1:], val_resize or resize_of(checkpoint.symbol, shape))
-    net = classifier(checkpoint, devices, shape)
+    net = ready_classifier(checkpoint, images, devices, shape, prepare, threads, dtype)
     classes = num_classes(checkpoint.symbol, shape, checkpoint.name)
     top_k = min(5, classes) if top_k is None else top_k
     if not 1 <= top_k <= classes:
         raise InputError(f"`top_k` is {top_k}, and {checkpoint.name} has {classes} classes; choose at most that many.",
                          "top_k", top_k, f"a number from 1 to {classes}")
     log.info("%d images of %d × %d pixels, %d classes", len(images), *shape[1:], classes)
+    batch_size = batch_size or good_batch_size(net, shape, devices, len(images))
     batches = OrderedIter(images, batch_size, prepare, threads, bad=bad)
     return predict(net, batches, devices, top_k, checkpoint.name)
 

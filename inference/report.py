@@ -10,6 +10,7 @@ from tqdm import tqdm
 from transfer_gluon.base.errors import InputError, first_ten
 from transfer_gluon.base.files import making_folder, replacing
 from transfer_gluon.base.log import log
+from transfer_gluon.inference.batch_size import good_batch_size
 from transfer_gluon.inference.calibration import (
     brier_scores,
     calibration,
@@ -17,7 +18,7 @@ from transfer_gluon.inference.calibration import (
     log_softmax,
     write_calibration,
 )
-from transfer_gluon.inference.classifier import check_labels, classifier, num_classes
+from transfer_gluon.inference.classifier import check_labels, num_classes, ready_classifier
 from transfer_gluon.inference.confusion import (
     confusion_matrix,
     most_confused,
@@ -124,8 +125,8 @@ def _images(number):
     return f"{number} image{'s' * int(number != 1)}"
 
 
-def evaluate_images(checkpoint, images, devices, names=None, image_shape=None, batch_size=32, threads=4, bad=None,
-                    val_resize=None):
+def evaluate_images(checkpoint, images, devices, names=None, image_shape=None, batch_size=None, threads=4, bad=None,
+                    val_resize=None, dtype="float32"):
     """How well a network does on the images of a list, prepared as for validation, straight from their files.
 
     Parameters
@@ -136,7 +137,7 @@ def evaluate_images(checkpoint, images, devices, names=None, image_shape=None, b
     devices : list of Context
     names : list of str or None
         Of all classes, class 0 first; None: their numbers.
-    image_shape, batch_size, threads, bad, val_resize
+    image_shape, batch_size, threads, bad, val_resize, dtype
         As `predict_images` takes them.
 
     Returns: `Evaluation`.
@@ -156,9 +157,10 @@ def evaluate_images(checkpoint, images, devices, names=None, image_shape=None, b
         raise InputError(f"{len(names)} names of classes were given, or stand in classes.txt beside {images.path}, and "
                          f"{checkpoint.name} has {classes} classes; expected a name each, that of class 0 first.",
                          "classes", names, f"{classes} names")
-    batches = OrderedIter(images, batch_size, prepared(*shape[1:], val_resize or resize_of(checkpoint.symbol, shape)),
-                          threads, bad=bad)
-    net = classifier(checkpoint, devices, shape)
+    prepare = prepared(*shape[1:], val_resize or resize_of(checkpoint.symbol, shape))
+    net = ready_classifier(checkpoint, images, devices, shape, prepare, threads, dtype)
+    batch_size = batch_size or good_batch_size(net, shape, devices, len(images))
+    batches = OrderedIter(images, batch_size, prepare, threads, bad=bad)
     found = Evaluation(checkpoint.name, images, names, np.full(len(images), -1), *(
         np.full(len(images), empty) for empty in (np.nan, -1, np.nan, np.nan)))
     log.info("%d images of %d × %d pixels, %d classes", len(images), *shape[1:], classes)

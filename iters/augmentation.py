@@ -155,6 +155,15 @@ class Augmentation(Parameters):
             rand_augment_numbers(self.aa)
 
     @property
+    def fixed(self):
+        """Whether an image becomes the same in every epoch: nothing changes it by chance."""
+        chances = (self.random_crop, self.random_mirror, self.jitter and self.aa is None,
+                   self.pca_noise and self.aa is None, self.aa is not None, self.reprob, self.max_random_h,
+                   self.max_random_s, self.max_random_l, self.max_random_aspect_ratio, self.max_random_rotate_angle,
+                   self.max_random_shear_ratio, (self.min_random_scale, self.max_random_scale) != (1, 1))
+        return not any(chances)
+
+    @property
     def resized_crop(self):
         """Whether random crops have a random area and aspect."""
         return bool(self.random_crop and self.crop == "resized")

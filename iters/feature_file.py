@@ -45,6 +45,8 @@ class FeatureSource:
         Its settings; None without views.
     seed : int or None
         Of the views.
+    dtype : str
+        What the network computed in; the features are float32.
     """
 
     network: str
@@ -57,23 +59,28 @@ class FeatureSource:
     views: int = 0
     augmentation: Optional[dict] = None
     seed: Optional[int] = None
+    dtype: str = "float32"
 
     @property
     def text(self):
-        """As JSON."""
-        return json.dumps(dataclasses.asdict(self), sort_keys=True)
+        """As JSON; a type of float32 goes without saying."""
+        told = dataclasses.asdict(self)
+        if self.dtype == "float32":
+            del told["dtype"]
+        return json.dumps(told, sort_keys=True)
 
     @classmethod
     def of_text(cls, text):
         """From JSON. Raises: ValueError for any other text."""
         told = json.loads(text)
         names = {field.name for field in dataclasses.fields(cls)}
-        if not isinstance(told, dict) or set(told) != names:
+        if not isinstance(told, dict) or {*told, "dtype"} != names:
             raise ValueError
+        told.setdefault("dtype", "float32")
         shape = told["image_shape"]
         if not (isinstance(shape, list) and len(shape) == 3 and all(isinstance(side, int) for side in shape)
-                and isinstance(told["views"], int)
-                and all(isinstance(told[name], str) for name in ("network", "digest", "layer", "list", "images"))):
+                and isinstance(told["views"], int) and all(isinstance(told[name], str) for name in (
+                    "network", "digest", "layer", "list", "images", "dtype"))):
             raise ValueError
         return cls(**{**told, "image_shape": tuple(shape)})
 
@@ -182,7 +189,8 @@ def check_features(found, wanted):
         "layer": (source.layer != wanted.layer, f"the layer {source.layer}", wanted.layer),
         "list": (source.images != wanted.images, f"the images of {source.list}", wanted.list)}
     for name, plural in (("image_shape", "images of the size"), ("resize", "images resized to"),
-                         ("augmentation", "views by"), ("seed", "views of the seed"), ("views", "views, as many as")):
+                         ("augmentation", "views by"), ("seed", "views of the seed"), ("views", "views, as many as"),
+                         ("dtype", "numbers computed in")):
         one, other = getattr(source, name), getattr(wanted, name)
         compared[name] = (one != other, f"{plural} {one}", f"{other}")
     different = [f"it holds {one}; expected {other}" for differs, one, other in compared.values() if differs]

@@ -90,7 +90,8 @@ class Material:
 
 
 def collect(runs, devices, source_model=None, *, data_dir="data", source=None, target=None, val=None,
-            null_label=NULL_LABEL, most=2000, seed=0, image_shape=None, val_resize=None, batch_size=32, threads=4):
+            null_label=NULL_LABEL, most=2000, seed=0, image_shape=None, val_resize=None, batch_size=None, threads=4,
+            dtype="float32"):
     """Look at everything that a report tells.
 
     Parameters
@@ -104,7 +105,7 @@ def collect(runs, devices, source_model=None, *, data_dir="data", source=None, t
         Images of the target that are looked at; of the source half as many. All of `val` are.
     seed : int
         Of the images that are looked at.
-    image_shape, val_resize, batch_size, threads
+    image_shape, val_resize, batch_size, threads, dtype
         As `look_at_all` takes them.
 
     Returns: `Material`.
@@ -123,7 +124,8 @@ def collect(runs, devices, source_model=None, *, data_dir="data", source=None, t
     first = candidates[0].load()
     shape = tuple(image_shape or first.image_shape)
     _same_classes(candidates, image_shape)
-    computing = dict(seed=seed, image_shape=image_shape, val_resize=val_resize, batch_size=batch_size, threads=threads)
+    computing = dict(seed=seed, image_shape=image_shape, val_resize=val_resize, batch_size=batch_size, threads=threads,
+                     dtype=dtype)
     looked = {}
     if at_hand:
         held = found.source is not None and found.trained is not None

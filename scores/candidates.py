@@ -15,6 +15,7 @@ from transfer_gluon.scores.common_part import Together, Values, features_and_log
 from transfer_gluon.scores.seen import Seen, sample, seen_by
 from transfer_gluon.symbols import resize_of
 
+_BATCH = 32
 MOST_TARGET, MOST_SOURCE = 2000, 1000       # images that are looked at
 
 
@@ -77,7 +78,8 @@ def split_epoch(text):
 
 
 def look_at_all(candidates, target, devices, source=None, trained=None, *, mixed=True, most_target=MOST_TARGET,
-                most_source=MOST_SOURCE, seed=0, image_shape=None, val_resize=None, batch_size=32, threads=4):
+                most_source=MOST_SOURCE, seed=0, image_shape=None, val_resize=None, batch_size=None, threads=4,
+                dtype="float32"):
     """What several candidates say of the same images, prepared as for validation.
 
     What networks have in common below a layer, such as layers that were frozen, is computed once for all of them.
@@ -100,10 +102,12 @@ def look_at_all(candidates, target, devices, source=None, trained=None, *, mixed
         Channels, height, width of the networks' input, in pixels; None: what each checkpoint says.
     val_resize : int, "squeeze" or None
         As `iters.transforms.prepared` takes it; None: what each checkpoint says.
-    batch_size : int
-        Images computed at a time.
+    batch_size : int or None
+        Images computed at a time; None: 32.
     threads : int
         That decode images.
+    dtype : "float32", "bfloat16" or "float16"
+        What the networks compute in.
 
     Returns: list of `Seen`, one a candidate. One whose network gives NaN or infinite numbers holds such.
 
@@ -130,8 +134,8 @@ def look_at_all(candidates, target, devices, source=None, trained=None, *, mixed
                 differing = values[members[0]].differing(*(values[place] for place in members))
                 shape = image_shape or checkpoints[0].image_shape
                 prepare = prepared(*shape[1:], val_resize or resize_of(symbol, shape))
-                batches = [images and OrderedIter(images, batch_size, prepare, threads) for images in lists]
-                together = Together(graph, checkpoints, differing, devices, shape)
+                batches = [images and OrderedIter(images, batch_size or _BATCH, prepare, threads) for images in lists]
+                together = Together(graph, checkpoints, differing, devices, shape, dtype)
                 told = seen_by(together, len(members), batches[0], devices, *batches[1:], mixed=mixed,
                                null_label=target.null_label)
                 for place, one in zip(members, told):

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from transfer_gluon.base.framework import mx
-from transfer_gluon.symbols.backbone import check_fit, loaded_parameters
+from transfer_gluon.symbols.backbone import check_fit, values_block
 from transfer_gluon.symbols.graph import Graph
+from transfer_gluon.symbols.precision import for_inference
 
 _INPUT = "common_output"
 _LEAST = 0.25       # of the operators must be common, or one would lower what the others share
@@ -98,22 +99,24 @@ class Together:
         Names of the parameters that are not the same in all.
     devices : list of Context
     image_shape : (int, int, int)
+    dtype : str
+        What is computed in; see `symbols.precision`.
 
     Raises: InputError as `features_block`.
     """
 
-    def __init__(self, graph, checkpoints, differing, devices, image_shape):
+    def __init__(self, graph, checkpoints, differing, devices, image_shape, dtype="float32"):
         for checkpoint in checkpoints:
             check_fit(graph.symbol(), checkpoint.arg_params, checkpoint.aux_params, checkpoint.name, image_shape)
         frontier = _frontier(graph, differing)
         if len(checkpoints) == 1 or not frontier:
             self._below = None
-            self._above = [_block(graph.symbol(), ["data"], checkpoint, devices) for checkpoint in checkpoints]
+            self._above = [_block(graph.symbol(), ["data"], checkpoint, devices, dtype) for checkpoint in checkpoints]
             return
-        self._below = _block(mx.sym.Group(graph.outputs(frontier)), ["data"], checkpoints[0], devices)
+        self._below = _block(mx.sym.Group(graph.outputs(frontier)), ["data"], checkpoints[0], devices, dtype)
         above = graph.above(frontier, _INPUT)
         inputs = [f"{_INPUT}{place}" for place in range(len(frontier))]
-        self._above = [_block(above, inputs, checkpoint, devices) for checkpoint in checkpoints]
+        self._above = [_block(above, inputs, checkpoint, devices, dtype) for checkpoint in checkpoints]
 
     def __call__(self, images):
         between = [images]
@@ -124,12 +127,8 @@ class Together:
         return [part for above in self._above for part in above(*between)], images.mean(axis=(2, 3))
 
 
-def _block(symbol, inputs, checkpoint, devices):
+def _block(symbol, inputs, checkpoint, devices, dtype):
     found = {**checkpoint.arg_params, **checkpoint.aux_params}
-    params = loaded_parameters({name: found[name] for name in symbol.list_inputs() if name not in inputs},
-                               symbol.list_auxiliary_states())
-    block = mx.gluon.SymbolBlock(symbol, [mx.sym.var(name, dtype="float32") for name in inputs], params=params)
-    block.collect_params().setattr("grad_req", "null")
+    block = values_block(for_inference(symbol, devices, dtype), found, "float32", inputs)
     block.initialize(ctx=devices)
-    block.hybridize(static_alloc=True)
     return block

@@ -3,7 +3,9 @@ import lazy_loader
 
 __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={
     "backbone": ["features_block"],
+    "bnm": ["BNMLoss"],
     "bottleneck": ["Bottleneck", "below_bottleneck"],
+    "cdan": ["CDANLoss"],
     "coral": ["CORALLoss"],
     "dann": ["DANNLoss", "reverse_gradient"],
     "graph": ["cut", "layers", "logits"],
@@ -13,6 +15,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={
     "l2sp": ["L2SP", "published_rates", "readme_rates"],
     "layer_groups": ["LayerGroup", "begins", "layer_groups", "new_names", "thirds"],
     "loss": ["TransferLoss", "halves"],
+    "mcc": ["MCCLoss"],
     "mixup": ["Mixup"],
     "mmd": ["JMMDLoss", "MMDLoss"],
     "networks": ["new_network"],
@@ -21,6 +24,7 @@ __getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submod_attrs={
     "objective": ["TransferObjective"],
     "registry": ["TRANSFER_LOSSES", "transfer_loss"],
     "resnet": ["resnet"],
+    "shot": ["SHOTIMLoss", "SHOTLoss", "centroid_labels"],
     "soft_labels": ["SoftLabels", "balanced_weights"],
     "transfer_net": ["TransferNet"],
     "zoo": ["zoo_symbol"],

@@ -1,6 +1,7 @@
 """A symbol as the Gluon block of a network's features, with checked values."""
 import contextlib
 import math
+import warnings
 
 import numpy as np
 
@@ -49,6 +50,22 @@ def features_block(symbol, arg_params=None, aux_params=None, source="the checkpo
         for attribute in ("lr_mult", "wd_mult"):
             if f"__{attribute}__" in said.get(name, {}):
                 setattr(parameter, attribute, _number(source, name, f"__{attribute}__", said[name]))
+    return block
+
+
+def values_block(symbol, values, dtype=None, inputs=("data",)):
+    """A hybridized `SymbolBlock` of `symbol` with these `inputs` that only computes: its parameters have these `values`
+    (dict of str to NDArray; more than needed is no error) and no gradients.
+
+    `dtype`: that of the parameters; None: each has that of its value, int8 for example.
+    """
+    parameters = mx.gluon.ParameterDict()
+    parameters.update({name: LoadedParameter(name, values[name], "null", dtype or values[name].dtype)
+                       for name in symbol.list_inputs() if name not in inputs})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")     # of types that cannot be inferred through casts, and that are known
+        block = mx.gluon.SymbolBlock(symbol, [mx.sym.var(name, dtype="float32") for name in inputs], params=parameters)
+    block.hybridize(static_alloc=True)
     return block
 
 
@@ -128,14 +145,14 @@ def misfits(wanted, found):
 
 
 class LoadedParameter(mx.gluon.Parameter):
-    """A parameter that has its value: on the CPU it *is* the array given, other devices get copies.
+    """A parameter that has its value, as `dtype`: on the CPU it *is* the array given, other devices get copies.
 
     Gluon would fill zeros, copy the value over them, and copy that to the device: three times the time of
     reading a file, and twice its memory.
     """
 
-    def __init__(self, name, value, grad_req="write"):
-        super().__init__(name, grad_req, shape=value.shape, allow_deferred_init=True)
+    def __init__(self, name, value, grad_req="write", dtype="float32"):
+        super().__init__(name, grad_req, shape=value.shape, dtype=dtype, allow_deferred_init=True)
         self._value = value.astype(self.dtype, copy=False)
 
     def _finish_deferred_init(self):

@@ -69,10 +69,17 @@ class DANNLoss(TransferLoss):
             self.domain = mx.gluon.nn.Dense(1, weight_initializer=init, prefix="domain_")
 
     def hybrid_forward(self, F, layers):
-        x = reverse_gradient(F, F.concat(*layers, dim=1), self._reversal)
-        source, target = halves(F, self.domain(self.hidden(x)))
+        return self._told_apart(F, F.concat(*layers, dim=1))
+
+    def _told_apart(self, F, x, weights=None):
+        """Loss and accuracy of D for x (b, k); of images with `weights` (b, 1), the mean by these in each domain."""
+        source, target = halves(F, self.domain(self.hidden(reverse_gradient(F, x, self._reversal))))
         wrong = F.concat(source, -target, dim=0)        # how strongly D speaks for the other domain
         # log(1 + exp(a)), with all its digits and, at 0 too, its slope: there minimum has that of its first argument.
         # MXNet's softrelu is off by 1e-6.
         losses = F.relu(wrong) + F.log1p(F.exp(F.minimum(wrong, -wrong)))
-        return F.mean(losses).reshape((1,)), F.mean(wrong < 0).reshape((1,))
+        accuracy = F.mean(wrong < 0).reshape((1,))
+        if weights is None:
+            return F.mean(losses).reshape((1,)), accuracy
+        means = [F.sum(loss * weight) / F.sum(weight) for loss, weight in zip(halves(F, losses), halves(F, weights))]
+        return ((means[0] + means[1]) / 2).reshape((1,)), accuracy

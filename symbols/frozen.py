@@ -12,6 +12,8 @@ from transfer_gluon.base.errors import InputError, does_nothing, first_ten
 from transfer_gluon.base.framework import mx
 from transfer_gluon.symbols.graph import Graph, cut
 from transfer_gluon.symbols.layer_groups import begins, groups_of
+from transfer_gluon.symbols.nesting import leaves, nested
+from transfer_gluon.symbols.precision import computing_in, for_inference, symbol_block
 
 # What the original trained of its residual networks when it froze the others.
 _ORIGINAL = ("bn1", "fc", "stage3", "stage4")
@@ -42,7 +44,8 @@ def trainable_prefixes(net, trainable=None):
             raise InputError(f"`freeze` trains {', '.join(_ORIGINAL)} of the published ResNets, and this network has "
                              f"other names: say with `trainable` which train. It has {there}.",
                              "trainable", None, "prefixes of names of parameters")
-        return [*_ORIGINAL, *head[:-1]]      # a bottleneck is part of what the original calls fc
+        # A bottleneck is part of what the original calls fc.
+        return [*_ORIGINAL, *(layer for layer in head if layer != "fc")]
     trainable = [trainable] if isinstance(trainable, str) else list(trainable)
     unknown = [prefix for prefix in trainable if not prefix or not any(begins(name, prefix) for name in names)]
     if unknown or not trainable:
@@ -51,7 +54,7 @@ def trainable_prefixes(net, trainable=None):
     return trainable
 
 
-def frozen_below(net, learning, statistics="move"):
+def frozen_below(net, learning, statistics="move", dtype="float32"):
     """What to train instead of `net`, sharing its parameters: a `FrozenBelow`, or `net` where no layer is frozen
     below all that train.
 
@@ -66,13 +69,15 @@ def frozen_below(net, learning, statistics="move"):
         original did on GPUs. still: they stay, as its did on the CPU. Either way these layers normalise by the batch.
         inference: these layers compute as a network that is used does, normalise by their moving statistics, and drop
         nothing out.
+    dtype : str
+        What is computed in; see `symbols.precision`.
 
     Raises: InputError for another word; and for still and inference, where no layer is frozen below all that train.
     """
     if statistics not in FROZEN_STATISTICS:
         raise InputError.of("frozen_statistics", statistics, f"one of {', '.join(FROZEN_STATISTICS)}")
     outputs = net(mx.sym.var("data"))
-    graph = Graph.of(mx.sym.Group(_leaves(outputs)))
+    graph = Graph.of(mx.sym.Group(leaves(outputs)))
     above = graph.depending_on(learning)
     taken = graph.taken_by(above)
     frontier = [(number, output) for number, output in taken if graph.nodes[number]["op"] != "null"]
@@ -83,10 +88,10 @@ def frozen_below(net, learning, statistics="move"):
     below = (mx.sym.Group(graph.outputs(frontier)), ()) if statistics == "inference" else \
         _below(graph, above, frontier, statistics == "move")
     return FrozenBelow(net, *below, _above(graph, frontier), _joined(graph, above, frontier), outputs,
-                       statistics != "inference")
+                       statistics != "inference", dtype)
 
 
-def above_layer(net, layer):
+def above_layer(net, layer, dtype="float32"):
     """The part of a network above a layer, sharing its parameters: a callable from what the layer gives, (b, …), to
     (features, logits), and the names of the parameters in it.
 
@@ -96,6 +101,8 @@ def above_layer(net, layer):
         From images to (features, logits), where features may be a list of layers.
     layer : str
         All that `net` gives must depend on the images through this layer alone.
+    dtype : str
+        What is computed in; see `symbols.precision`.
 
     Raises: InputError for a layer that there is not, or that is passed by.
 
@@ -107,7 +114,7 @@ def above_layer(net, layer):
     ([(4, 12), (4, 5)], ['fc_bias', 'fc_weight'])
     """
     outputs = net(mx.sym.var("data"))
-    whole = mx.sym.Group(_leaves(outputs))
+    whole = mx.sym.Group(leaves(outputs))
     cut(whole, layer)
     graph = Graph.of(whole)
     place = next(place for place, node in enumerate(graph.nodes) if node["name"] == layer)
@@ -119,8 +126,8 @@ def above_layer(net, layer):
         past = sorted({graph.nodes[number]["name"] for number, _ in taken} - {layer})
         raise InputError(f"`layer` {layer}: what lies above takes from {first_ten(past)} too; expected a layer that "
                          "everything above goes through.", "layer", layer, "a layer that nothing goes past")
-    above = _block(_above(graph, taken), 1, net.collect_params())
-    return (lambda features: _nested(iter(_leaves(above(features))), outputs)), set(above.collect_params())
+    above = _block(_above(graph, taken), 1, net.collect_params(), dtype)
+    return (lambda features: nested(leaves(above(features)), outputs)), set(above.collect_params())
 
 
 def _below(graph, above, frontier, moves):
@@ -165,16 +172,6 @@ def _above(graph, frontier):
                          for result in graph.above(frontier, _INPUT)])
 
 
-def _leaves(outputs):
-    """What a network gives, nested in lists and tuples, as one flat list."""
-    return [leaf for part in outputs for leaf in _leaves(part)] if isinstance(outputs, (list, tuple)) else [outputs]
-
-
-def _nested(leaves, like):
-    """The next ones of an iterator of leaves, nested as `like`."""
-    return [_nested(leaves, part) for part in like] if isinstance(like, (list, tuple)) else next(leaves)
-
-
 class FrozenBelow:
     """A network in two parts: gradients are recorded in the upper one only.
 
@@ -183,18 +180,19 @@ class FrozenBelow:
     `trains`, else as in inference.
     """
 
-    def __init__(self, net, below, statistics, above, joined, outputs, trains=True):
+    def __init__(self, net, below, statistics, above, joined, outputs, trains=True,
+                 dtype="float32"):
         parameters = net.collect_params()
         self._outputs = outputs
         self._statistics = [parameters[name] for name in statistics]
         self._joined, self._trains = joined, trains
-        self._below = mx.gluon.SymbolBlock(below, _input("data"), params=parameters)
-        self._above = _block(above, len(joined), parameters)
         devices = next(iter(parameters.values())).list_ctx()
+        below = computing_in(below, dtype) if trains else for_inference(below, devices, dtype)
+        self._below = symbol_block(below, [_input("data")], parameters)
+        self._above = _block(above, len(joined), parameters, dtype)
         for name, parameter in self._below.collect_params().items():
             if name.endswith(_UNUSED):
                 parameter.initialize(mx.init.Zero(), ctx=devices)
-        self._below.hybridize(static_alloc=True, static_shape=True)
 
     def __call__(self, images):
         with mx.autograd.pause(train_mode=self._trains):
@@ -209,14 +207,13 @@ class FrozenBelow:
                 # wrongly: it gives the shared memory away as soon as the gradient nobody needs is there.
                 array.attach_grad()
         results = self._above(*between)
-        return _nested(iter(_leaves(results)), self._outputs)
+        return nested(leaves(results), self._outputs)
 
 
-def _block(above, inputs, parameters):
+def _block(above, inputs, parameters, dtype):
     """What `_above` gives, as a block."""
-    block = mx.gluon.SymbolBlock(above, [_input(f"{_INPUT}{place}") for place in range(inputs)], params=parameters)
-    block.hybridize(static_alloc=True, static_shape=True)
-    return block
+    return symbol_block(computing_in(above, dtype), [_input(f"{_INPUT}{place}") for place in range(inputs)],
+                        parameters)
 
 
 def _input(name):

@@ -14,14 +14,15 @@ _ROWS = expectation("logits_an_image", "features and logits that an objective go
 class TransferObjective(mx.gluon.HybridBlock):
     r"""Summed cross-entropy of the labelled images plus a weighted transfer loss.
 
-    .. math:: L = \sum_{i:\,y_i \ne \text{null}} -\log p_i[y_i] \;+\; w \cdot T(x, \text{logits}),
+    .. math:: L = u \sum_{i:\,y_i \ne \text{null}} -\log p_i[y_i] \;+\; w \cdot T(x, \text{logits}),
               \qquad p = \operatorname{softmax}(\text{logits})
 
     The sum runs over labelled images only; images with the null label add nothing to it. Where labels are rows of
     probabilities q, an image's cross-entropy is :math:`-\sum_c q_c \log p_c`, and a row of zeros is an unlabelled
     image. The optimizer divides the gradient by the whole batch B, so that the transfer loss of each of D devices
     weighs w / B against a sum over its labelled images: the more devices share a batch, the more it weighs. Where half
-    of the images are labelled, T weighs 2·w·D/B against the mean cross-entropy: `relative_weight`.
+    of the images are labelled, T weighs 2·w·D/B against the mean cross-entropy: `relative_weight`. u is 1, or the
+    `softmax_weight` that a transfer loss has.
 
     Parameters
     ----------
@@ -67,6 +68,8 @@ class TransferObjective(mx.gluon.HybridBlock):
         if not 0 <= self.weight < 1e38:
             raise InputError.of("weight", weight, "a number from 0 up that float32 holds, below 1e38")
         self.batch_multiple = getattr(transfer, "batch_multiple", 1)
+        self._softmax_weight = getattr(transfer, "softmax_weight", 1.0)
+        self._kept = {}
         self._of_transfer = tuple(getattr(transfer, "statistics", ()))
         self.statistics = ("softmax_loss", "transfer_loss", "correct", "labelled", *self._of_transfer)
         self._null_label = null_label
@@ -78,6 +81,8 @@ class TransferObjective(mx.gluon.HybridBlock):
         layers = features if isinstance(features, (list, tuple)) else [features]
         if isinstance(logits, mx.nd.NDArray):
             self._check([array.shape for array in (*layers, logits, labels)])
+            if hasattr(self.transfer, "sizes"):
+                self.transfer.sizes([layer.shape[1] for layer in layers], logits.shape[1])
         objective, statistics = super().forward(features, logits, labels)
         if isinstance(logits, mx.nd.NDArray) and statistics.shape != (len(self.statistics),):
             raise ValueError(f"{type(self.transfer).__name__} returned {statistics.shape[0] - 4} further statistics; "
@@ -116,33 +121,50 @@ class TransferObjective(mx.gluon.HybridBlock):
             transfer_loss = self.transfer(features, logits)
         correct = F.sum((F.argmax(logits, axis=-1) == classes) * labelled).reshape((1,))
         statistics = F.concat(softmax_loss, transfer_loss, correct, F.sum(labelled).reshape((1,)), *further, dim=0)
+        if self._softmax_weight != 1:
+            softmax_loss = self._softmax_weight * softmax_loss
         return softmax_loss + self.weight * transfer_loss, F.BlockGrad(statistics)
 
+    def keep(self, name, parameter):
+        """Have a `Parameter`, with which nothing is computed here, saved and resumed with the objective's own; returns
+        it."""
+        self._kept[name] = parameter
+        return parameter
 
-def relative_weight(weight, batch_size, num_devices=1):
-    r"""What a transfer loss weighs against the *mean* cross-entropy of the source images.
+    def _collect_params_with_prefix(self, prefix=""):
+        begin = prefix and f"{prefix}."
+        return {**super()._collect_params_with_prefix(prefix),
+                **{begin + name: parameter for name, parameter in self._kept.items()}}
+
+
+def relative_weight(weight, batch_size, num_devices=1, domains=2):
+    r"""What a transfer loss weighs against the *mean* cross-entropy of the labelled images.
 
     .. math:: r = 2 w D / B
+
+    or w D / B, where a batch is of one domain.
 
     Parameters
     ----------
     weight : float
         w of a `TransferObjective`: against the cross-entropy summed over a device's images.
     batch_size : int
-        B, images of a batch over all devices, half of them of the source, and labelled.
+        B, images of a batch over all devices, half of them of the source, and labelled; of one domain, all of them.
     num_devices : int
         D, each of which has a transfer loss of its own.
+    domains : 1 or 2, default 2
+        Of which a batch is.
 
     >>> relative_weight(2, batch_size=64, num_devices=4)      # as the original trained JAN on cars
     0.25
     """
-    return 2 * weight * num_devices / batch_size
+    return domains * weight * num_devices / batch_size
 
 
-def absolute_weight(relative, batch_size, num_devices=1):
+def absolute_weight(relative, batch_size, num_devices=1, domains=2):
     """The weight w of a `TransferObjective` that comes to a `relative_weight` r: w = r B / (2 D).
 
     >>> absolute_weight(0.25, batch_size=64, num_devices=4)
     2.0
     """
-    return relative * batch_size / (2 * num_devices)
+    return relative * batch_size / (domains * num_devices)

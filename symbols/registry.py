@@ -10,6 +10,11 @@ TRANSFER_LOSSES = {
     "jmmd": "transfer_gluon.symbols.mmd:JMMDLoss",
     "coral": "transfer_gluon.symbols.coral:CORALLoss",
     "dann": "transfer_gluon.symbols.dann:DANNLoss",
+    "cdan": "transfer_gluon.symbols.cdan:CDANLoss",
+    "mcc": "transfer_gluon.symbols.mcc:MCCLoss",
+    "bnm": "transfer_gluon.symbols.bnm:BNMLoss",
+    "shot_im": "transfer_gluon.symbols.shot:SHOTIMLoss",
+    "shot": "transfer_gluon.symbols.shot:SHOTLoss",
 }
 
 
@@ -21,7 +26,7 @@ def transfer_loss(name, **options):
     >>> type(transfer_loss("mmd", estimate="quadratic")).__name__
     'MMDLoss'
     """
-    return _class(name)(**options)
+    return loss_class(name)(**options)
 
 
 def options_of(name):
@@ -30,12 +35,16 @@ def options_of(name):
     >>> options_of("dann"), options_of("coral")
     (['hidden', 'reversal'], [])
     """
-    named = inspect.signature(_class(name).__init__).parameters.values()
+    named = inspect.signature(loss_class(name).__init__).parameters.values()
     return [one.name for one in named if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)
             and one.name not in ("self", "prefix", "params")]
 
 
-def _class(name):
+def loss_class(name):
+    """The class of a name: its attributes tell how it is trained.
+
+    Raises: InputError for a name that is not there.
+    """
     if name not in TRANSFER_LOSSES:
         raise InputError.of("transfer", name, f"one of {', '.join(TRANSFER_LOSSES)}")
     loss = TRANSFER_LOSSES[name]

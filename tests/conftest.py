@@ -24,6 +24,9 @@ from transfer_gluon.iters import read_list, write_list
 ROOT = Path(__file__).resolve().parent.parent
 
 
+# Tests run several at a time. MXNet, which looks at this, is imported when it is first used.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # A shell that starts the tests in its background has them, and what they start, ignore Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

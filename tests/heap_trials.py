@@ -8,7 +8,8 @@ from transfer_gluon.symbols import TransferObjective, transfer_loss
 SIZES = [2, 3, 5, 6, 7, 9, 10, 14]
 STATIC = dict(static_alloc=True, static_shape=True)
 LOSSES = [("mmd", {}), ("jmmd", {}), ("mmd", dict(estimate="quadratic")), ("jmmd", dict(estimate="quadratic")),
-          ("coral", {}), ("dann", dict(hidden=5))]
+          ("coral", {}), ("dann", dict(hidden=5)), ("cdan", dict(hidden=5)), ("mcc", {}), ("bnm", {}), ("shot_im", {}),
+          ("shot", {})]
 
 
 class Bigger(mx.gluon.HybridBlock):

@@ -110,15 +110,94 @@ def coral(x):
     return np.sum(difference**2) / (4 * d**2), np.concatenate(gradient)
 
 
-def dann(x, u_weight, u_bias, v_weight, v_bias):
-    """Value, accuracy, d/dx before any reversal and d/dparameters of a domain classifier's binary cross-entropy."""
+def dann(x, u_weight, u_bias, v_weight, v_bias, weights=None):
+    """Value, accuracy, d/dx before any reversal and d/dparameters of a domain classifier's binary cross-entropy, whose
+    images have equal weights, or these."""
     b = len(x)
+    weights = np.full(b, 1 / b) if weights is None else weights
     sign = np.repeat([1.0, -1.0], b // 2)       # of the logit that speaks for the other domain
     before = x @ u_weight.T + u_bias
     hidden = np.maximum(before, 0)
     a = (hidden @ v_weight.T + v_bias)[:, 0]
-    value = np.mean(np.logaddexp(0, sign * a))
-    da = (sign / (1 + np.exp(-sign * a)) / b)[:, None]
+    value = weights @ np.logaddexp(0, sign * a)
+    da = (weights * sign / (1 + np.exp(-sign * a)))[:, None]
     dbefore = (da @ v_weight) * (before > 0)
     return (value, np.mean(sign * a < 0), dbefore @ u_weight,
             [dbefore.T @ x, dbefore.sum(axis=0), da.T @ hidden, da.sum(axis=0)])
+
+
+def slope(function, x, step=1e-5):
+    """d/dx of a number by central differences."""
+    gradient = np.zeros_like(x)
+    for place in np.ndindex(x.shape):
+        moved = np.zeros_like(x)
+        moved[place] = step
+        gradient[place] = (function(x + moved) - function(x - moved)) / (2 * step)
+    return gradient
+
+
+def entropy(p):
+    return -(p * np.log(p)).sum(axis=1)
+
+
+def mcc(z, temperature=2.5):
+    """Value and d/dz of minimum class confusion (Jin et al. 2020), from matrices of classes; z (b, c)."""
+    n = len(z) // 2
+    h = entropy(softmax(z[n:] / temperature))
+    weights = n * (1 + np.exp(-h)) / (1 + np.exp(-h)).sum()
+
+    def value(z):
+        y = softmax(z[n:] / temperature)
+        confusion = (y.T * weights) @ y
+        confusion /= confusion.sum(axis=1, keepdims=True)
+        return (confusion.sum() - np.trace(confusion)) / z.shape[1]
+
+    return value(z), slope(value, z)
+
+
+def bnm(z):
+    """Value and d/dz of minus the nuclear norm of a batch's target half (Cui et al. 2020)."""
+    n = len(z) // 2
+    p = softmax(z[n:])
+    u, singular, v = np.linalg.svd(p, full_matrices=False)
+    return -singular.sum() / n, np.concatenate([np.zeros_like(p), softmax_gradient(p, -u @ v / n)])
+
+
+def cdan(x, z, parameters, by_entropy, maps=None):
+    """Value, accuracy, d/dx before any reversal and d/dparameters of conditional adversarial training (Long et al.
+    2018) with all products, or with those of random `maps` of features and classes."""
+    b, p = len(x), softmax(z)
+    weights = 1 + np.exp(-entropy(p)) if by_entropy else np.ones(b)
+    weights = np.concatenate([half / half.sum() / 2 for half in np.split(weights, 2)])
+    if maps:
+        products = (x @ maps[0].T) * (p @ maps[1].T)
+    else:
+        products = np.einsum("bi,bj->bij", x, p).reshape(b, -1)
+    value, accuracy, dproducts, gradients = dann(products, *parameters, weights=weights)
+    if maps:
+        dx = (dproducts * (p @ maps[1].T)) @ maps[0]
+    else:
+        dx = np.einsum("bij,bj->bi", dproducts.reshape(b, x.shape[1], -1), p)
+    return value, accuracy, dx, gradients
+
+
+def shot_im(z):
+    """Value and d/dz of mean entropy minus the entropy of the mean (Liang et al. 2020), of all rows."""
+    def value(z):
+        p = softmax(z)
+        return entropy(p).mean() - entropy(p.mean(axis=0, keepdims=True))[0]
+
+    return value(z), slope(value, z)
+
+
+def centroid_labels(features, z):
+    """Pseudo-labels of Liang et al. 2020, image by image and class by class, as their code computes them."""
+    g = [np.append(x, 1) / np.sqrt(x @ x + 1) for x in features]
+    shares, labels = softmax(z), z.argmax(axis=1)
+    for _ in range(2):
+        centroids = {k: sum(share * x for share, x in zip(shares[:, k], g)) / (1e-8 + shares[:, k].sum())
+                     for k in sorted(set(labels.tolist()))}
+        labels = np.array([min(centroids, key=lambda k, x=x: 1 - x @ centroids[k] / np.sqrt(
+            (x @ x) * (centroids[k] @ centroids[k]))) for x in g])
+        shares = np.eye(z.shape[1])[labels]
+    return labels

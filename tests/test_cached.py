@@ -230,7 +230,8 @@ def test_workers_compute_one_behind_the_other(monkeypatch, folder, data):
         images=SimpleNamespace(val_resize=None), network=SimpleNamespace(layer="flatten0"))
     source = read_list(data / "source.lst")
     store = SimpleNamespace(rank=1, num_workers=3, barrier=lambda: happened.append("barrier"))
-    cached.cached_features(stage, None, SimpleNamespace(all=[source], domains=[source]), (3, 16, 16), store, [])
+    lists = SimpleNamespace(all=[source], domains=[source], roles=["source"])
+    cached.cached_features(stage, None, lists, (3, 16, 16), store, [])
     assert happened == ["barrier", "extract", "barrier", "barrier"]
 
 

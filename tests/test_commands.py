@@ -27,7 +27,8 @@ def test_stage_1_goes_on_from_stage_0(stage0, data, command, tmp_path, flags):
     prefix = tmp_path / "model" / "s1"
     done = command("fine_tune.py", "--train-stage", 1, *SMALL, "--data-dir", data, "--pretrained-model", stage0,
                    "--pretrained-epoch", 1, "--model-prefix", prefix, "--top-k", 2, *flags)
-    assert re.search(r"epoch 1: loss \S+, transfer \S+, accuracy .*validation accuracy .*top-2", done.stderr)
+    assert re.search(r"epoch 1: loss \S+, transfer \S+ \(at the start \S+\), accuracy .*validation accuracy .*top-2",
+                     done.stderr)
     before, after = load_checkpoint(stage0, 1).arg_params, load_checkpoint(prefix, 1).arg_params
     changed = {name for name in after if (after[name] != before[name]).sum().asscalar()}
     assert "fc_weight" in changed

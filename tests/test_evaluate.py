@@ -188,7 +188,7 @@ def test_many_classes_are_told_by_the_worst_ten_and_by_the_five_most_probable(st
     files = read_list(data / "val.lst").files
     images = read_list(write_list(data / "many.lst", [5 if i < 3 else 2 * i for i in range(16)], files))
     monkeypatch.setattr(report, "num_classes", lambda *_: 40)
-    monkeypatch.setattr(report, "classifier", lambda *_: None)
+    monkeypatch.setattr(report, "ready_classifier", lambda *_: None)
 
     def outputs(net, batches, *_):
         for places in np.array_split(np.arange(16), 3):

@@ -30,7 +30,8 @@ COMMANDS = [f"transfer_gluon.{name}" for name in (
     "commands.extract_features", "commands.train_classifier", "commands.reproduce", "commands.adapt", "commands.choose",
     "commands.report",
     "tools.im2rec_helpers", "tools.get_model", "tools.import_weights", "tools.layers", "tools.export", "tools.launch",
-    "tools.digits", "tools.emoji")]
+    "tools.digits", "tools.emoji", "tools.letters", "tools.degrade",
+    "tools.evidence")]
 
 
 def refused(command, *flags):
@@ -43,7 +44,7 @@ def refused(command, *flags):
 LIBRARIES = ("base", "checkpoints", "distributed", "exchange", "inference", "iters", "records", "scores", "symbols",
              "training")
 # Real command lines that messages and calls hold.
-OF_OTHER_COMMANDS = {"--show-toplevel", "--porcelain", "--untracked-files=no"}
+OF_OTHER_COMMANDS = {"--show-toplevel", "--porcelain", "--untracked-files=no", "--logdir"}
 
 
 def flags_in_strings(file):
@@ -135,6 +136,11 @@ def test_help_answers_without_importing_what_computes():
     (["--no-validation", "--top-k", 2], "--top-k was given with --no-validation"),
     (["--random-crop", 0, "--min-random-area", 0.5], "--min-random-area was given with --random-crop 0"),
     (["--fill-value", 0], "--fill-value was given without padding"),
+    (["--read", "features", "--watch", 9], "--watch was given in stage 0 with --read features"),
+    (["--no-checkpoint", "--tensorboard"], "--tensorboard was given with --no-checkpoint and without --model-prefix"),
+    (["--by", "infomax"], "--by was given without --keep"),
+    (["--test-io", 1, "--tensorboard"], "--tensorboard was given with --test-io"),
+    (["--benchmark", 1, "--watch", 9], "--watch was given with --benchmark"),
 ])
 def test_flags_that_would_do_nothing_are_refused(flags, why):
     said = refused(fine_tune.main, "--num-classes", 3, *flags)

@@ -173,7 +173,8 @@ def answers(tmp_path_factory):
             mutants.append(str(place))
             count -= 1
     done = subprocess.run([sys.executable, "-c", READ, str(folder / "whole" / "m"), *EXACT], input=json.dumps(mutants),
-                          text=True, capture_output=True, cwd=ROOT / "tests", env={"PYTHONPATH": str(ROOT)},
+                          text=True, capture_output=True, cwd=ROOT / "tests",
+                          env={"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
                           timeout=300)
     assert done.returncode == 0, f"it died of {done.stderr[-3000:]}"
     answers = {}

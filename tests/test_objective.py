@@ -264,6 +264,8 @@ def test_a_relative_weight_is_one_against_the_mean_over_the_source():
     ({"transfer": "coral"}, 256, 1, 12800, 100, None),
     ({"transfer": "coral", "transfer_weight": 800.0}, 256, 1, 800, 6.25, "next to nothing"),
     ({"transfer": "dann"}, 16, 1, 8, 1, None),
+    ({"transfer": "shot"}, 64, 2, 32, 1, None),                  # all images are of one domain
+    ({"transfer": "shot", "relative_transfer_weight": 0.5}, 64, 2, 16, 0.5, None),
 ])
 def test_stage_1_says_what_its_weight_is_and_where_it_is_far_off(told, batch_size, devices, weight, relative, warned,
                                                                  caplog):

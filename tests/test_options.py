@@ -150,6 +150,8 @@ def test_settings_that_do_nothing_are_refused_from_a_library_too():
             (lambda: Stage(1, 3, network=NetworkOptions(network="vgg16")), "`network` was given in stage 1"),
             (lambda: Stage(1, 3, objective=ObjectiveOptions(transfer="coral", estimate="quadratic")),
              "`estimate` was given with `transfer` coral"),
+            (lambda: Stage(1, 3, objective=ObjectiveOptions(transfer="mcc", transfer_layers=("relu1",))),
+             "`transfer_layers` was given with `transfer` mcc, which looks at class scores alone"),
             (lambda: Stage(0, 3, augmentation=Augmentation(fill_value=3)), "`fill_value` was given without padding"),
             (lambda: Stage(0, 3, optimizer=OptimizerOptions(optimizer="adam", momentum=0.5)), "has no momentum"),
             (lambda: Stage(0, 3, optimizer=OptimizerOptions(optimizer="adadelta", lr=(3, 2, 1), num_lowlrs=2)),

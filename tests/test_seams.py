@@ -145,7 +145,7 @@ def test_further_statistics_have_a_column_and_survive_a_stop(tmp_path):
     assert all(0 < result.others["domain_accuracy"] < 1 for result in results)
 
 
-@pytest.mark.parametrize("name", ["mmd", "jmmd", "coral", "dann"])
+@pytest.mark.parametrize("name", ["mmd", "jmmd", "coral", "dann", "cdan", "mcc", "bnm", "shot_im", "shot"])
 def test_every_loss_of_the_table_trains(name):
     _, results = train(objective=TransferObjective(transfer_loss(name)), devices=2)
     assert np.isfinite(results[0].transfer_loss) and results[0].transfer_loss != 0

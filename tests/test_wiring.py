@@ -28,6 +28,7 @@ from transfer_gluon.training import (
 from transfer_gluon.training.run import Run
 from transfer_gluon.training.stages import Stage
 from transfer_gluon.training.summary import SOURCE_ACCURACY
+from transfer_gluon.training.watch import Watch
 
 STAGE0 = ["--num-classes", 3, "--image-shape", "3,16,16", "--network", "resnet", "--num-layers", 8, "--batch-size", 8,
           "--num-epochs", 9]
@@ -63,7 +64,7 @@ def told(folder, trained, monkeypatch):
 
     def validation(images, batch_size, prepare, threads, **part):
         seen.validated, seen.validation_threads, seen.prepare = getattr(seen, "validated", images), threads, prepare
-        seen.validations = [*getattr(seen, "validations", []), images]
+        seen.validations, seen.watched = [*getattr(seen, "validations", []), images], images
         return "validation"
 
     def fit(net, objective, batches, devices, schedule, num_epochs, **others):
@@ -199,7 +200,10 @@ WIRES = {   # flag: the rest of the command, its value, what is then true, and i
     "--new-init": (STAGE0, "normal", lambda seen: (seen.net.fc_weight.init.sigma, seen.net.fc_bias.init.value)
                    == (0.005, 0.1)),
     "--source-validation": (STAGE0, 0.25, lambda seen: len(seen.lists[0]) == 18 and
-                            [len(images) for images in seen.validations] == [16, 6]),
+                            [len(images) for images in seen.validations] == [16, 6, 16]),
+    "--tensorboard": ([*STAGE0, "--model-prefix", "m/x"], None, lambda seen: seen.after_epoch[-1]._folder.parts[-2:]
+                      == ("x-run", "tensorboard") and set(seen.after_epoch[-1]._samples) == {"source", "target"}),
+    "--watch": (STAGE1, 5, lambda seen: len(seen.watched) == 5),
     "--early-stop": (STAGE0, 4, lambda seen: seen.after_epoch[-1]._patience == 4),
     "--fill-value": ([*STAGE0, "--pad-size", 1], 17, lambda seen: seen.augmentation.fill_value == 17),
     "--train-stage": (STAGE1[:2] + STAGE1[4:], 1, lambda seen: len(seen.lists) == 2 and seen.batch == 4),
@@ -225,6 +229,7 @@ WIRES = {   # flag: the rest of the command, its value, what is then true, and i
     "--resume": ([*STAGE0, "--model-prefix", "m/x"], None, lambda seen: seen.resume),
     "--overwrite": ([*STAGE0, "--model-prefix", "m/x"], None, lambda seen: seen.overwrite),
     "--keep": (STAGE0, 5, lambda seen: seen.keep == 5),
+    "--by": ([*STAGE0, "--keep", "best"], "infomax", lambda seen: seen.by == seen.after_epoch[-1]._name == "infomax"),
     "--save-batches": (STAGE0, 6, lambda seen: seen.save_batches == 6),
     "--cpus": (STAGE0, 2, lambda seen: seen.devices == [mx.cpu(0), mx.cpu(1)]),
     "--kv-store": (STAGE0, "local", lambda seen: seen.store == "local"),
@@ -259,7 +264,8 @@ WIRES = {   # flag: the rest of the command, its value, what is then true, and i
 }
 # Those that are asked for otherwise: by what fails without them, below.
 OTHERS = {"--num-classes", "--pretrained-model", "--layer-before-fullc", "--load-epoch", "--gpus", "--dtype",
-          "--features-dir", "--feature-views", "--source"}      # the last three in test_cached.py and test_folders.py
+          "--features-dir", "--feature-views", "--source",      # these three in test_cached.py and test_folders.py
+          "--force-dtype", "--plan"}                            # and these in test_precision.py and test_plan.py
 
 
 def begun_anew(seen):
@@ -374,14 +380,16 @@ def test_the_seams_of_a_stage_are_those_of_fit(told, folder, trained):
     network = NetworkOptions(pretrained_model=str(trained / "s0"), pretrained_epoch=1)
     Stage(1, 3, network=network, optimizer=OptimizerOptions(batch_size=8), before_forward=items[0], penalties=items[1],
           after_epoch=items[2]).train()
-    assert (seen.before_forward, seen.penalties, seen.after_epoch) == items
+    assert (seen.before_forward, seen.penalties, seen.after_epoch[:1]) == items
+    watch, = seen.after_epoch[1:]       # behind what may change the network
+    assert type(watch) is Watch and watch._before_forward == items[0] and watch._shares.tolist() == [1 / 3] * 3
 
 
 # What may differ when a run goes on, and what workers may have of their own.
 LISTS = {"data_dir", "source", "target", "val"}
 OF_NO_NUMBER = {"num_epochs", "early_stop", "model_prefix", "no_checkpoint", "resume", "load_epoch", "overwrite",
                 "keep", "save_batches", "gpus", "cpus", *LISTS, "features_dir", "data_nthreads", "disp_batches",
-                "monitor", "test_io"}
+                "monitor", "test_io", "force_dtype", "watch", "tensorboard", "by", "plan"}
 OF_A_WORKER = {"gpus", "cpus", *LISTS, "features_dir", "data_nthreads", "disp_batches", "monitor", "keep", "kv_store"}
 
 
@@ -391,7 +399,7 @@ def test_what_numbers_depend_on_is_compared_when_a_run_goes_on_and_among_workers
     flags = {option.opts[0].lstrip("-").replace("-", "_") for option in fine_tune.main.params} - {"use_dan"}
     lists = {"source.lst", "target.lst", "val.lst"}
     settings = set(told("--data-dir", "data", *STAGE1).settings)
-    assert settings == flags - OF_NO_NUMBER | lists | {"devices", "workers", "transfer_weighs"}
+    assert settings == flags - OF_NO_NUMBER | lists | {"devices", "workers", "transfer_weighs", "computed_once"}
     assert compared[0] == flags - OF_A_WORKER and compared[1] > lists
 
 

@@ -36,22 +36,22 @@ def fonts():
             if font.name.startswith(_FONTS) and not any(part in font.name for part in _NOT)]
 
 
-def printed_digit(digit, font, rng):
-    """A printed digit as an 8-bit image of `_SIDE` pixels: a random view of a glyph of `font`."""
+def printed(text, font, rng, angle=_ANGLE, shear=_SHEAR, thinning=_THINNING):
+    """A digit, or a letter, as an 8-bit image of `_SIDE` pixels: a random view of a glyph of `font`."""
     import cv2  # here and below, since --help does without
     from PIL import Image, ImageDraw, ImageFont
 
     image = Image.new("L", (2 * _BOX, 2 * _BOX), 0)
     glyphs = ImageFont.truetype(str(font), _BOX)
-    ImageDraw.Draw(image).text((_BOX, _BOX), str(digit), fill=255, anchor="mm", font=glyphs)
+    ImageDraw.Draw(image).text((_BOX, _BOX), str(text), fill=255, anchor="mm", font=glyphs)
     ink = np.asarray(image)
-    angle, shear = np.deg2rad(rng.uniform(-_ANGLE, _ANGLE)), rng.uniform(-_SHEAR, _SHEAR)
+    angle, shear = np.deg2rad(rng.uniform(-angle, angle)), rng.uniform(-shear, shear)
     scale = rng.uniform(*_SCALE, size=2)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     matrix = turn @ np.array([[1, shear], [0, 1]]) @ np.diag(scale)
     offset = _BOX - matrix @ (_BOX, _BOX)
     ink = cv2.warpAffine(ink, np.column_stack([matrix, offset]), ink.shape, flags=cv2.INTER_LINEAR)
-    brush = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (int(rng.integers(_THINNING[0], _THINNING[1] + 1)) + 1,) * 2)
+    brush = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (int(rng.integers(thinning[0], thinning[1] + 1)) + 1,) * 2)
     thinned = cv2.erode(ink, brush)
     ink = thinned if thinned.max() > 128 else ink       # a hairline may vanish
     return _paper(cv2.GaussianBlur(_boxed(ink), (0, 0), rng.uniform(*_BLUR)))
@@ -85,20 +85,22 @@ def _paper(ink):
     return cv2.merge([255 - ink] * 3)
 
 
-def _write(file, image):
+def write_picture(file, image):
+    """Raises: InputError when it cannot be written."""
     import cv2
 
     if not cv2.imwrite(file, image):        # which says no more than that
         raise InputError(f"{file}: cannot be written. Is the disk full, or is there a folder of this name?")
 
 
-def make(folder, num_source=4000, seed=0, unequal=False):
+def make(folder, num_source=4000, seed=0, unequal=False, back=False):
     """Write ``source/``, ``target/`` and the lists ``source.lst``, ``target.lst``, ``val.lst`` to `folder`.
 
-    With `unequal`, all zeros stand in the source list, of each digit fewer than of the one before, by the same factor,
-    and 13 nines at most. The target list has null labels only; the validation list is the same images with theirs.
+    With `unequal`, all printed zeros are there, of each digit fewer than of the one before, by the same factor, and 13
+    nines at most. The source are the printed digits; `back`: the handwritten ones. The target list has null labels
+    only; the validation list is the same images with theirs.
 
-    Returns: the labels of the source, a list of int.
+    Returns: how many printed digits there are.
     """
     from sklearn.datasets import load_digits
 
@@ -108,6 +110,7 @@ def make(folder, num_source=4000, seed=0, unequal=False):
     writable_folder(folder / "target" / "x", "folder")
     rng = np.random.default_rng(seed)
     typefaces = fonts()
+    places = [folder / ("target" if back else "source"), folder / ("source" if back else "target")]
     labels, files = [], []
     # Of each digit, in the proportions of a real set of photos, whose smallest class had 13.
     most = np.geomspace(num_source // 10, min(13, num_source // 10), 10).round() if unequal else [num_source] * 10
@@ -115,31 +118,40 @@ def make(folder, num_source=4000, seed=0, unequal=False):
         if i // 10 >= most[i % 10]:
             continue
         labels.append(i % 10)
-        files.append(str(folder / "source" / f"{i:05d}.png"))
-        _write(files[-1], printed_digit(labels[-1], typefaces[rng.integers(len(typefaces))], rng))
-    write_list(folder / "source.lst", labels, files)
-
+        files.append(str(places[0] / f"{i:05d}.png"))
+        write_picture(files[-1], printed(labels[-1], typefaces[rng.integers(len(typefaces))], rng))
     digits = load_digits()
-    files = [str(folder / "target" / f"{i:05d}.png") for i in range(len(digits.images))]
-    for file, pixels in zip(files, digits.images):
-        _write(file, handwritten_digit(pixels))
+    written = [str(places[1] / f"{i:05d}.png") for i in range(len(digits.images))]
+    for file, pixels in zip(written, digits.images):
+        write_picture(file, handwritten_digit(pixels))
+    domains = [(labels, files), (digits.target.tolist(), written)]
+    write_domains(folder, *(domains[::-1] if back else domains))
+    return len(labels)
+
+
+def write_domains(folder, source, target):
+    """Write ``source.lst``, ``target.lst``, whose labels are null labels only, and ``val.lst``, the same images with
+    theirs, to a Path. `source`, `target`: labels and files."""
+    write_list(folder / "source.lst", *source)
+    labels, files = target
     write_list(folder / "target.lst", [NULL_LABEL] * len(files), files)
-    write_list(folder / "val.lst", digits.target.tolist(), files)
-    return labels
+    write_list(folder / "val.lst", labels, files)       # the last one: with it, all is there
 
 
 @click.command(cls=Command, context_settings=CONTEXT, examples=[
     ("Write data/digits", ""),
     ("Classes of unequal size, drawn anew", "--data-dir data/unequal --unequal --seed 1"),
+    ("The way back", "--data-dir data/digits-back --back"),
     ])
 @click.option("--data-dir", "folder", type=FOLDER, default="data/digits", help="Folder to write to.")
 @click.option("--num-source", type=click.IntRange(min=10), default=4000, help="Printed digits.")
 @click.option("--unequal", is_flag=True, help="Fewer of the higher digits: of 4000, 400 zeros and 13 nines.")
+@click.option("--back", is_flag=True, help="From handwritten digits to printed ones: those are the source.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of the printed digits.")
-def main(folder, num_source, unequal, seed):
+def main(folder, num_source, unequal, back, seed):
     """Make the digits benchmark: printed digits as source, handwritten ones as target."""
-    labels = make(folder, num_source, seed, unequal)
-    print(f"{folder}: {len(labels)} printed and 1797 handwritten digits")
+    number = make(folder, num_source, seed, unequal, back)
+    print(f"{folder}: {number} printed and 1797 handwritten digits")
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from transfer_gluon.cli.exit_codes import CONTEXT, Command, exit_codes
 import click
 
 import transfer_gluon
+from transfer_gluon.base import processor
 from transfer_gluon.base.errors import InputError
 
 _GRACE = 5          # seconds between asking processes to end and killing them
@@ -145,8 +146,9 @@ def members(command, num_workers, num_servers, hosts=(), port=None, address=None
             here = "127.0.0.1" if not hosts else addresses[host]
             if hosts and ipaddress.ip_address(here).is_loopback:
                 here = address
+            shared = {processor.PROCESSES: places.count(host)} if role == "worker" else {}
             yield Member(role, number, host, command,
-                         dict(common, DMLC_ROLE=role, DMLC_NODE_HOST=here, PORT=ports.pop(0)))
+                         dict(common, **shared, DMLC_ROLE=role, DMLC_NODE_HOST=here, PORT=ports.pop(0)))
 
     where = Path(transfer_gluon.__file__).resolve().parent.parent
     server = ["env", f"PYTHONPATH={where}", sys.executable, "-m", "transfer_gluon.distributed.server"]

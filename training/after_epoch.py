@@ -1,4 +1,10 @@
-"""What is done after an epoch: each item is called with the `Epoch`, in the order in which `fit` was given them."""
+"""What is done after an epoch: each item is called with the `Epoch`, in the order in which `fit` was given them.
+
+An item may have two methods beside, which all workers call: ``begin(learner, position, store)``, before the first
+batch, also where a run goes on; nothing has been trained where ``position.updates`` is 0, and what an item then keeps
+in ``position.began``, of JSON types, is there when the run goes on. And ``end(learner, results)``, when all epochs are
+done, with the `EpochResult` of each.
+"""
 import math
 import numbers
 from dataclasses import dataclass, field, replace
@@ -8,7 +14,7 @@ import numpy as np
 from transfer_gluon.base.errors import InputError
 from transfer_gluon.base.log import log
 from transfer_gluon.inference.evaluate import evaluate
-from transfer_gluon.training.summary import COLUMNS, best_result
+from transfer_gluon.training.summary import COLUMNS, START_TRANSFER_LOSS, best_result
 
 
 @dataclass
@@ -34,6 +40,8 @@ class Epoch:
     ends : str
         An item that ends the training says here why, the same on all workers: the epoch is saved, and is the last, also
         when the run is gone on with.
+    words : list of str
+        What the log line says of figures that were told in words.
     """
 
     result: object
@@ -45,9 +53,12 @@ class Epoch:
     seconds: float = 0.0
     last: str = ""
     ends: str = ""
+    words: list = field(default_factory=list)
+    _in_words: set = field(default_factory=set, repr=False)
 
-    def tell(self, **figures):
-        """Put figures beside those of the `result`; numbers, which the summary gets as columns of their own.
+    def tell(self, words=None, /, **figures):
+        """Put figures beside those of the `result`; numbers, which the summary gets as columns of their own. The log
+        line says them by their names, or says `words` in their place.
 
         Raises: InputError for what is no number, and for a name that the summary has already.
         """
@@ -57,6 +68,14 @@ class Epoch:
                                  f"number, under another name than {', '.join(COLUMNS)}.", name, value, "a number")
         figures = {name: float(value) for name, value in figures.items()}
         self.result = replace(self.result, others={**self.result.others, **figures})
+        if words:
+            self.words.append(words)
+            self._in_words.update(figures)
+
+    @property
+    def in_figures(self):
+        """Those of the further figures that no `words` say, as a dict by their names."""
+        return {name: value for name, value in self.result.others.items() if name not in self._in_words}
 
 
 class Validation:
@@ -100,14 +119,20 @@ class Say:
 
     def __call__(self, epoch):
         result = epoch.result
-        transfer = f"transfer {result.transfer_loss:+.4f}, " if self._transfer else ""
-        text = (f"epoch {result.epoch}: loss {result.loss:.4f}, {transfer}accuracy {result.accuracy:.2%}, "
-                f"learning rate {result.learning_rate:g}")
+        further = epoch.in_figures
+        start = further.pop(START_TRANSFER_LOSS, math.nan)
+        at_first = "" if math.isnan(start) else f" (at the start {start:+.4f})"
+        transfer = f"transfer {result.transfer_loss:+.4f}{at_first}, " if self._transfer else ""
+        unlabelled = math.isnan(result.loss)       # all that was trained on
+        text = (f"epoch {result.epoch}: " + ("" if unlabelled else f"loss {result.loss:.4f}, ") + transfer
+                + ("" if unlabelled else f"accuracy {result.accuracy:.2%}, ")
+                + f"learning rate {result.learning_rate:g}")
         if not math.isnan(result.validation_accuracy):
             text += f", validation accuracy {result.validation_accuracy:.2%}"
             if self._top_k > 1:
                 text += f", top-{self._top_k} {result.validation_top_k:.2%}"
-        text += "".join(f", {name} {value:.4g}" for name, value in result.others.items())
+        text += "".join(f", {name} {value:.4g}" for name, value in further.items())
+        text += "".join(f", {words}" for words in epoch.words)
         log.info("%s, %.1f s", text, epoch.seconds)
         if epoch.ends:
             log.info("the training ends here: %s", epoch.ends)

@@ -9,7 +9,7 @@ from transfer_gluon.iters.feature_file import check_features, read_features
 from transfer_gluon.records.ready import as_packed
 
 
-def cached_features(stage, start, lists, image_shape, store, devices):
+def cached_features(stage, start, lists, image_shape, store, devices, dtype="float32"):
     """The `Features` of every list of a stage, computed where they are not there yet.
 
     Parameters
@@ -23,13 +23,15 @@ def cached_features(stage, start, lists, image_shape, store, devices):
     store : Store
         Its workers compute one behind the other, each what is not there yet on its disk.
     devices : list of Context
+    dtype : str
+        What the network computes in.
 
     Returns: list of `Features`, in the order of ``lists.all``.
 
     Raises: InputError where a file is there and holds those of another network, layer, list or size, and as `extract`.
     """
     data, files, digest = stage.data, [], None
-    how = dict(image_shape=image_shape, val_resize=stage.images.val_resize)
+    how = dict(image_shape=image_shape, val_resize=stage.images.val_resize, dtype=dtype)
     views = dict(views=data.feature_views, augmentation=stage.augmentation, seed=stage.run.seed) \
         if data.feature_views else {}
     names = [images.path.stem for images in lists.all]
@@ -37,7 +39,7 @@ def cached_features(stage, start, lists, image_shape, store, devices):
         told = {**how, **(views if place < len(lists.domains) else {})}
         wanted = feature_source(start, stage.network.layer, images, digest=digest, **told)
         digest = wanted.digest      # one network for all lists
-        role = "val" if place == len(lists.domains) else ("source", "target")[place]
+        role = lists.roles[place]
         files.append((told, wanted, _file(stage, role, images, names.count(images.path.stem) > 1, wanted, views)))
     for turn in range(store.num_workers):
         if turn == store.rank:

@@ -1,6 +1,8 @@
 """Settings that cannot stand, or do nothing, beside others."""
 from transfer_gluon.base.errors import InputError
-from transfer_gluon.symbols.registry import options_of
+from transfer_gluon.scores.registry import score
+from transfer_gluon.symbols.layer_groups import begins
+from transfer_gluon.symbols.registry import loss_class, options_of
 from transfer_gluon.training.optimizers import NOT_AT_REST, takes_momentum
 
 
@@ -18,6 +20,12 @@ def idle(stage):
           "estimate"]),
         ("estimate" not in options_of(stage.objective.transfer), f"with `transfer` {stage.objective.transfer}",
          ["estimate"]),
+        (not getattr(loss_class(stage.objective.transfer), "needs_features", True),
+         f"with `transfer` {stage.objective.transfer}, which looks at class scores alone", ["transfer_layers"]),
+        (stage.target_alone, f"with `transfer` {stage.objective.transfer}, which looks at no labels",
+         ["class_weights"]),
+        (stage.target_alone and not stage.makes_labels, f"with `transfer` {stage.objective.transfer}, which trains on "
+         "no labels", ["label_smoothing"]),
         (stage.train_stage == 1, "in stage 1, which goes on from the checkpoint of `pretrained_model`",
          ["network", "num_layers", "keep_classifier", "new_layers", "new_init", "bottleneck"]),
         (stage.network.network, "with `network`, which begins with random weights",
@@ -37,12 +45,19 @@ def idle(stage):
         (isinstance(optimizer.lr, tuple), "with three rates in `lr`, the first of which is the classifier's",
          ["head_lr_mult"]),
         (regularization.l2sp_published, "with `l2sp_published`, which has rates of its own", ["l2sp"]),
+        (run.dtype != "bfloat16", "without `dtype` bfloat16", ["force_dtype"]),
         (run.no_checkpoint, "with `no_checkpoint`", ["keep", "save_batches"]),
+        (run.no_checkpoint and not run.prefix, "with `no_checkpoint` and without `prefix`, where no run is kept",
+         ["tensorboard"]),
+        (not run.keep, "without `keep`, which keeps the best epoch", ["by"]),
+        (run.test_io, "with `test_io`, which trains nothing", ["tensorboard"]),
+        (run.plan, "with `plan`, which trains nothing", ["tensorboard"]),
         (stage.data.no_validation, "with `no_validation`", ["top_k", "val"]),
         (stage.data.source is not None and not cached, "with `source`, beside which nothing in it is read",
          ["data_dir"]),
         (stage.data.benchmark, "with `benchmark`, which reads and validates nothing",
-         ["source", "target", "val", "source_validation", "early_stop", "class_weights"]),
+         ["source", "target", "val", "source_validation", "early_stop", "class_weights", "watch",
+          "by"]),
         (not change.random_crop, "with `random_crop` 0", ["min_random_area", "crop"]),
         (change.random_crop and change.crop == "plain", "with `crop` plain", ["min_random_area"]),
         (change.aa is not None, "beside `aa`, which takes their place", ["jitter", "pca_noise"]),
@@ -55,6 +70,8 @@ def idle(stage):
          ["freeze", "trainable", "frozen_statistics", "new_layers", "network", "num_layers", "transfer_layers"]),
         (cached and not stage.data.feature_views, "with `read` features without `feature_views`",
          [field.name for field in change.flags().values() if field.name != "mode"]),
+        (cached and stage.train_stage == 0, "in stage 0 with `read` features, which has no features of the target",
+         ["watch"]),
         (not cached, "without `read` features", ["features_dir", "feature_views"]),
     ] if applies for setting in settings}
 
@@ -83,11 +100,20 @@ def check(stage):
         raise InputError("more than one of `resume`, `load_epoch` and `overwrite` was given; expected one of them.")
     if data.read == "mxnet" and stage.augmentation.mode == "original":
         raise InputError("`mode` original was given with `read` mxnet, which reads bytes; leave one of them out.")
-    if data.read == "features" and (data.benchmark or run.test_io):
-        raise InputError(f"`read` features was given with `{'benchmark' if data.benchmark else 'test_io'}`, which is "
-                         "about images; leave one of them out.")
+    about_images = [name for name, given in (("benchmark", data.benchmark), ("test_io", run.test_io),
+                                             ("plan", run.plan)) if given]
+    if data.read == "features" and about_images:
+        raise InputError(f"`read` features was given with `{about_images[0]}`, which is about images; leave one of "
+                         "them out.")
+    if run.plan and run.test_io:
+        raise InputError("`plan` and `test_io` were both given; expected one of them.")
     if network.num_layers and network.network != "resnet":
         raise InputError(f"`num_layers` was given with `network` {network.network}; only resnet takes it.")
+    named = [prefix for prefix in network.trainable or () if begins("fc_weight", prefix)]
+    if stage.target_alone and named:
+        raise InputError(f"`trainable` names {named[0]}, and `transfer` {stage.objective.transfer} leaves the "
+                         "classifier fc as the source made it; leave it out.", "trainable", network.trainable,
+                         "layers below the classifier")
     unknown = [name for name, _ in stage.objective.transfer_options
                if name not in options_of(stage.objective.transfer) or name == "estimate"]
     if unknown:
@@ -102,6 +128,8 @@ def check(stage):
         raise InputError(f"`load_epoch` is {run.load_epoch} and `num_epochs` is {stage.optimizer.num_epochs}: "
                          "nothing is left to train. `num_epochs` counts from the beginning.")
     _check_optimizer(stage.optimizer, stage.regularization)
+    if run.by:
+        _check_score(stage)
     choosing = choosing_settings(run)
     if choosing and (data.no_validation or data.benchmark) and not data.source_validation:
         why = "benchmark" if data.benchmark else "no_validation"
@@ -116,7 +144,26 @@ def check(stage):
 
 def choosing_settings(run):
     """The names of the settings of a run that choose an epoch by what is validated."""
-    return [name for name, chooses in (("early_stop", run.early_stop), ("keep", run.keep == "best")) if chooses]
+    return [name for name, chooses in (("early_stop", run.early_stop), ("keep", run.keep == "best" and not run.by))
+            if chooses]
+
+
+def _check_score(stage):
+    """Of a score by which the best epoch is chosen."""
+    name, data = stage.run.by, stage.data
+    needs, cached = score(name).needs, data.read == "features"
+    why = next((why for cannot, why in [
+        (name == "ensemble", "it compares networks with each other, and an epoch is judged when it is done; choose.py "
+         "does so when the run is"),
+        (not data.watch, "it looks at the target images of `watch`, which is 0"),
+        ("source" in needs and not data.source_validation, "it looks at a part of the source that is held out; "
+         "`source_validation` 0.1 holds a tenth out"),
+        (cached and not stage.train_stage, "`read` features of stage 0 has none of the target"),
+        (cached and "mixed" in needs, "it mixes images, and `read` features reads none"),
+        (stage.run.kv_store.startswith("dist"), "it looks at all images together, and each worker reads a part"),
+    ] if cannot), None)
+    if why:
+        raise InputError(f"`by` {name} was given: {why}.", "by", name, "a score that this run can tell")
 
 
 def _parted(optimizer, regularization):

@@ -3,13 +3,15 @@ import contextlib
 
 import numpy as np
 
-from transfer_gluon.base.devices import to_devices
+from transfer_gluon.base.devices import MOVING, to_devices
 from transfer_gluon.base.errors import DivergedError, InputError, first_ten
 from transfer_gluon.base.framework import mx
 from transfer_gluon.base.log import log
 from transfer_gluon.symbols.frozen import above_layer, frozen_below
 from transfer_gluon.symbols.layer_groups import begins
+from transfer_gluon.symbols.precision import training_block
 from transfer_gluon.training.ema import Average
+from transfer_gluon.training.loss_scale import LossScale
 from transfer_gluon.training.options import WD_ON
 
 AVERAGE = "ema."     # what the names of averages begin with
@@ -32,12 +34,14 @@ class Learner(contextlib.AbstractContextManager):
         Which parameters decay; see `prepare`.
     features_from : str or None
         The layer whose outputs batches hold in the place of images; nothing below it is computed, or learns.
+    dtype : "float32", "bfloat16" or "float16"
+        What the network computes in; see `symbols.precision`. With float16, the loss is scaled: see `LossScale`.
 
     Attributes
     ----------
     on_batches : callable
         From what batches hold to (features, logits), as when the network is used: the network, or its part above
-        `features_from`.
+        `features_from`, in `dtype`.
     parameters : dict of str to Parameter
         Everything that a run keeps, by stable names: the network's under their own, the objective's under their place
         in it, such as ``objective.transfer.hidden.weight``, and averages as ``ema.`` and the name.
@@ -46,16 +50,18 @@ class Learner(contextlib.AbstractContextManager):
     """
 
     def __init__(self, net, objective, devices, trainable=None, frozen_statistics="move", lr_mult=None,
-                 wd_on="weights", features_from=None):
+                 wd_on="weights", features_from=None, dtype="float32"):
         self._average = None
-        self.on_batches = net
         if features_from:
-            self.on_batches, trainable = above_layer(net, features_from)
+            above, trainable = above_layer(net, features_from, dtype)
         self.net, self.objective, self.devices = net, objective, devices
         own = dict(net.collect_params().items())
+        self._scale = LossScale(devices) if dtype == "float16" else None
         mine = {id(parameter) for parameter in own.values()}
         beside = {f"objective.{name}": parameter
                   for name, parameter in objective._collect_params_with_prefix().items() if id(parameter) not in mine}
+        if self._scale:
+            beside["objective.loss_scale"] = self._scale.parameter
         self.parameters = {**own, **beside}
         self._before = [(parameter, parameter.grad_req, parameter.wd_mult, parameter.lr_mult)
                         for parameter in self.parameters.values()]
@@ -65,8 +71,11 @@ class Learner(contextlib.AbstractContextManager):
             self.learning.update(_learning(beside, wd_on))
             objective.hybridize(static_alloc=True, static_shape=True)
             _multiply_rates(self.learning, lr_mult or {})
-            self._forward = self.on_batches if features_from or trainable is None else \
-                frozen_below(net, self.learning, frozen_statistics)
+            self.on_batches = above if features_from else training_block(net, dtype)
+            self._forward = self.on_batches
+            if trainable is not None and not features_from:
+                frozen = frozen_below(net, self.learning, frozen_statistics, dtype)
+                self._forward = self.on_batches if frozen is net else frozen
         except Exception:
             self.__exit__()
             raise
@@ -123,19 +132,54 @@ class Learner(contextlib.AbstractContextManager):
 
         What the seams are given and give: see `fit`.
         """
-        parts = list(zip(to_devices(batch.data[0], self.devices), to_devices(batch.label[0], self.devices)))
-        sizes = [len(images) for images, _ in parts]
-        for change in before_forward:
-            parts = [_changed(change, images, labels) for images, labels in parts]
+        size = len(batch.data[0]) // len(self.devices)
+        parts = self._parts(batch, before_forward)
         with mx.autograd.record():
             outputs = [self.objective(*self._forward(images), labels) for images, labels in parts]
             losses = [loss for loss, _ in outputs]
             for penalty in penalties:
                 # Each device's share of a batch weighs as many times as it has images: see the formula of `fit`.
                 losses = [loss + size * _number(penalty, self.values(images.context))
-                          for loss, size, (images, _) in zip(losses, sizes, parts)]
+                          for loss, (images, _) in zip(losses, parts)]
+            if self._scale:
+                losses = [loss * self._scale.value for loss in losses]
         mx.autograd.backward(losses)
         return [statistics for _, statistics in outputs]
+
+    def update(self, trainer, images):
+        """Update what learns by the gradients of a batch of so many images."""
+        if self._scale is None:
+            trainer.step(images)
+            return
+        scale = self._scale.value
+        if self._scale.admits([gradient for parameter in self.learning.values() for gradient in parameter.list_grad()]):
+            trainer.step(images * scale)
+
+    def statistics(self, batch, before_forward=()):
+        """The statistics of a batch on every device, computed as in training; within `unmoved`, nothing comes of it."""
+        with mx.autograd.train_mode():
+            return [self.objective(*self._forward(images), labels)[1]
+                    for images, labels in self._parts(batch, before_forward)]
+
+    @contextlib.contextmanager
+    def unmoved(self):
+        """A context behind which moving statistics, the objective's too, are what they were before."""
+        before = [(value, value.copy()) for name, parameter in self.parameters.items()
+                  if name.endswith(MOVING) or name.startswith("objective.") and parameter.grad_req == "null"
+                  for value in parameter.list_data()]
+        try:
+            yield
+        finally:
+            mx.nd.waitall()     # MXNet does not note who writes them
+            for value, old in before:
+                value[:] = old
+
+    def _parts(self, batch, before_forward):
+        """Every device's images and labels, changed."""
+        parts = list(zip(to_devices(batch.data[0], self.devices), to_devices(batch.label[0], self.devices)))
+        for change in before_forward:
+            parts = [_changed(change, images, labels) for images, labels in parts]
+        return parts
 
     def values(self, device):
         """The values of the parameters that learn, as a dict by name, on a device."""

@@ -20,8 +20,8 @@ from transfer_gluon.training.sums import Sums
 
 def fit(net, objective, batches, devices, schedule, num_epochs, *, optimizer="sgd", momentum=None, wd=None,
         wd_on="weights", lr_mult=None, ema=0.0, kvstore="device", trainable=None, frozen_statistics="move",
-        features_from=None, before_forward=(), penalties=(), after_epoch=(), validation=None, top_k=1, null_label=9999,
-        run=None, stop=None, seed=0, disp_batches=10, monitor=0):
+        features_from=None, dtype="float32", before_epoch=(), before_forward=(), penalties=(), after_epoch=(),
+        validation=None, top_k=1, null_label=9999, run=None, stop=None, seed=0, disp_batches=10, monitor=0):
     r"""Train a network.
 
     The optimizer sees, of a batch of B images on all D devices,
@@ -69,6 +69,12 @@ def fit(net, objective, batches, devices, schedule, num_epochs, *, optimizer="sg
     features_from : str or None
         A layer whose outputs all batches hold in the place of images, as those of `ShuffledFeatures`: only what lies
         above is computed and learns, and `trainable` is not given. Checkpoints are those of the whole network.
+    dtype : "float32", "bfloat16" or "float16"
+        What the network computes in, in training and validation; parameters, losses and what is sent to other devices
+        are float32. float16 is for GPUs of one machine. See `symbols.precision`.
+    before_epoch : sequence of callables
+        Called with the `Learner` where an epoch begins, not where a run goes on in the middle of one: what they find
+        out for the batches to come they `keep` in the objective.
     before_forward : sequence of callables
         What happens to a batch first: each turns (images, labels) of one device into others. What it draws by chance
         it draws from ``mx.random``, which is seeded for every batch: so a run that goes on draws the same.
@@ -77,7 +83,7 @@ def fit(net, objective, batches, devices, schedule, num_epochs, *, optimizer="sg
         by operators that MXNet differentiates. It is added to the mean objective.
     after_epoch : sequence of callables
         Called with the `Epoch`, behind the validation and before the log line and the checkpoint: they may judge the
-        network, change it, and end the training.
+        network, change it, and end the training. `training.after_epoch` says what else an item may have.
     validation : DataIter or None
     top_k : int
         Validate top-k accuracy too.
@@ -109,12 +115,14 @@ def fit(net, objective, batches, devices, schedule, num_epochs, *, optimizer="sg
     if not 0 <= ema < 1 or ema and store.asynchronous:
         raise InputError.of("ema", ema, "0 with asynchronous servers, whose workers have parameters of their own"
                             if 0 <= ema < 1 else "a number from 0 to below 1")
+    if dtype == "float16" and store.num_workers > 1:
+        raise InputError.of("dtype", dtype, "float32 or bfloat16 with several workers")
     if features_from and trainable is not None:
         raise InputError("`trainable` and `features_from` were both given, and each says what learns; expected one of "
                          "them.", "trainable", trainable, "None beside `features_from`")
     with contextlib.ExitStack() as stack:
         learner = stack.enter_context(Learner(net, objective, devices, trainable, frozen_statistics, lr_mult, wd_on,
-                                              features_from))
+                                              features_from, dtype))
         learner.fill_in(batches, before_forward)
         if ema:
             learner.average(ema)
@@ -130,12 +138,21 @@ def fit(net, objective, batches, devices, schedule, num_epochs, *, optimizer="sg
         stack.enter_context(own_random_numbers())
         stack.enter_context(run)
         run.restore(learner, trainer)
+        mx.random.seed(_seed(seed, 0, "before"))
+        for item in items:
+            if hasattr(item, "begin"):
+                with learner.averaged():
+                    item.begin(learner, position, store)
         for number_of_epoch in range(position.epoch + 1, num_epochs + 1):
             if position.ended:
                 log.info("the training has ended after epoch %d: %s%s", position.epoch, position.ended,
                          ". `load_epoch` goes on from it." if run.saves else "")
                 break
             started = time.monotonic()
+            if not position.batch:
+                mx.random.seed(_seed(seed, number_of_epoch, "before"))
+                for item in before_epoch:
+                    item(learner)
             batches.set_epoch(number_of_epoch - 1)
             batches.skip(position.batch)
             with progress.epoch(number_of_epoch, position.batch):
@@ -143,7 +160,7 @@ def fit(net, objective, batches, devices, schedule, num_epochs, *, optimizer="sg
                     where = f"epoch {number_of_epoch}, batch {number}; {run.last}"
                     mx.random.seed(_seed(seed, number_of_epoch, number))
                     statistics = learner.gradients(batch, before_forward, penalties)
-                    trainer.step(len(batch.data[0]) * store.workers_an_update)
+                    learner.update(trainer, len(batch.data[0]) * store.workers_an_update)
                     sums.add(statistics, where, names)
                     position.batch, position.updates = number, position.updates + 1
                     learner.updated(position.updates)
@@ -174,6 +191,9 @@ def fit(net, objective, batches, devices, schedule, num_epochs, *, optimizer="sg
             if store.anybody(stop and stop.name):
                 raise _stopped(stop, run, store)
         learner.finish()
+        for item in items if results else ():
+            if hasattr(item, "end"):
+                item.end(learner, run.results())
     return results
 
 

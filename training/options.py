@@ -8,9 +8,11 @@ from typing import Optional, Union
 
 from transfer_gluon.base.errors import InputError
 from transfer_gluon.base.parameters import Parameters, parameter
+from transfer_gluon.base.processor import DTYPES
 from transfer_gluon.distributed import STORES
 from transfer_gluon.iters.augmentation import Augmentation
 from transfer_gluon.iters.image_list import MOST_LABEL, NULL_LABEL
+from transfer_gluon.scores.registry import SCORES
 from transfer_gluon.symbols.frozen import FROZEN_STATISTICS
 from transfer_gluon.symbols.new_layers import KINDS
 from transfer_gluon.symbols.registry import TRANSFER_LOSSES
@@ -40,6 +42,10 @@ class DataOptions(Parameters):
     source_validation: float = parameter(
         0.0, "Part of the source that is held out by chance and validated after every epoch; 0: none. `keep` and "
         "`early_stop` then go by it, and not by `val`.", least=0, below=1)
+    watch: int = parameter(
+        500, "How many target images are looked at after every epoch, and no label of them: how sure the network is, "
+        "for how many it predicts another class than at the start, how many classes it finds. Changes nothing of the "
+        "training; 0: none.", least=0)
     read: str = parameter(
         "records", "records: lists are packed to RecordIO beside them, once. files: the image files are read as they "
         "are, and nothing is packed. mxnet: records, through MXNet's ImageRecordIter in training; the same "
@@ -125,15 +131,16 @@ class ObjectiveOptions(Parameters):
     """Objective of stage 1."""
 
     transfer: str = parameter(
-        "jmmd", "The transfer loss between source and target; jmmd is JAN, mmd is DAN.", choices=TRANSFER_LOSSES)
+        "jmmd", "The transfer loss between source and target; jmmd is JAN, mmd is DAN. "
+        "docs/methods.md tells of all.", choices=TRANSFER_LOSSES)
     transfer_weight: Optional[float] = parameter(
         None, "Weight of the transfer loss against the softmax loss summed over a device's images, as the original; it "
         "means less the larger the batch.", least=0, most=1e37, kind="number",
-        default_words="for 16 images a device, as in the original's commands, 1 for mmd, 2 for jmmd, 800 for coral, 8 "
-        "for dann; for n images n/16 times that")
+        default_words="for 16 images a device, as in the original's commands, 1 for mmd, 2 for jmmd, 800 for coral, 16 "
+        "for shot and shot_im, 8 for all others; for n images n/16 times that")
     relative_transfer_weight: Optional[float] = parameter(
         None, "The same against the mean softmax loss of the source images, whatever batch size and devices, such as "
-        "0.5; 0.25 to 1 are good for mmd and jmmd, 100 for coral, 1 for dann.", least=0, most=1e30, kind="number",
+        "0.5; 0.25 to 1 are good for mmd and jmmd, 100 for coral, 1 for all others.", least=0, most=1e30, kind="number",
         default_words="what the other one comes to")
     transfer_options: Sequence[tuple[str, float]] = parameter(
         (), "Numbers that the transfer loss itself takes, such as hidden=512,reversal=0.2 for dann.", kind="pairs")
@@ -233,6 +240,10 @@ class RunOptions(Parameters):
     keep: Union[int, str] = parameter(
         0, "Keep the checkpoints of this many last epochs and of the best, by the source's held-out part or else on "
         "val.lst; best: the last and the best; 0: all.", least=0, kind="keep")
+    by: Optional[str] = parameter(
+        None, "With `keep`, the best epoch is the best by this score of the network without target labels, over the "
+        "target images of `watch` and the source's held-out part: docs/choose.md.", choices=SCORES,
+        default_words="the accuracy")
     early_stop: int = parameter(
         0, "End when the accuracy on the source's held-out part, or else on val.lst, has not risen for so many epochs; "
         "0: never.", least=0)
@@ -247,9 +258,19 @@ class RunOptions(Parameters):
     disp_batches: int = parameter(10, "A log line every so many batches.", least=1)
     monitor: int = parameter(0, "Log statistics of all parameters every so many batches; 0: never.", least=0)
     top_k: int = parameter(0, "Validate top-k accuracy too; 0: top-1 only.", least=0)
+    tensorboard: bool = parameter(
+        False, "Write the figures of every epoch, some images and in the end an embedding for TensorBoard, into "
+        "PREFIX-run/tensorboard.")
     test_io: bool = parameter(False, "1: measure what reading and computing allow, train nothing.", kind="on_off")
+    plan: bool = parameter(
+        False, "Measure, in half a minute, and tell what the run would take on this machine, end to end, with frozen "
+        "layers and on features computed once: images a second, time, memory. Train nothing.")
     seed: int = parameter(0, "Seed of weights, order and augmentation.", least=0)
-    dtype: str = parameter("float32", "Type of parameters and images.", choices=("float32",))
+    dtype: str = parameter(
+        "float32", "What the network computes in; parameters and losses stay float32. bfloat16: quicker on processors "
+        "that have units for it (AVX-512 BF16, AMX), elsewhere it is float32. float16: on GPUs.", choices=DTYPES)
+    force_dtype: bool = parameter(
+        False, "Compute in bfloat16 on a processor without units for it, too, where that is slower.")
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,23 @@ from transfer_gluon.symbols.layer_groups import HEAD, begins, layer_groups, new_
 _PARTS = "classifier", "high", "low"
 
 
+def freeze_classifier(stage, net):
+    """Have the classifier of a network stay as it is, as a loss on the target alone wants it.
+
+    Raises: InputError where nothing else would learn.
+    """
+    for name, parameter in net.collect_params().items():
+        if begins(name, "fc_"):
+            parameter.grad_req = "null"
+    transfer = stage.objective.transfer
+    log.info("`transfer` %s trains on the target alone, whose labels are not looked at; the classifier fc stays as the "
+             "source made it", transfer)
+    if not _learning(stage, net):
+        raise InputError(f"nothing is left to train: `transfer` {transfer} leaves the classifier fc as it is, and with "
+                         "`read` features nothing else is above `layer`. A `bottleneck` in stage 0 puts a layer there.",
+                         "transfer", transfer, "a network with a bottleneck")
+
+
 def rate_factors(stage, net):
     """Factors of the learning rate, the largest of the stage's, by names of parameters; see `fit`'s ``lr_mult``.
 
@@ -18,8 +35,10 @@ def rate_factors(stage, net):
     if not isinstance(told.lr, tuple):
         factors = {name: told.head_lr_mult for name in HEAD if name in learning and told.head_lr_mult != 1}
         if told.head_lr_mult != 1 and not factors:
-            raise does_nothing("head_lr_mult", f"with `trainable` {', '.join(stage.network.trainable)}, by which the "
-                               "classifier fc does not learn", told.head_lr_mult)
+            by = f"`trainable` {', '.join(stage.network.trainable)}" if stage.network.trainable else \
+                f"`transfer` {stage.objective.transfer}"
+            raise does_nothing("head_lr_mult", f"with {by}, by which the classifier fc does not learn",
+                               told.head_lr_mult)
         return factors
     names, largest = thirds(_groups(net), told.num_lowlrs, stage.network.new_layers), max(told.lr) or 1.0
     _say_what_is_idle("lr", told.lr, names, learning)

@@ -62,6 +62,7 @@ class Run:
         PREFIX-run/settings.json                    flags, versions, git revision, starting times
         PREFIX-run/log.txt                          what was said
         PREFIX-run/summary.csv                      a line an epoch
+        PREFIX-run/tensorboard/                     with `tensorboard`, the same for TensorBoard, and images
         PREFIX-run/replaced/                        with `overwrite`, the older run's checkpoints for an epoch more
 
     The state is what a run *is*. It is written before anything else of an older run is touched, and after every
@@ -85,6 +86,8 @@ class Run:
         Begin anew and replace a run that is there.
     keep : int or "best"
         Keep the checkpoints of this many last epochs and of the best by validation; 0: of all; best: as 1.
+    by : str or None
+        The score whose column says which epoch is the best (`EpochScore`); None: the accuracy does.
     save_batches : int
         Write the state every so many batches too; 0: after epochs only.
     checkpoints : bool
@@ -108,9 +111,9 @@ class Run:
     """
 
     def __init__(self, prefix=None, settings=None, *, defaults=None, resume=False, load_epoch=0, overwrite=False,
-                 keep=0, save_batches=0, checkpoints=True, writes=True):
+                 keep=0, by=None, save_batches=0, checkpoints=True, writes=True):
         self.prefix, self.settings = prefix, json.loads(json.dumps(settings or {}))
-        self.keep, self.save_batches = 1 if keep == "best" else keep, save_batches
+        self.keep, self.by, self.save_batches = 1 if keep == "best" else keep, by, save_batches
         self.position, self.checkpoint = Position(), None
         self.last = "no checkpoint was written in this run"
         self._writes = writes and prefix is not None
@@ -195,6 +198,7 @@ class Run:
         if self._state_file.exists():
             with contextlib.suppress(InputError):       # to go on without it is what the flag is for
                 state = load_state(self._state_file)
+        self.position.began = state.position.began if state else {}
         symbol = symbol_file(self.prefix)
         if state and state.summary is not None and read_text(symbol) != state.symbol:
             raise InputError(f"{symbol}: not the network of {self._state_file}: damaged, or of another run. Put it "
@@ -372,10 +376,13 @@ class Run:
         return self._summary.results()
 
     def say_best(self):
-        """Say in a log line which epoch was the best on the source's held-out part, where one is judged by it."""
-        best = best_result(self.results())
-        if best and SOURCE_ACCURACY in best.others:
-            log.info("the best on the source's held-out part is epoch %d, %.2f %%%s", best.epoch, 100 * judged_by(best),
+        """Say in a log line which epoch was the best by its score, or on the source's held-out part, where one is
+        judged so."""
+        best = best_result(self.results(), self.by)
+        if best and (self.by or SOURCE_ACCURACY in best.others):
+            how, figure = ("on the source's held-out part", f"{100 * judged_by(best):.2f} %") if not self.by else \
+                (f"by {self.by}", f"{judged_by(best, self.by):.4g}")
+            log.info("the best %s is epoch %d, %s%s", how, best.epoch, figure,
                      "" if math.isnan(best.validation_accuracy) else
                      f"; its validation accuracy is {best.validation_accuracy:.2%}")
 
@@ -388,7 +395,7 @@ class Run:
             with writing(self._replaced):
                 shutil.rmtree(self._replaced)
         if self.keep:
-            best = best_result(self.results())
+            best = best_result(self.results(), self.by)
             for epoch in [epoch for epoch in saved_epochs(self.prefix) if epoch <= last][:-self.keep]:
                 file = parameter_file(self.prefix, epoch)
                 if best is None or epoch != best.epoch:

@@ -18,6 +18,7 @@ from transfer_gluon.base.errors import InputError, does_nothing
 from transfer_gluon.base.files import writable_folder
 from transfer_gluon.base.framework import mx
 from transfer_gluon.base.log import log
+from transfer_gluon.base.processor import processor_name
 from transfer_gluon.checkpoints.checkpoint import parameter_file, saved_epochs
 from transfer_gluon.distributed.stores import open_store
 from transfer_gluon.iters import Augmentation
@@ -25,16 +26,19 @@ from transfer_gluon.iters.epoch_order import check_batch_size
 from transfer_gluon.iters.image_list import MOST_LABEL
 from transfer_gluon.iters.image_source import decoder_speed
 from transfer_gluon.symbols import TransferObjective, transfer_loss
-from transfer_gluon.symbols.frozen import trainable_prefixes
+from transfer_gluon.symbols.frozen import above_layer, trainable_prefixes
+from transfer_gluon.symbols.layer_groups import begins
 from transfer_gluon.symbols.mixup import Mixup
 from transfer_gluon.symbols.objective import absolute_weight, relative_weight
-from transfer_gluon.symbols.registry import options_of
+from transfer_gluon.symbols.precision import usable_dtype
+from transfer_gluon.symbols.registry import loss_class, options_of
 from transfer_gluon.symbols.soft_labels import SoftLabels, balanced_weights
 from transfer_gluon.training.after_epoch import EarlyStop, Validation
 from transfer_gluon.training.cached import cached_features
 from transfer_gluon.training.classes import known_classes, need_number
 from transfer_gluon.training.conflicts import check, choosing_settings, idle
 from transfer_gluon.training.domains import domain_batch, make_batches, read_lists, synthetic_batches
+from transfer_gluon.training.epoch_score import EpochScore
 from transfer_gluon.training.loop import fit, own_random_numbers
 from transfer_gluon.training.options import (
     GROUPS,
@@ -46,7 +50,9 @@ from transfer_gluon.training.options import (
     RegularizationOptions,
     RunOptions,
 )
-from transfer_gluon.training.param_groups import check_new_layers, l2sp_penalty, rate_factors
+from transfer_gluon.training.param_groups import check_new_layers, freeze_classifier, l2sp_penalty, rate_factors
+from transfer_gluon.training.plan import plan, table
+from transfer_gluon.training.pseudo_labels import PseudoLabels
 from transfer_gluon.training.run import Run, recorded_settings
 from transfer_gluon.training.schedule import InverseDecay, StepSchedule, Warmup, step_updates
 from transfer_gluon.training.start import (
@@ -58,7 +64,9 @@ from transfer_gluon.training.start import (
 )
 from transfer_gluon.training.state import digest_of
 from transfer_gluon.training.summary import SOURCE_ACCURACY
+from transfer_gluon.training.tensorboard import TensorBoard
 from transfer_gluon.training.throughput import computing_speed, reading_speed
+from transfer_gluon.training.watch import Watch
 
 # Settings that workers may have of their own.
 _OF_A_WORKER = {"gpus", "cpus", "data_dir", "source", "target", "val", "features_dir", "data_nthreads", "disp_batches",
@@ -66,7 +74,8 @@ _OF_A_WORKER = {"gpus", "cpus", "data_dir", "source", "target", "val", "features
 # Settings that may differ when a run goes on; of the data's folder and the devices, lists and number are compared.
 CHANGES_NO_NUMBER = {"num_epochs", "early_stop", "model_prefix", "no_checkpoint", "resume", "load_epoch", "overwrite",
                      "keep", "save_batches", "gpus", "cpus", "data_dir", "data_nthreads", "disp_batches", "monitor",
-                     "test_io", "features_dir", "source", "target", "val"}
+                     "test_io", "features_dir", "source", "target", "val", "force_dtype", "watch", "tensorboard", "by",
+                     "plan"}
 # What runs did before the setting was there, where that is not its default.
 _BEFORE = {"augmentation": "bytes"}
 # Images a device of the original's published commands, for which a transfer loss has its usual weight.
@@ -142,6 +151,22 @@ nothing; leave it out.
                 if name in without_effect:
                     raise does_nothing(name, without_effect[name], getattr(group, name))
         check(self)
+
+    @property
+    def domains(self):
+        """The domains that it trains on: of "source" and "target"."""
+        return ("source",) if not self.train_stage else ("target",) if self.target_alone else ("source", "target")
+
+    @property
+    def target_alone(self):
+        """Whether it trains on the target alone: see `TransferLoss`."""
+        return bool(self.train_stage and getattr(loss_class(self.objective.transfer), "target_alone", False))
+
+    @property
+    def makes_labels(self):
+        """Whether the target's labels are made anew before every epoch."""
+        loss = loss_class(self.objective.transfer)
+        return self.target_alone and getattr(loss, "makes_labels", None) is not None
 
     def idle(self):
         """The settings that do nothing beside the others: a dict from their names to why."""
@@ -226,9 +251,10 @@ def _train(stage, store, stop):
     if stage.data.benchmark:
         log.info("random images with `benchmark`: lists, reader, augmentation and validation do not matter")
     devices = find_devices(run.gpus, run.cpus)
+    dtype = usable_dtype(run.dtype, devices, run.force_dtype)
     objective = _objective(stage, len(devices))
     _check_batch_size(stage, len(devices), objective)
-    if not (run.prefix or run.no_checkpoint or run.test_io):
+    if not (run.prefix or run.no_checkpoint or run.test_io or run.plan):
         stage = stage.with_new_prefix(store)
         run = stage.run
     if run.prefix:
@@ -245,7 +271,11 @@ def _train(stage, store, stop):
     stage = stage.with_num_classes(known, lists)
     settings = {name: value for name, value in stage.settings().items() if name not in CHANGES_NO_NUMBER}
     settings["image_shape"] = _text(image_shape)
-    defaults = Stage.defaults()
+    settings["dtype"] = dtype
+    # Runs of before it was so go on as they began.
+    recorded = recorded_settings(run.prefix) if run.prefix and (run.resume or run.load_epoch) else {}
+    settings["computed_once"] = recorded.get("computed_once", False) if recorded else True
+    defaults = {**Stage.defaults(), "computed_once": False}
     if stage.train_stage:
         settings["transfer_weighs"] = objective.weight
         defaults["transfer_weighs"] = getattr(objective.transfer, "usual_weight", 1.0)
@@ -256,13 +286,17 @@ def _train(stage, store, stop):
     if lists and not lists.num_held:
         for name in choosing_settings(run)[:1]:
             _check_judge(lists.validated, name, getattr(run, name))
+    if lists and not lists.target:
+        for options, name in (run, "by"), (stage.data, "watch"):
+            if name in options.changed():
+                raise does_nothing(name, "without a target to look at", getattr(options, name))
     settings.update(lists.digests() if lists else {})
     settings.update(devices=len(devices), workers=store.num_workers)
     pulled_to = starting_values(stage) if regularization.l2sp or regularization.l2sp_published else None
     if pulled_to:
         settings["l2sp_start"] = digest_of(pulled_to).hex()[:16]
     record = Run(run.prefix, settings, defaults=defaults, resume=run.resume, load_epoch=run.load_epoch or 0,
-                 overwrite=run.overwrite, keep=run.keep, save_batches=run.save_batches,
+                 overwrite=run.overwrite, keep=run.keep, by=run.by, save_batches=run.save_batches,
                  checkpoints=not run.no_checkpoint, writes=store.rank == 0)
     # All workers have seen the same before the first one writes.
     store.compare({**settings, "kv_store": None, "epoch to go on after": record.position.epoch,
@@ -277,22 +311,31 @@ def _train(stage, store, stop):
     start = starting_checkpoint(stage, record.checkpoint, image_shape)
     net = starting_network(stage, start, record.checkpoint is not None, image_shape,
                            lists.classes if lists else known.names)
+    if settings["computed_once"] and _may_be_cached(stage, net):
+        log.info("nothing below %s changes, neither layers nor images: what it gives is computed once, as by `read` "
+                 "features with one of `feature_views`", stage.network.layer)
+        stage = _as_cached(stage)
     cached = stage.data.read == "features"
     if run.gpus and not cached:
         check_memory(devices, memory_needed(net, (optimizer.batch_size // len(devices), *image_shape)))
+    if stage.target_alone:
+        freeze_classifier(stage, net)
     if stage.network.freeze:
         check_new_layers(stage, net)
-    features = cached_features(stage, start, lists, image_shape, store, devices) if cached else None
+    features = cached_features(stage, start, lists, image_shape, store, devices, dtype) if cached else None
     del start           # the network has its values
     read = make_batches(stage, lists, image_shape, store, len(devices), features)
     schedule = _schedule(optimizer, read, store.num_workers)
+    own_labels = PseudoLabels(objective, len(read.domains[0]) if read.domains else stage.num_classes, read.own) \
+        if stage.makes_labels else None
     training = dict(
         optimizer=optimizer.optimizer, momentum=optimizer.momentum, wd=optimizer.wd, wd_on=optimizer.wd_on,
-        lr_mult=rate_factors(stage, net), kvstore=store,
+        lr_mult=rate_factors(stage, net), kvstore=store, dtype=dtype,
         trainable=trainable_prefixes(net, stage.network.trainable) if stage.network.freeze else None,
         frozen_statistics=stage.network.frozen_statistics,
         features_from=stage.network.layer if cached else None, ema=optimizer.ema,
-        before_forward=[*stage.before_forward, *_changes_of_batches(stage, read.domains)],
+        before_forward=[*([own_labels.put_in] if own_labels else []), *stage.before_forward,
+                        *_changes_of_batches(stage, read.domains)],
         penalties=[*stage.penalties, *([l2sp_penalty(stage, net, pulled_to)] if pulled_to else [])])
     del pulled_to       # of which the penalty has its own
     if run.test_io:
@@ -303,18 +346,73 @@ def _train(stage, store, stop):
                                                         disp_batches=0, **training), synthetic)
         _say_what_limits(reading_speed(read.training), computing, decoders)
         return []
+    if run.plan:
+        ways = plan(net, objective, read, devices, training, image_shape=image_shape, batch_size=optimizer.batch_size,
+                    layer=None if stage.objective.transfer_layers else stage.network.layer,
+                    views=stage.data.feature_views, synthetic=lambda number, shape: synthetic_batches(
+                        stage, shape, len(devices), number))
+        print(f"on {processor_name()}, in batches of {optimizer.batch_size}:\n{table(ways, optimizer.num_epochs)}")
+        return []
     judges = [Validation(read.source_validation, null_label=stage.data.null_label, name=SOURCE_ACCURACY)] \
         if read.source_validation else []
-    after_epoch = [*judges, *stage.after_epoch, *([EarlyStop(run.early_stop)] if run.early_stop else [])]
+    watch = [_watch(stage, lists, read, training["before_forward"])] if read.watched else []
+    if run.by:
+        watch.append(EpochScore(run.by, read.watched, read.source_validation, read.source_sample))
+    board = [_tensorboard(stage, lists, read, record)] if run.tensorboard else []
+    early_stop = [EarlyStop(run.early_stop)] if run.early_stop else []
+    after_epoch = [*judges, *stage.after_epoch, *watch, *early_stop, *board]
     with contextlib.nullcontext() if stop is None else stop:
         results = fit(net, objective, read.training, devices, schedule, optimizer.num_epochs,
                       validation=read.validation, top_k=max(run.top_k, 1), null_label=stage.data.null_label, run=record,
                       stop=stop, seed=run.seed, disp_batches=run.disp_batches, monitor=run.monitor,
-                      after_epoch=after_epoch, **training)
+                      before_epoch=[own_labels.before_epoch] if own_labels else [], after_epoch=after_epoch,
+                      **training)
     if not run.no_checkpoint:
         log.info("done: %s; what led to it is in %s", parameter_file(run.prefix, record.position.epoch), record.folder)
         record.say_best()
     return results
+
+
+def _may_be_cached(stage, net):
+    """Whether every epoch of a stage on images computes the same below the layer that feeds the classifier, so that it
+    may be computed once: all that learns lies above, what is below computes as in use, and no image is changed by
+    chance."""
+    network, data = stage.network, stage.data
+    if not network.freeze or network.frozen_statistics != "inference" or stage.objective.transfer_layers or \
+            not stage.augmentation.fixed or data.read == "features" or data.benchmark or stage.run.test_io or \
+            stage.run.plan or stage.before_forward:
+        return False
+    above = above_layer(net, network.layer)[1]
+    prefixes = trainable_prefixes(net, network.trainable)
+    learnable = [name for name, parameter in net.collect_params().items() if parameter.grad_req != "null"]
+    trained = {name for name in learnable if any(begins(name, prefix) for prefix in prefixes)}
+    return trained == above.intersection(learnable)
+
+
+def _as_cached(stage):
+    """The same stage on features that are computed once."""
+    plain = dataclasses.replace(stage.network, freeze=False, trainable=None, frozen_statistics="move")
+    return dataclasses.replace(stage, network=plain, data=dataclasses.replace(stage.data, read="features",
+                                                                             feature_views=1))
+
+
+def _watch(stage, lists, read, before_forward):
+    """Of the target: see `Watch`."""
+    source = lists.domains[0].labels[:lists.num_source] if lists.num_source else lists.judging.labels \
+        if lists.judging else np.empty(0, int)
+    known = source[source != stage.data.null_label]
+    shares = np.bincount(known, minlength=stage.num_classes) if len(known) else None
+    return Watch(read.watched, stage.num_classes, shares,
+                 read.again if stage.train_stage and not stage.makes_labels else None, before_forward,
+                 compares=bool(stage.train_stage or stage.network.keep_classifier))
+
+
+def _tensorboard(stage, lists, read, record):
+    """What is written beside the summary: see `TensorBoard`."""
+    samples = {"source": read.source_sample, "target": read.watched}
+    return TensorBoard(record.folder / "tensorboard", read.apart,
+                       {domain: batches for domain, batches in samples.items() if batches},
+                       lists.classes if lists else None, stage.data.null_label)
 
 
 def _check_judge(validated, name, value):
@@ -336,17 +434,17 @@ def _objective(stage, num_devices):
         options.setdefault("estimate", told.estimate)
     loss, weight, batch = transfer_loss(told.transfer, **options), told.transfer_weight, stage.optimizer.batch_size
     if told.relative_transfer_weight is not None:
-        weight = absolute_weight(told.relative_transfer_weight, batch, num_devices)
+        weight = absolute_weight(told.relative_transfer_weight, batch, num_devices, len(stage.domains))
     elif weight is None:
         weight = getattr(loss, "usual_weight", 1.0) * batch / num_devices / _USUAL_IMAGES
     objective = TransferObjective(loss, weight, **labels)
-    _say_weight(told, objective, batch, num_devices)
+    _say_weight(told, objective, batch, num_devices, len(stage.domains))
     return objective
 
 
-def _say_weight(told, objective, batch_size, num_devices):
+def _say_weight(told, objective, batch_size, num_devices, domains):
     """Both forms of the weight; and where it is far from what is usual, what to give instead."""
-    relative = relative_weight(objective.weight, batch_size, num_devices)
+    relative = relative_weight(objective.weight, batch_size, num_devices, domains)
     log.info("the transfer loss %s weighs %.6g against the summed softmax loss (`transfer_weight`), %.4g against the "
              "mean (`relative_transfer_weight`), in batches of %d on %d device%s", told.transfer, objective.weight,
              relative, batch_size, num_devices, "s" * (num_devices > 1))
@@ -372,18 +470,19 @@ def _changes_of_batches(stage, domains):
         labels = np.concatenate([images.labels for images in domains])
         weights = balanced_weights(labels, stage.num_classes, stage.data.null_label)
     labels = SoftLabels(stage.num_classes, stage.data.null_label, told.label_smoothing, weights)
-    return [labels, *([Mixup(told.mixup, domains=1 + stage.train_stage)] if told.mixup else [])]
+    return [labels, *([Mixup(told.mixup, domains=len(stage.domains))] if told.mixup else [])]
 
 
 def _check_batch_size(stage, num_devices, objective):
     batch_size = stage.optimizer.batch_size
     # The reader gives pairs of each domain to every device.
-    multiple = max(objective.batch_multiple, 4 if stage.train_stage else 2 if stage.regularization.mixup else 1)
+    both = len(stage.domains) == 2
+    multiple = max(objective.batch_multiple, 4 if both else 2 if stage.regularization.mixup else 1)
     unit = multiple * num_devices
     if batch_size % unit:
         nearest = max(unit, round(batch_size / unit) * unit)
         why = f"{multiple} × the number of devices (pairs of source and of target images on each)" \
-            if stage.train_stage else "2 × the number of devices (pairs to mix)" if multiple == 2 else \
+            if both else "2 × the number of devices (pairs to mix)" if multiple == 2 else \
             "the number of devices"
         raise InputError(f"`batch_size` is {batch_size} on {num_devices} device{'s' * (num_devices > 1)}; expected a "
                          f"multiple of {unit}, {why}. {nearest} would do.", "batch_size", batch_size,

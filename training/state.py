@@ -32,6 +32,8 @@ class Position:
         Of the unfinished epoch: `Sums.state`.
     ended : str
         Why something after the last epoch has ended the training for good; empty: it has not.
+    began : dict
+        Of JSON types: what items after an epoch are to know of the network that the training began with (`Watch`).
     """
 
     epoch: int = 0
@@ -39,6 +41,7 @@ class Position:
     updates: int = 0
     sums: dict = field(default_factory=dict)
     ended: str = ""
+    began: dict = field(default_factory=dict)
 
 
 @dataclass
@@ -211,7 +214,7 @@ def _check(content, values):
     if not (all(type(count) is int and count >= 0 for count in counts)
             and all(type(number) is float for number in numbers)
             and all(type(text) is str for text in texts) and type(content["settings"]) is dict
-            and type(position.ended) is str and all(map(_NAMES.fullmatch, values))):
+            and type(position.ended) is str and type(position.began) is dict and all(map(_NAMES.fullmatch, values))):
         raise ValueError
 
 

@@ -72,11 +72,20 @@ class Summary:
 
 # The accuracy on the part of the source that was held out, among the further figures of an epoch.
 SOURCE_ACCURACY = "source_accuracy"
+# The transfer loss of the network that the training began with, likewise.
+START_TRANSFER_LOSS = "start_transfer_loss"
 
 
-def judged_by(result):
-    """The accuracy that an epoch is chosen by: on the source's held-out part where there is one, else the
-    validation's; NaN without either."""
+def score_column(name):
+    """What the summary calls a score."""
+    return f"score_{name}"
+
+
+def judged_by(result, by=None):
+    """What an epoch is chosen by: the score of a name; without one, the accuracy on the source's held-out part where
+    there is one, else the validation's. NaN where there is none of it."""
+    if by:
+        return result.others.get(score_column(by), math.nan)
     return result.others.get(SOURCE_ACCURACY, result.validation_accuracy)
 
 
@@ -85,8 +94,9 @@ def first_best(items, figure):
     return max((item for item in items if not math.isnan(figure(item))), key=figure, default=None)
 
 
-def best_result(results):
-    """The `EpochResult` with the highest accuracy, the first of equals, or None where none was judged.
+def best_result(results, by=None):
+    """The `EpochResult` with the highest accuracy, or score of the name `by`, the first of equals, or None where none
+    was judged.
 
     It is the source's held-out part that judges, or else the validation: on a target domain that is to choose by
     looking at target labels; say so where you report it.
@@ -98,7 +108,7 @@ def best_result(results):
     >>> best_result([one, two]).epoch
     1
     """
-    return first_best(results, judged_by)
+    return first_best(results, lambda result: judged_by(result, by))
 
 
 def read_summary(path):

@@ -127,10 +127,12 @@ class Sums:
 
     def figures(self, transfer=True, digits=4):
         """The running figures as texts, with so many digits behind the point; the transfer loss, unless `transfer` is
-        False, over the last 100 batches. None before the first batch is there."""
+        False, over the last 100 batches; loss and accuracy where images have labels. None before the first batch is
+        there."""
         if not self.batches:
             return []
         recent = sum(self.recent) / len(self.recent) if self.recent else float("nan")
-        return [f"loss {self.loss:.{digits}f}", *([f"transfer {recent:+.{digits}f}"] if transfer else []),
-                f"accuracy {self.accuracy:.{digits - 2}%}",
+        return [*([f"loss {self.loss:.{digits}f}"] if self.labelled else []),
+                *([f"transfer {recent:+.{digits}f}"] if transfer else []),
+                *([f"accuracy {self.accuracy:.{digits - 2}%}"] if self.labelled else []),
                 *(f"{name} {value:.4g}" for name, value in self.means.items())]

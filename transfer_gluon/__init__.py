@@ -28,14 +28,14 @@ _PARTS = {
     "reports": ["Material", "collect", "write_report"],
     "scores": ["Candidate", "Choice", "Rule", "SCORES", "Score", "Seen", "choose", "find_candidates", "look",
                "look_at_all", "score"],
-    "symbols": ["CORALLoss", "DANNLoss", "GaussianKernel", "JMMDLoss", "L2SP", "MMDLoss", "Mixup", "SoftLabels",
-                "TRANSFER_LOSSES", "TransferLoss", "TransferNet", "TransferObjective", "balanced_weights",
-                "features_block", "halves", "layer_groups", "new_network", "published_rates", "readme_rates", "resnet",
-                "thirds", "transfer_loss", "zoo_symbol"],
+    "symbols": ["BNMLoss", "CDANLoss", "CORALLoss", "DANNLoss", "GaussianKernel", "JMMDLoss", "L2SP", "MCCLoss",
+                "MMDLoss", "Mixup", "SHOTIMLoss", "SHOTLoss", "SoftLabels", "TRANSFER_LOSSES", "TransferLoss",
+                "TransferNet", "TransferObjective", "balanced_weights", "features_block", "halves", "layer_groups",
+                "new_network", "published_rates", "readme_rates", "resnet", "thirds", "transfer_loss", "zoo_symbol"],
     "training": ["ClassifierOptions", "DataOptions", "EarlyStop", "EpochResult", "ImageOptions", "InverseDecay",
-                 "LabelledFeatures", "NetworkOptions", "ObjectiveOptions", "OptimizerOptions", "RegularizationOptions",
-                 "Run", "RunOptions", "Stage", "StepSchedule", "Validation", "Warmup", "fit", "read_labelled",
-                 "stratified", "train_classifier"],
+                 "LabelledFeatures", "NetworkOptions", "ObjectiveOptions", "OptimizerOptions", "PseudoLabels",
+                 "RegularizationOptions", "Run", "RunOptions", "Stage", "StepSchedule", "Validation", "Warmup", "fit",
+                 "read_labelled", "stratified", "train_classifier"],
 }
 _PLACES = {name: part for part, names in _PARTS.items() for name in names}
 __all__ = sorted(_PLACES)

@@ -10,11 +10,11 @@ from transfer_gluon import __version__
 _COMMANDS = {   # by what each is for, in the order of a first walk through
     "im2rec-helpers": "tools.im2rec_helpers", "get-model": "tools.get_model", "import-weights": "tools.import_weights",
     "adapt": "commands.adapt", "layers": "tools.layers", "fine-tune": "commands.fine_tune", "adabn": "commands.adabn",
-    "predict": "commands.predict", "evaluate": "commands.evaluate",
-    "extract-features": "commands.extract_features",
+    "predict": "commands.predict", "evaluate": "commands.evaluate", "extract-features": "commands.extract_features",
     "train-classifier": "commands.train_classifier", "choose": "commands.choose", "report": "commands.report",
-    "reproduce": "commands.reproduce", "export": "tools.export", "launch": "tools.launch", "digits": "tools.digits",
-    "emoji": "tools.emoji"}
+    "reproduce": "commands.reproduce",
+    "export": "tools.export", "launch": "tools.launch", "digits": "tools.digits", "emoji": "tools.emoji",
+    "letters": "tools.letters", "degrade": "tools.degrade", "evidence": "tools.evidence"}
 
 
 class _Commands(click.Group):

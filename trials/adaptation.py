@@ -17,7 +17,9 @@ from transfer_gluon.trials.trial import Trial, accuracy
 # Rows, by their names in files: title, and the transfer loss of those that train.
 METHODS = {"source": ("source model (no transfer)", None), "adabn": ("AdaBN", None), "dan": ("DAN (MMD)", "mmd"),
            "jan": ("JAN (JMMD)", "jmmd"), "coral": ("Deep CORAL", "coral"), "dann": ("DANN", "dann"),
-           **{loss: (loss, loss) for loss in TRANSFER_LOSSES if loss not in ("mmd", "jmmd", "coral", "dann")}}
+           "cdan": ("CDAN+E", "cdan"), "mcc": ("MCC", "mcc"), "bnm": ("BNM", "bnm"),
+           "shot": ("SHOT", "shot"), "shot_im": ("SHOT-IM", "shot_im")}
+METHODS.update({loss: (loss, loss) for loss in TRANSFER_LOSSES if loss not in {own for _, own in METHODS.values()}})
 # What the commands need as it is, so that each finds what the one before it has left; and what to give instead.
 _DECIDED = {"--source": "`source`", "--target": "`target`", "--val": "`val`", "--gpus": "`gpus`",
             "--network": "`network`", "--num-layers": "`num_layers`",

@@ -12,7 +12,8 @@ METHODS = {     # name in files: name in the table, published accuracy on cars i
     "dan": ("DAN (MMD)", 73.7),
     "jan": ("JAN (JMMD)", 78.9),
 }
-_TITLES = {"cnn": METHODS["cnn"][0], "coral": "Deep CORAL", "dann": "DANN", "jmmd": "JAN", "mmd": "DAN"}
+_TITLES = {"cnn": METHODS["cnn"][0], "bnm": "BNM", "cdan": "CDAN+E", "coral": "Deep CORAL", "dann": "DANN",
+           "jmmd": "JAN", "mcc": "MCC", "mmd": "DAN", "shot": "SHOT", "shot_im": "SHOT-IM"}
 _MOST = 60      # characters of flags in the name of a file
 
 

@@ -1,6 +1,7 @@
 """A command of ours that is run once, with what it says and what it comes to."""
 import json
 import math
+import os
 import re
 import shlex
 import subprocess
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from transfer_gluon.base.errors import InputError
 from transfer_gluon.base.files import read_text, replacing
+from transfer_gluon.base.processor import PROCESSES
 from transfer_gluon.training.summary import read_summary
 
 _TOP = Path(__file__).resolve().parent.parent
@@ -97,7 +99,7 @@ def execute_all(stages, jobs):
 
     with tqdm(total=sum(map(len, stages)), unit=" runs", disable=None) as bar, ThreadPoolExecutor(jobs) as pool:
         for stage in stages:
-            futures = [pool.submit(execute, run, bar) for run in stage]
+            futures = [pool.submit(execute, run, bar, min(jobs, len(stage))) for run in stage]
             try:
                 for future in futures:
                     future.result()
@@ -106,8 +108,10 @@ def execute_all(stages, jobs):
                 raise
 
 
-def execute(run, bar):
+def execute(run, bar, at_once=1):
     """Run a command unless it was finished before with these lists; what it says goes to its log.
+
+    `at_once`: how many commands share the machine meanwhile.
 
     Raises: InputError with its last words when it fails.
     """
@@ -130,7 +134,7 @@ def execute(run, bar):
     try:
         with open(run.log, "w") as log:
             code = subprocess.run([sys.executable, _path(script), *flags], stdout=log, stderr=subprocess.STDOUT,
-                                  stdin=subprocess.DEVNULL).returncode
+                                  stdin=subprocess.DEVNULL, env={**os.environ, PROCESSES: str(at_once)}).returncode
     finally:
         if code != 0 and _written(run) == state:        # what is there is still what it was
             _write(record, {"begun": last})

@@ -1,0 +1,101 @@
+"""What a run would take, told before it begins; and what never changes, computed once."""
+import re
+import shutil
+
+import numpy as np
+import pytest
+from conftest import call
+
+from transfer_gluon.checkpoints.checkpoint import load_checkpoint
+from transfer_gluon.iters import Augmentation
+from transfer_gluon.training import throughput
+
+FIXED = ["--random-crop", 0, "--random-mirror", 0, "--color-jitter", 0, "--pca-noise", 0]
+COMMON = ["--data-dir", "data", "--num-classes", 3, "--image-shape", "3,16,16", "--batch-size", 8, "--num-epochs", 2,
+          "--data-nthreads", 1]
+HEAD = ["--freeze", "--trainable", "fc", "--frozen-statistics", "inference"]
+
+
+@pytest.fixture(scope="module")
+def here(trained, tmp_path_factory):
+    """A folder with data and a network of stage 0."""
+    return shutil.copytree(trained.parent, tmp_path_factory.mktemp("planned") / "here")
+
+
+def train(here, prefix, *flags):
+    return call("fine_tune.py", *COMMON, "--train-stage", 1, "--pretrained-model", "model/s0", "--pretrained-epoch", 1,
+                "--model-prefix", prefix, *flags, cwd=here)
+
+
+def values(here, prefix):
+    one = load_checkpoint(here / prefix, 2)
+    return {name: value.asnumpy() for name, value in {**one.arg_params, **one.aux_params}.items()}
+
+
+def test_tells_every_way_and_trains_nothing(here, monkeypatch):
+    monkeypatch.setattr(throughput, "SECONDS", 0.05)
+    before = sorted(path.name for path in here.iterdir() if not path.name.startswith("data"))
+    done = train(here, "planned", "--plan")
+    lines = [line.split("|") for line in done.stdout.splitlines() if line.startswith("| ")][2:]
+    assert [line[1].strip() for line in lines] == [
+        "on features of flatten0, computed once", "end to end, frozen up to flatten0", "end to end, everything trains"]
+    assert "Frozen: --freeze, --trainable fc, --frozen-statistics inference" in done.stderr
+    for line in lines:
+        assert float(line[2]) > 0 and re.fullmatch(r" [0-9.]+ GB ", line[6]) and re.fullmatch(r" \d+:\d\d ", line[4])
+    assert sorted(path.name for path in here.iterdir() if not path.name.startswith("data")) == before
+    told = train(here, "planned", "--plan", *HEAD[:1], "--trainable", "stage3,fc", "--watch", 0).stdout
+    assert "| as it is told |" in told
+
+
+@pytest.mark.parametrize("flags", [["--test-io", 1], ["--read", "features"]])
+def test_cannot_stand_beside_what_measures_or_reads_otherwise(here, flags):
+    done = call("fine_tune.py", *COMMON, "--train-stage", 1, "--pretrained-model", "model/s0", "--pretrained-epoch", 1,
+                "--model-prefix", "planned", "--plan", *flags, cwd=here, expect=2)
+    assert "--plan" in done.stderr
+
+
+def test_what_never_changes_is_computed_once(here):
+    said = train(here, "once", *HEAD, *FIXED).stderr
+    assert "nothing below flatten0 changes" in said
+    train(here, "asked", "--read", "features", "--feature-views", 1, *FIXED)
+    once, asked = values(here, "once"), values(here, "asked")
+    assert all(np.array_equal(once[name], asked[name]) for name in asked)
+    assert "nothing below" not in train(here, "changing", *HEAD, "--overwrite").stderr
+    assert "nothing below" not in train(here, "moving", *HEAD[:3], *FIXED, "--overwrite").stderr
+    assert "nothing below" not in train(here, "deeper", "--freeze", "--trainable", "stage3,fc", "--frozen-statistics",
+                                        "inference", *FIXED).stderr
+
+
+def test_it_equals_training_end_to_end(here, monkeypatch):
+    from transfer_gluon.training import stages
+    monkeypatch.setattr(stages, "_may_be_cached", lambda *_: False)
+    train(here, "whole", *HEAD, *FIXED)
+    monkeypatch.undo()
+    train(here, "once2", *HEAD, *FIXED)
+    whole, once = values(here, "whole"), values(here, "once2")
+    for name in whole:
+        np.testing.assert_allclose(once[name], whole[name], atol=1e-6, rtol=1e-4, err_msg=name)
+
+
+@pytest.mark.parametrize("change", [{"random_crop": True}, {"random_mirror": True}, {"jitter": 0.1}, {"pca_noise": 0.1},
+                                    {"aa": "rand-m9-mstd0.5-inc1"}, {"reprob": 0.1}, {"max_random_h": 1},
+                                    {"max_random_s": 1}, {"max_random_l": 1}, {"max_random_rotate_angle": 1},
+                                    {"max_random_shear_ratio": 0.1}, {"max_random_scale": 1.1},
+                                    {"max_random_aspect_ratio": 0.1}, {"min_random_scale": 0.9}])
+def test_any_chance_makes_an_augmentation_change(change):
+    still = dict(random_crop=False, random_mirror=False, jitter=0, pca_noise=0)
+    assert Augmentation(**still).fixed and Augmentation(**still, pad_size=2).fixed
+    assert not Augmentation(**{**still, **change}).fixed
+
+
+def test_a_run_that_began_before_goes_on_as_it_began(here, monkeypatch):
+    from transfer_gluon.training import stages
+    monkeypatch.setattr(stages, "_may_be_cached", lambda *_: False)
+    real = stages.Run
+    monkeypatch.setattr(stages, "Run", lambda prefix, settings, **how: real(
+        prefix, {name: value for name, value in settings.items() if name != "computed_once"}, **how))
+    call("fine_tune.py", *COMMON[:-4], "--num-epochs", 1, "--data-nthreads", 1, "--train-stage", 1,
+         "--pretrained-model", "model/s0", "--pretrained-epoch", 1, "--model-prefix", "older", *HEAD, *FIXED, cwd=here)
+    monkeypatch.undo()
+    said = train(here, "older", *HEAD, *FIXED, "--resume").stderr
+    assert "going on after epoch 1" in said and "nothing below" not in said
