@@ -80,7 +80,9 @@ def _again(context):
         value = context.params[parameter.name]
         if isinstance(parameter, click.Option) and context.get_parameter_source(parameter.name) is \
                 click.core.ParameterSource.COMMANDLINE:
-            words += [parameter.opts[-1], ",".join(map(str, value)) if isinstance(value, tuple) else str(value)]
+            words.append(parameter.opts[-1])
+            if not parameter.is_flag:
+                words.append(",".join(map(str, value)) if isinstance(value, tuple) else str(value))
     return words
 
 

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from transfer_gluon.reports.figures import figure, svg
-from transfer_gluon.training.summary import SOURCE_ACCURACY
+from transfer_gluon.training.summary import SOURCE_ACCURACY, START_TRANSFER_LOSS
 
 _WINDOW = 5     # epochs, over which the transfer loss is smoothed, and its noise told
-_START = "start_transfer_loss"
 
 
 @dataclass(frozen=True)
@@ -116,7 +115,7 @@ def _draw(curve, lines):
                 axis.plot(epochs, values, color=colour, linewidth=0.7, alpha=0.5)
                 axis.fill_between(epochs, mean - noise, mean + noise, color=colour, alpha=0.15, linewidth=0)
                 axis.plot(epochs, mean, color=colour, linewidth=2, label=title, marker=marker)
-                start = float(rows[0].get(_START, "nan"))
+                start = float(rows[0].get(START_TRANSFER_LOSS, "nan"))
                 if math.isfinite(start):
                     axis.axhline(start, color=colour, linestyle="--", linewidth=1)
             else:

@@ -23,6 +23,7 @@ from transfer_gluon.reports import curves, embedding, material, page, verdict
 from transfer_gluon.reports.classes import draw_changes, draw_shares, shares_of
 from transfer_gluon.reports.samples import augmentation_of, data_uri
 from transfer_gluon.scores import Candidate, choose
+from transfer_gluon.symbols import precision
 
 # What markup would become of them: an image that asks for a file and runs a script, an element, an entity, a formula.
 NAMES = ["<img src=x onerror=alert(1)>", "<blink>green&amp;", "_$blue$ \"quoted\""]
@@ -281,16 +282,19 @@ def test_every_flag_goes_where_it_belongs(monkeypatch, tmp_path):
                         SimpleNamespace(notes=[]))
     monkeypatch.setattr(page, "write_report", lambda *given: found.update(written=given) or SimpleNamespace(
         headline="", checkpoint="", reasons=[]))
+    monkeypatch.setattr(precision, "usable_dtype", lambda dtype, devices, force: f"{dtype}{' forced' * force}")
     (tmp_path / "data").mkdir()
     flags = ["--source-model", "s:1", "--data-dir", str(tmp_path / "data"), "--source", "a", "--target", "b", "--val",
              "c", "--max-images", "7", "--seed", "8", "--image-shape", "3,4,5", "--val-resize", "squeeze",
-             "--batch-size", "9", "--null-label", "10", "--data-nthreads", "11"]
+             "--batch-size", "9", "--null-label", "10", "--data-nthreads", "11", "--dtype", "bfloat16",
+             "--force-dtype"]
     more = ["--title", "mine", "--out", str(tmp_path / "o.html")]
     report_command.main.main(["x", "y:2", *flags, *more], standalone_mode=False)
     given, written = found.pop("given"), found.pop("written")
     assert given[0] == ("x", "y:2") and [str(device) for device in given[1]] == ["cpu(0)"] and given[2] == "s:1"
     assert found == dict(data_dir=str(tmp_path / "data"), source="a", target="b", val="c", null_label=10, most=7,
-                         seed=8, image_shape=(3, 4, 5), val_resize="squeeze", batch_size=9, threads=11)
+                         seed=8, image_shape=(3, 4, 5), val_resize="squeeze", batch_size=9, threads=11,
+                         dtype="bfloat16 forced")
     assert written[0] == str(tmp_path / "o.html") and written[3] == "mine" and written[5] == 8
     assert written[2][:2] == ["x", "y:2"] and sorted(written[2][2:]) == sorted([*flags, *more])
 
