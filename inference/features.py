@@ -213,9 +213,7 @@ class _Part:
         `batches` makes an iterator of a part of the list, `run` yields the outputs of all batches of an iterator.
         """
         for chunk, start in enumerate(range(0, len(images), self._size)):
-            part = dataclasses.replace(images, indices=images.indices[start:start + self._size],
-                                       labels=images.labels[start:start + self._size],
-                                       files=images.files[start:start + self._size])
+            part = images.part(slice(start, start + self._size))
             if self._rows(number, chunk, len(part)) is None:
                 unreadable, rows = [], []
                 for batch in run(batches(part, unreadable)):

@@ -1,6 +1,5 @@
 """A network in numbers of 8 bits: calibrated on images, and compared with what it was."""
 import contextlib
-import dataclasses
 
 import numpy as np
 
@@ -67,12 +66,7 @@ def calibration_list(images, seed=0):
     chosen by chance, whatever the labels."""
     order = np.random.default_rng(seed).permutation(len(images))
     first, others = order[:_CALIBRATION], order[_CALIBRATION:_CALIBRATION + _COMPARED]
-    return tuple(_part(images, np.sort(places if len(places) else first)) for places in (first, others))
-
-
-def _part(images, places):
-    return dataclasses.replace(images, indices=images.indices[places], labels=images.labels[places],
-                               files=[images.files[place] for place in places])
+    return tuple(images.part(np.sort(places if len(places) else first)) for places in (first, others))
 
 
 def say_change(before, after, batches, devices, null_label, source):

@@ -2,7 +2,7 @@
 import hashlib
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Optional
 
@@ -66,6 +66,19 @@ class ImageList:
     def labelled(self):
         """Boolean array (n,): which images have a label."""
         return self.labels != self.null_label
+
+    def part(self, places):
+        """The images at some places: a list of the same path, null label, classes and record.
+
+        `places`: what NumPy takes for an axis: whole numbers in any order, a boolean array (n,), a slice.
+
+        >>> images = ImageList(Path("a.lst"), np.arange(3), np.array([5, 6, 7]), ["a", "b", "c"])
+        >>> images.part([2, 0]).files, images.part(images.labels > 5).files, images.part(slice(1)).labels.tolist()
+        (['c', 'a'], ['b', 'c'], [5])
+        """
+        places = np.arange(len(self))[places]
+        return replace(self, indices=self.indices[places], labels=self.labels[places],
+                       files=[self.files[place] for place in places])
 
 
 def read_list(path, num_classes=None, null_label=NULL_LABEL):

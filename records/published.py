@@ -8,7 +8,6 @@ set but that of Cars, from which that code validates. The other three are divide
 import io
 import re
 from collections import namedtuple
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -95,18 +94,14 @@ def list_published(name, folder, output, clutter=False, per_class=None, seed=0):
 
 def _divided(found, output, parts, per_class, seed):
     """The lists of images that are divided class by class and by chance, by their names."""
-    def part(images, lines):
-        return replace(images, indices=images.indices[lines], labels=images.labels[lines],
-                       files=[images.files[line] for line in lines])
-
     labels, files = zip(*found.source) if found.source else ([], [])
     every = ImageList(output / "source.lst", np.arange(len(files)), np.array(labels, np.int64), list(files))
-    source, rest = (part(every, lines) for lines in divided(every, 1 - sum(parts), seed=seed))
+    source, rest = (every.part(lines) for lines in divided(every, 1 - sum(parts), seed=seed))
     if per_class is not None:
-        source = part(source, divided(source, per_class=per_class, seed=seed)[0])
+        source = source.part(divided(source, per_class=per_class, seed=seed)[0])
     lists, (validation, test) = {"source": source, "val": rest}, parts
     if test:
-        lists["val"], lists["test"] = (part(rest, lines) for lines in divided(
+        lists["val"], lists["test"] = (rest.part(lines) for lines in divided(
             rest, validation / (validation + test), seed=seed))
     lacking = [f"{found.classes[label]}: none in {name}.lst" for name, images in lists.items()
                for label in sorted(set(range(len(found.classes))) - set(images.labels.tolist()))]

@@ -16,7 +16,7 @@ from transfer_gluon.iters.image_list import NULL_LABEL
 from transfer_gluon.records.folders import read_images
 from transfer_gluon.scores.candidates import find_candidates, look_at_all
 from transfer_gluon.scores.choice import Choice, choose
-from transfer_gluon.scores.seen import sample, some_of
+from transfer_gluon.scores.seen import sample
 from transfer_gluon.training.run import recorded_settings
 from transfer_gluon.training.summary import read_summary
 from transfer_gluon.trials.adaptation import METHODS
@@ -189,7 +189,7 @@ def _look(found, devices, most, computing):
 
 
 def _look_at_val(candidates, val, devices, computing):
-    labelled = some_of(val, np.flatnonzero(val.labelled))
+    labelled = val.part(val.labelled)
     if not len(labelled):
         return {}
     seen = look_at_all(candidates, labelled, devices, mixed=False, most_target=len(labelled), **computing)

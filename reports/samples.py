@@ -6,7 +6,6 @@ import cv2
 import numpy as np
 
 from transfer_gluon.iters import Augmentation, OrderedIter, ViewIter, prepared
-from transfer_gluon.scores.seen import some_of
 
 _SIDE = 96          # pixels that an image has in the page at most
 _SMALL = 48         # up to which it is shown as it is, without loss
@@ -51,12 +50,12 @@ def data_uri(pixels):
 
 def pixels_of(images, places, image_shape, val_resize=None):
     """Those images of a list, as the network is given them in use: list of arrays (height, width, 3)."""
-    return _read(OrderedIter(some_of(images, np.asarray(places)), 16, prepared(*image_shape[1:], val_resize), 2))
+    return _read(OrderedIter(images.part(places), 16, prepared(*image_shape[1:], val_resize), 2))
 
 
 def augmented(images, places, image_shape, augmentation, seed=0):
     """The same as in an epoch of training."""
-    return _read(ViewIter(some_of(images, np.asarray(places)), 16, image_shape, augmentation, 0, seed, 2))
+    return _read(ViewIter(images.part(places), 16, image_shape, augmentation, 0, seed, 2))
 
 
 def _read(batches):

@@ -198,10 +198,4 @@ def sample(images, most, seed=0):
     if images.labelled.sum() <= most:
         places = places[np.argsort(~images.labelled[places], kind="stable")]
     places = rng.permutation(places[:most])
-    return some_of(images, places)
-
-
-def some_of(images, places):
-    """Those images of an `ImageList` that are at these places of it."""
-    return dataclasses.replace(images, indices=images.indices[places], labels=images.labels[places],
-                               files=[images.files[place] for place in places])
+    return images.part(places)

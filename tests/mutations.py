@@ -244,7 +244,7 @@ MUTATIONS = [
         ("training/tensorboard.py", "if label == self._null_label:", "if False:"),
         ("training/tensorboard.py", "if self._classes else int(label)", "if False else int(label)"),
         ("training/tensorboard.py", ".clip(0, 255)).astype", ").astype"),
-        (DOMAINS, "ordered(some_of(domains[0], sample(domains[0], _SAMPLE)), 0)", "None"))],
+        (DOMAINS, "ordered(domains[0].part(sample(domains[0], _SAMPLE)), 0)", "None"))],
     *[(file, before, after, "tests/test_epoch_score.py") for file, before, after in (
         ("training/epoch_score.py", 'mixed="mixed" in self._score.needs', "mixed=False"),
         ("training/epoch_score.py", "self._source, self._trained,\n", "self._source, None,\n"),

@@ -12,7 +12,6 @@ from transfer_gluon.base.framework import mx
 from transfer_gluon.checkpoints.checkpoint import load_checkpoint, saved_epochs
 from transfer_gluon.iters import OrderedIter, prepared, read_list, write_list
 from transfer_gluon.scores import SCORES, Score, look, score
-from transfer_gluon.scores.seen import some_of
 from transfer_gluon.training import DataOptions, RunOptions, Stage
 from transfer_gluon.training.after_epoch import Epoch
 from transfer_gluon.training.domains import hold_out
@@ -38,7 +37,7 @@ def seen_of(prefix, epoch, data):
     net.initialize()
     source, target = read_list(data / "source.lst"), read_list(data / "target.lst")
     trained, held = hold_out(source, 24, 6, 0)
-    lists = some_of(target, sample(target, 12)), held, some_of(trained, sample(trained, 500))
+    lists = target.part(sample(target, 12)), held, trained.part(sample(trained, 500))
     return look(net, *[next_of(images) for images in lists][:1], [mx.cpu()], *map(next_of, lists[1:]))
 
 

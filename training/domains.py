@@ -27,7 +27,6 @@ from transfer_gluon.iters.image_list import list_text
 from transfer_gluon.records import ensure_ready
 from transfer_gluon.records.folders import read_images
 from transfer_gluon.records.ready import as_packed
-from transfer_gluon.scores.seen import some_of
 from transfer_gluon.training.classes import KnownClasses, check_source, need_number
 from transfer_gluon.training.watch import sample
 
@@ -159,7 +158,7 @@ def make_batches(stage, lists, image_shape, store, num_devices, features=None):
     def together():
         return _together(list(apart().values()), num_devices)
 
-    source = ordered(some_of(domains[0], sample(domains[0], _SAMPLE)), 0) \
+    source = ordered(domains[0].part(sample(domains[0], _SAMPLE)), 0) \
         if (stage.run.tensorboard or stage.run.by) and not stage.target_alone else None
     return Read(together(), validation, source_validation, _watched(stage, lists, domains, ordered), domains,
                 lists.num_examples, own, together, apart, source)
@@ -174,7 +173,7 @@ def _watched(stage, lists, domains, ordered):
     else:
         (images, packed), = as_packed([lists.target])
         how = dict(packed=packed and stage.data.read != "files", bad=[])
-    return ordered(some_of(images, sample(images, stage.data.watch)), len(domains) - 1, **how)
+    return ordered(images.part(sample(images, stage.data.watch)), len(domains) - 1, **how)
 
 
 def _of_images(stage, image_shape, packed, part):
@@ -271,7 +270,7 @@ def hold_out(images, first, count, seed):
     """
     held = np.zeros(len(images), bool)
     held[np.random.default_rng(seed).permutation(first)[:count]] = True
-    return [some_of(images, np.flatnonzero(part)) for part in (~held, held)]
+    return [images.part(places) for places in (~held, held)]
 
 
 def with_labelled_target(source, target):

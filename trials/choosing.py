@@ -11,7 +11,7 @@ from transfer_gluon.checkpoints.checkpoint import saved_epochs
 from transfer_gluon.iters.image_list import NULL_LABEL, ImageList
 from transfer_gluon.records.folders import read_images
 from transfer_gluon.scores.candidates import MOST_TARGET, Candidate, find_candidates, look_at_all, split_epoch
-from transfer_gluon.scores.seen import sample, some_of
+from transfer_gluon.scores.seen import sample
 from transfer_gluon.training.domains import hold_out
 from transfer_gluon.training.run import recorded_settings
 
@@ -119,7 +119,7 @@ def _apart(images, told, began, notes):
     if images is None:
         notes.append("without source images, nothing guards against a network that has gone wrong")
         return None, None
-    images = some_of(images, np.flatnonzero(images.labelled))
+    images = images.part(images.labelled)
     parts = [_held(images, one) for one in told]
     held = np.logical_and.reduce(parts) if parts else np.zeros(len(images), bool)
     if not held.any():
@@ -128,7 +128,7 @@ def _apart(images, told, began, notes):
         return images, None
     if not all((_held(images, one) >= held).all() for one in map(recorded_settings, began) if one):
         notes.append("the source model was trained on the images that the runs have held out")
-    return some_of(images, np.flatnonzero(held)), some_of(images, np.flatnonzero(~np.logical_or.reduce(parts)))
+    return images.part(held), images.part(~np.logical_or.reduce(parts))
 
 
 def _held(images, told):
@@ -148,7 +148,7 @@ def true_accuracies(gathered, seen, devices, seed=0, most=MOST_TARGET, **others)
 
     Where `val` knows all of the images that `seen` is of, nothing is computed again; else as `look_at_all`.
     """
-    val = gathered.val and some_of(gathered.val, np.flatnonzero(gathered.val.labelled))
+    val = gathered.val and gathered.val.part(gathered.val.labelled)
     if not val:
         return None
     labels_by_file = dict(zip(val.files, val.labels.tolist()))
