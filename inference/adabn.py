@@ -2,6 +2,7 @@
 
 Li et al. 2016, *Revisiting Batch Normalization For Practical Domain Adaptation*.
 """
+import functools
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -182,8 +183,8 @@ def adapt_to_images(checkpoint, images, devices, layers=None, statistics="image"
     classes = num_classes(checkpoint.symbol, shape, checkpoint.name)
     known = images.labelled
     check_labels(images, classes, checkpoint.name)
-    batch_size = batch_size or good_batch_size(classifier(checkpoint, devices, shape, dtype), shape, devices,
-                                               len(images))
+    tried = functools.cache(lambda: classifier(checkpoint, devices, shape, dtype))      # made for a trial only
+    batch_size = batch_size or good_batch_size(lambda images: tried()(images), shape, devices, len(images))
     batches = OrderedIter(images, batch_size, prepare, threads)
     adapted, classes_before = adapt(checkpoint, batches, devices, layers, statistics, dtype)
     before = (classes_before == images.labels)[known].mean() if known.any() else float("nan")

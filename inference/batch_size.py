@@ -3,7 +3,7 @@ import time
 
 from transfer_gluon.base.framework import mx
 
-_USUAL, _OTHERS = 32, (8, 64)
+USUAL, _OTHERS = 32, (8, 64)
 _WORTH = 4000       # images from which on half a minute of trying, at the most, is little
 
 
@@ -28,12 +28,13 @@ def good_batch_size(net, image_shape, devices, num_images):
     32
     """
     if num_images < _WORTH:
-        return _USUAL
-    sizes = [_USUAL, *_OTHERS]
-    return max(sizes, key=lambda size: size / _seconds(net, (size, *image_shape), devices[0]))
+        return USUAL
+    sizes = [USUAL, *_OTHERS]
+    return max(sizes, key=lambda size: size / seconds_of(net, (size, *image_shape), devices[0]))
 
 
-def _seconds(net, shape, device):
+def seconds_of(net, shape, device):
+    """Seconds that a network takes for a batch of zeros of a shape on a device."""
     images = mx.nd.zeros(shape, ctx=device)
     for _ in range(2):      # the first one warms up
         started = time.perf_counter()

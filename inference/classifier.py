@@ -1,5 +1,6 @@
 """A checkpoint as a network that only computes: from images to class scores, on some devices."""
 from transfer_gluon.base.errors import InputError
+from transfer_gluon.inference.batch_size import USUAL
 from transfer_gluon.inference.quantized import calibration_images, calibration_list, quantized, say_change
 from transfer_gluon.iters import OrderedIter
 from transfer_gluon.symbols import logits
@@ -39,7 +40,7 @@ def ready_classifier(checkpoint, images, devices, image_shape, prepare, threads,
     """
     if dtype != "int8":
         return classifier(checkpoint, devices, image_shape, dtype)
-    first, others = (OrderedIter(part, 32, prepare, threads, bad=[]) for part in calibration_list(images))
+    first, others = (OrderedIter(part, USUAL, prepare, threads, bad=[]) for part in calibration_list(images))
     net = classifier(checkpoint, devices, image_shape, dtype, calibration_images(first))
     say_change(classifier(checkpoint, devices, image_shape), net, others, devices, images.null_label, checkpoint.name)
     return net

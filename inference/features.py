@@ -17,6 +17,7 @@ from transfer_gluon.base.errors import InputError, first_ten
 from transfer_gluon.base.files import read_text, replacing, writable_folder, writing
 from transfer_gluon.base.log import log
 from transfer_gluon.base.watchdog import waiting
+from transfer_gluon.inference.batch_size import USUAL
 from transfer_gluon.inference.classifier import inference_block
 from transfer_gluon.inference.outputs import outputs
 from transfer_gluon.iters import OrderedIter, ViewIter, prepared
@@ -32,7 +33,6 @@ from transfer_gluon.iters.feature_file import (
 from transfer_gluon.symbols import cut, resize_of
 from transfer_gluon.symbols.graph import Graph
 
-_BATCH = 32
 _CHUNK = 512        # images, rounded up to whole batches: what a killed extraction loses at most
 # Files of ours in a folder of pieces, and what a killed process has left of them.
 _PIECE = re.compile(r"\.?[0-9]{4,}-[0-9]{6,}\.npy(\..*\.tmp)?")
@@ -195,7 +195,7 @@ class _Part:
         self.folder = Path(f"{path}.part")
         header = self.folder / "source.json"
         told, size = _header(header) if header.exists() else (None, None)
-        batch_size = self.batch_size = batch_size or size or _BATCH
+        batch_size = self.batch_size = batch_size or size or USUAL
         self._size = -(-_CHUNK // batch_size) * batch_size
         if told is None or size != batch_size or _unnamed(told) != _unnamed(source):
             if told and not overwrite:

@@ -6,6 +6,7 @@ import numpy as np
 from transfer_gluon.base.errors import InputError
 from transfer_gluon.base.framework import mx
 from transfer_gluon.base.log import log
+from transfer_gluon.inference.batch_size import USUAL
 from transfer_gluon.inference.outputs import outputs
 from transfer_gluon.symbols.backbone import check_fit
 from transfer_gluon.symbols.graph import Graph
@@ -39,7 +40,7 @@ def quantized(symbol, checkpoint, images):
              and node.get("attrs", {}).get("global_pool") in ("True", "1")]
     arguments, auxiliary = ({name: value for name, value in values.items() if name in names}
                             for values in (checkpoint.arg_params, checkpoint.aux_params))
-    batches = mx.io.NDArrayIter(mx.nd.array(images), batch_size=min(32, len(images)))
+    batches = mx.io.NDArrayIter(mx.nd.array(images), batch_size=min(USUAL, len(images)))
     with contextlib.redirect_stdout(None):
         symbol, arguments, auxiliary = quantization.quantize_model_mkldnn(
             symbol, arguments, auxiliary, calib_mode="naive", calib_data=batches, quantized_dtype="auto",
@@ -48,17 +49,13 @@ def quantized(symbol, checkpoint, images):
 
 
 def calibration_images(batches):
-    """The first 128 images that an iterator gives, as the network sees them: float32 (n, channels, height, width)."""
-    found, count = [], 0
+    """The images of an iterator as the network sees them: float32 (n, channels, height, width)."""
     batches.reset()
-    for batch in batches:
-        found.append(batch.data[0][:batch.data[0].shape[0] - (batch.pad or 0)].asnumpy().astype(np.float32))
-        count += len(found[-1])
-        if count >= _CALIBRATION:
-            break
-    if not count:
+    found = [batch.data[0][:batch.data[0].shape[0] - (batch.pad or 0)].asnumpy().astype(np.float32)
+             for batch in batches]
+    if not sum(map(len, found)):
         raise InputError("there is no image to calibrate int8 with.", "dtype", "int8", "at least one image")
-    return np.concatenate(found)[:_CALIBRATION]
+    return np.concatenate(found)
 
 
 def calibration_list(images, seed=0):

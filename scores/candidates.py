@@ -9,13 +9,13 @@ from tqdm import tqdm
 from transfer_gluon.base.errors import InputError, first_ten
 from transfer_gluon.base.log import log
 from transfer_gluon.checkpoints.checkpoint import load_checkpoint, parameter_file, saved_epochs
+from transfer_gluon.inference.batch_size import USUAL
 from transfer_gluon.inference.classifier import check_labels, num_classes
 from transfer_gluon.iters import OrderedIter, prepared
 from transfer_gluon.scores.common_part import Together, Values, features_and_logits, groups
 from transfer_gluon.scores.seen import Seen, sample, seen_by
 from transfer_gluon.symbols import resize_of
 
-_BATCH = 32
 MOST_TARGET, MOST_SOURCE = 2000, 1000       # images that are looked at
 
 
@@ -134,7 +134,7 @@ def look_at_all(candidates, target, devices, source=None, trained=None, *, mixed
                 differing = values[members[0]].differing(*(values[place] for place in members))
                 shape = image_shape or checkpoints[0].image_shape
                 prepare = prepared(*shape[1:], val_resize or resize_of(symbol, shape))
-                batches = [images and OrderedIter(images, batch_size or _BATCH, prepare, threads) for images in lists]
+                batches = [images and OrderedIter(images, batch_size or USUAL, prepare, threads) for images in lists]
                 together = Together(graph, checkpoints, differing, devices, shape, dtype)
                 told = seen_by(together, len(members), batches[0], devices, *batches[1:], mixed=mixed,
                                null_label=target.null_label)

@@ -1,7 +1,5 @@
 """The scores by name. Nothing is imported before one is made."""
-import importlib
-
-from transfer_gluon.base.errors import InputError
+from transfer_gluon.base.named import look_up
 
 # A class may stand here itself, too: ``SCORES["mine"] = MyScore``.
 SCORES = {
@@ -29,10 +27,4 @@ def score(name):
     >>> score("infomax").name
     'infomax'
     """
-    if name not in SCORES:
-        raise InputError.of("score", name, f"one of {', '.join(SCORES)}")
-    kind = SCORES[name]
-    if isinstance(kind, str):
-        module, _, kind = kind.partition(":")
-        kind = getattr(importlib.import_module(module), kind)
-    return kind()
+    return look_up(SCORES, name, "score")()

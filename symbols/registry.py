@@ -1,8 +1,7 @@
 """The transfer losses by name. Nothing is imported before one is made."""
-import importlib
 import inspect
 
-from transfer_gluon.base.errors import InputError
+from transfer_gluon.base.named import look_up
 
 # A class may stand here itself, too: ``TRANSFER_LOSSES["mine"] = MyLoss``.
 TRANSFER_LOSSES = {
@@ -45,10 +44,4 @@ def loss_class(name):
 
     Raises: InputError for a name that is not there.
     """
-    if name not in TRANSFER_LOSSES:
-        raise InputError.of("transfer", name, f"one of {', '.join(TRANSFER_LOSSES)}")
-    loss = TRANSFER_LOSSES[name]
-    if isinstance(loss, str):
-        module, _, kind = loss.partition(":")
-        loss = getattr(importlib.import_module(module), kind)
-    return loss
+    return look_up(TRANSFER_LOSSES, name, "transfer")

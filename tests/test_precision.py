@@ -231,7 +231,7 @@ def test_int8_says_nearly_the_same():
 def test_the_batch_size_is_that_of_the_quickest_trial(monkeypatch):
     tried = []
     seconds = {32: 1.0, 8: 0.1, 64: 4.0}
-    monkeypatch.setattr("transfer_gluon.inference.batch_size._seconds",
+    monkeypatch.setattr("transfer_gluon.inference.batch_size.seconds_of",
                         lambda net, shape, device: tried.append(shape) or seconds[shape[0]])
     assert good_batch_size(None, SHAPE, CPU, 4000) == 8 and {shape[1:] for shape in tried} == {SHAPE}
     assert good_batch_size(None, SHAPE, CPU, 3999) == 32 and len(tried) == 3

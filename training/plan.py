@@ -1,12 +1,12 @@
 """What a run will take on this machine, measured before it begins: end to end, with frozen layers, on features."""
 import resource
-import time
 from dataclasses import dataclass
 
 from transfer_gluon.base.framework import mx
 from transfer_gluon.base.log import log
+from transfer_gluon.inference.batch_size import seconds_of
 from transfer_gluon.symbols.frozen import above_layer
-from transfer_gluon.symbols.precision import for_inference
+from transfer_gluon.symbols.precision import for_inference, symbol_block
 from transfer_gluon.training.learner import prepare
 from transfer_gluon.training.loop import fit
 from transfer_gluon.training.schedule import StepSchedule
@@ -101,15 +101,8 @@ def _features(net, layer, devices, shape):
     """The shape of what a layer gives for an image, and images a second that it is computed for."""
     inside = net(mx.sym.var("data"))[1].get_internals()[f"{layer}_output"]
     size = inside.infer_shape_partial(data=shape)[1][0][1:]
-    block = mx.gluon.SymbolBlock(for_inference(inside, devices), mx.sym.var("data", dtype="float32"),
-                                 params=net.collect_params())
-    block.hybridize(static_alloc=True)
-    images = mx.nd.zeros(shape, ctx=devices[0])
-    for _ in range(2):      # the first one warms up
-        started = time.perf_counter()
-        block(images)
-        mx.nd.waitall()
-    return size, shape[0] / (time.perf_counter() - started)
+    block = symbol_block(for_inference(inside, devices), mx.sym.var("data", dtype="float32"), net.collect_params())
+    return size, shape[0] / seconds_of(block, shape, devices[0])
 
 
 def _prefixes(names):
