@@ -4,7 +4,7 @@ from pathlib import Path
 
 from transfer_gluon.cli.exit_codes import CONTEXT, Command, exit_codes
 from transfer_gluon.cli.options import RUNNING, computing_options, input_options
-from transfer_gluon.cli.types import GPUS, NUM_THREADS, PATH, Names
+from transfer_gluon.cli.types import PATH, Names
 
 import click
 
@@ -25,8 +25,6 @@ from transfer_gluon.iters.image_list import MOST_LABEL, NULL_LABEL
 @click.option("--val", type=PATH, default="data/val.lst",
               help="List of target images, or a folder. All give the statistics; those with a label, by the list or by "
                    "a folder a class, give the accuracy.")
-@click.option("--gpu", "gpus", type=GPUS, default=None,
-              help="Number of the GPU to compute on; several share each batch.  [default: the CPU]")
 @click.option("--layers", type=Names(), default=None,
               help="Batch normalisation layers to adapt, separated by commas, or all.  "
                    "[default: the last two; bn1,stage4_unit3_bn3 of a ResNet-152]")
@@ -39,7 +37,6 @@ from transfer_gluon.iters.image_list import MOST_LABEL, NULL_LABEL
 @computing_options()
 @click.option("--null-label", type=click.IntRange(0, MOST_LABEL), default=NULL_LABEL,
               help="The label that means 'unknown'.")
-@click.option("--data-nthreads", "threads", type=NUM_THREADS, default=15, help="Threads that decode images.")
 def main(prefix, epoch, val, gpus, layers, statistics, save_prefix, image_shape, val_resize, batch_size, dtype,
          force_dtype, null_label, threads):
     """Take batch normalisation statistics from target images and classify the images with them."""

@@ -4,8 +4,8 @@ import math
 from pathlib import Path
 
 from transfer_gluon.cli.exit_codes import CONTEXT, Command, exit_codes
-from transfer_gluon.cli.options import RUNNING, computing_options, input_options
-from transfer_gluon.cli.types import FOLDER, GPUS, NUM_THREADS, PATH
+from transfer_gluon.cli.options import RUNNING, compared_options, computing_options, input_options
+from transfer_gluon.cli.types import PATH
 
 import click
 
@@ -20,22 +20,9 @@ from transfer_gluon.scores.registry import SCORES
      "model/dan model/jan model/adabn:18 --save-prefix model/chosen"),
     ], sections={"What is compared": ("source_model", "data_dir", "source", "target", "val", "max_images", "seed"),
                  "The choice": ("by", "save_prefix"), **RUNNING})
-@click.argument("runs", nargs=-1, required=True)
-@click.option("--source-model", metavar="PREFIX:EPOCH", default=None,
-              help="The network that adaptation began with.  [default: what the runs' settings say]")
-@click.option("--data-dir", type=FOLDER, default="data", help="Folder of source.lst, target.lst and val.lst.")
-@click.option("--source", type=PATH, default=None,
-              help="List of source images, or a folder with a folder a class.  [default: source.lst, if it is there]")
-@click.option("--target", type=PATH, default=None,
-              help="List of target images, or a folder. Labels of a few sharpen the choice, unless they were trained "
-                   "on.  [default: target.lst]")
-@click.option("--val", type=PATH, default=None,
-              help="Target images with labels: they tell what the choice has cost, and do not change it.  "
-                   "[default: val.lst, if it is there]")
-@click.option("--max-images", type=click.IntRange(min=2), default=2000,
-              help="Target images that are looked at, at most, and of the source half as many.")
-@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0,
-              help="Of the images that are looked at, and of the halves that tell how sure the choice is.")
+@compared_options(
+    ". Labels of a few sharpen the choice, unless they were trained on.  [default: target.lst]",
+    "what the choice has cost, and do not change it.", "the halves that tell how sure the choice is.")
 @click.option("--by", type=click.Choice(list(SCORES)), default=None,
               help="Choose by this score alone.  [default: the recommended rule]")
 @click.option("--save-prefix", type=PATH, default=None,
@@ -44,9 +31,6 @@ from transfer_gluon.scores.registry import SCORES
 @computing_options()
 @click.option("--null-label", type=click.IntRange(0, MOST_LABEL), default=NULL_LABEL,
               help="The label that means 'unknown'.")
-@click.option("--gpu", "gpus", type=GPUS, default=None,
-              help="Number of the GPU to compute on; several share each batch.  [default: the CPU]")
-@click.option("--data-nthreads", "threads", type=NUM_THREADS, default=15, help="Threads that decode images.")
 def main(runs, source_model, data_dir, source, target, val, max_images, seed, by, save_prefix, image_shape, val_resize,
          batch_size, dtype, force_dtype, null_label, gpus, threads):
     """Rank checkpoints without any target label: all epochs of each of RUNS, or PREFIX:EPOCH for one.

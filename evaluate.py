@@ -5,7 +5,7 @@ from pathlib import Path
 
 from transfer_gluon.cli.exit_codes import CONTEXT, Command, exit_codes
 from transfer_gluon.cli.options import RUNNING, computing_options, input_options
-from transfer_gluon.cli.types import FILE, FOLDER, GPUS, NUM_THREADS, PATH, refuse_idle
+from transfer_gluon.cli.types import FILE, FOLDER, PATH, refuse_idle
 
 import click
 
@@ -33,9 +33,6 @@ from transfer_gluon.iters.image_list import MOST_LABEL, NULL_LABEL
 @click.option("--null-label", type=click.IntRange(0, MOST_LABEL), default=NULL_LABEL,
               help="The label that means 'unknown'; such images do not count.")
 @computing_options(int8=True)
-@click.option("--gpu", "gpus", type=GPUS, default=None,
-              help="Number of the GPU to compute on; several share each batch.  [default: the CPU]")
-@click.option("--data-nthreads", "threads", type=NUM_THREADS, default=15, help="Threads that decode images.")
 def main(prefix, epoch, lst, output, overwrite, classes, image_shape, val_resize, null_label, batch_size, dtype,
          force_dtype, gpus, threads):
     """Compare what a network says with the labels of a list: accuracy, of every class too, confusion matrix,

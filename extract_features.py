@@ -4,7 +4,7 @@ from pathlib import Path
 
 from transfer_gluon.cli.exit_codes import CONTEXT, Command, exit_codes
 from transfer_gluon.cli.options import RUNNING, computing_options, filled, flags_of, input_options, options
-from transfer_gluon.cli.types import FILE, GPUS, NUM_THREADS, PATH, refuse_idle
+from transfer_gluon.cli.types import FILE, PATH, refuse_idle
 
 import click
 
@@ -31,9 +31,6 @@ from transfer_gluon.iters.augmentation import Augmentation
               help="How many augmented views of each image are computed, beside the plain one.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of the views.")
 @computing_options()
-@click.option("--gpu", "gpus", type=GPUS, default=None,
-              help="Number of the GPU to compute on; several share each batch.  [default: the CPU]")
-@click.option("--data-nthreads", "threads", type=NUM_THREADS, default=15, help="Threads that decode images.")
 @click.option("--overwrite", is_flag=True, help="Replace a file that holds features of something else.")
 @options(Augmentation)
 def main(prefix, epoch, layer, lst, classes, out, image_shape, val_resize, views, seed, batch_size, dtype,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from transfer_gluon.cli.exit_codes import CONTEXT, Command, exit_codes
 from transfer_gluon.cli.options import RUNNING, computing_options, input_options
-from transfer_gluon.cli.types import FILE, GPUS, NUM_THREADS, PATH, refuse_idle
+from transfer_gluon.cli.types import FILE, PATH, refuse_idle
 
 import click
 
@@ -32,9 +32,6 @@ from transfer_gluon.base.errors import InputError, first_ten
                    "[default: what the checkpoint says; else classes.txt beside the list; else numbers]")
 @input_options("the longer side of the input")
 @computing_options(int8=True)
-@click.option("--gpu", "gpus", type=GPUS, default=None,
-              help="Number of the GPU to compute on; several share each batch.  [default: the CPU]")
-@click.option("--data-nthreads", "threads", type=NUM_THREADS, default=15, help="Threads that decode images.")
 def main(prefix, epoch, lst, folder, out, top_k, classes, image_shape, val_resize, batch_size, dtype, force_dtype,
          gpus, threads):
     """Classify the images of a list or a folder, prepared as for validation, straight from their files.

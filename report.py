@@ -4,8 +4,8 @@ from pathlib import Path
 
 from transfer_gluon.cli.exit_codes import CONTEXT, Command, exit_codes
 from transfer_gluon.cli.help import beside
-from transfer_gluon.cli.options import RUNNING, computing_options, input_options
-from transfer_gluon.cli.types import FILE, FOLDER, GPUS, NUM_THREADS, PATH
+from transfer_gluon.cli.options import RUNNING, compared_options, computing_options, input_options
+from transfer_gluon.cli.types import FILE
 
 import click
 
@@ -18,30 +18,15 @@ from transfer_gluon.iters.image_list import MOST_LABEL, NULL_LABEL
      "model/jan:14 --source photos/web --target photos/street --val photos/street-labelled --out jan.html"),
     ], sections={"What is looked at": ("source_model", "data_dir", "source", "target", "val", "max_images", "seed"),
                  "The page": ("out", "title"), **RUNNING})
-@click.argument("runs", nargs=-1, required=True)
-@click.option("--source-model", metavar="PREFIX:EPOCH", default=None,
-              help="The network that adaptation began with.  [default: what the runs' settings say]")
-@click.option("--data-dir", type=FOLDER, default="data", help="Folder of source.lst, target.lst and val.lst.")
-@click.option("--source", type=PATH, default=None,
-              help="List of source images, or a folder with a folder a class.  [default: source.lst, if it is there]")
-@click.option("--target", type=PATH, default=None,
-              help="List of target images, or a folder; they need no labels.  [default: target.lst, if it is there]")
-@click.option("--val", type=PATH, default=None,
-              help="Target images with labels: they tell what is right, and do not change what is said without them.  "
-                   "[default: val.lst, if it is there]")
-@click.option("--max-images", type=click.IntRange(min=2), default=2000,
-              help="Target images that are looked at, at most, and of the source half as many.")
-@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0,
-              help="Of the images that are looked at, and of all that is drawn by chance.")
+@compared_options(
+    "; they need no labels.  [default: target.lst, if it is there]",
+    "what is right, and do not change what is said without them.", "all that is drawn by chance.")
 @click.option("--out", type=FILE, default="report.html", help="HTML file to write, with all in it.")
 @click.option("--title", default=None, help="Its title.  [default: the names of the networks]")
 @input_options("the longer side of the input")
 @computing_options()
 @click.option("--null-label", type=click.IntRange(0, MOST_LABEL), default=NULL_LABEL,
               help="The label that means 'unknown'.")
-@click.option("--gpu", "gpus", type=GPUS, default=None,
-              help="Number of the GPU to compute on; several share each batch.  [default: the CPU]")
-@click.option("--data-nthreads", "threads", type=NUM_THREADS, default=15, help="Threads that decode images.")
 def main(runs, source_model, data_dir, source, target, val, max_images, seed, out, title, image_shape, val_resize,
          batch_size, dtype, force_dtype, null_label, gpus, threads):
     """Report on finished runs, each by its last epoch, or PREFIX:EPOCH for another, in one HTML file.

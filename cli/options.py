@@ -8,6 +8,7 @@ from transfer_gluon.cli.types import (
     IMAGE_SHAPE,
     KEEP,
     NAMES,
+    NUM_THREADS,
     PAIRS,
     PATH,
     RATES,
@@ -69,8 +70,8 @@ def input_options(side):
 
 
 def computing_options(int8=False):
-    """Decorate a command that runs a checkpoint over images: ``--batch-size``, ``--dtype`` and ``--force-dtype``;
-    `usable_dtype` says what comes of the last two."""
+    """Decorate a command that runs a checkpoint over images: ``--batch-size``, ``--gpu``, ``--data-nthreads``,
+    ``--dtype`` and ``--force-dtype``; `usable_dtype` says what comes of the last two."""
     def decorate(function):
         function = click.option(
             "--force-dtype", is_flag=True,
@@ -81,8 +82,40 @@ def computing_options(int8=False):
                  "elsewhere it is float32. float16: on GPUs." + (
                      " int8: several times quicker on the CPU; it is calibrated with some of the images, and the log "
                      "tells what it changes." if int8 else ""))(function)
+        function = click.option("--data-nthreads", "threads", type=NUM_THREADS, default=15,
+                                help="Threads that decode images.")(function)
+        function = click.option(
+            "--gpu", "gpus", type=GPUS, default=None,
+            help="Number of the GPU to compute on; several share each batch.  [default: the CPU]")(function)
         return click.option("--batch-size", type=click.IntRange(min=1), default=None,
                             help="Images computed at a time.  [default: what is quick on this machine]")(function)
+    return decorate
+
+
+def compared_options(target, val, seed):
+    """Decorate a command that compares networks: ``RUNS``, ``--source-model``, the lists, ``--max-images``, ``--seed``.
+
+    `target`, `val`, `seed`: what their help says, behind what is common.
+    """
+    def decorate(function):
+        for option in reversed((
+                click.argument("runs", nargs=-1, required=True),
+                click.option("--source-model", metavar="PREFIX:EPOCH", default=None,
+                             help="The network that adaptation began with.  [default: what the runs' settings say]"),
+                click.option("--data-dir", type=FOLDER, default="data",
+                             help="Folder of source.lst, target.lst and val.lst."),
+                click.option("--source", type=PATH, default=None,
+                             help="List of source images, or a folder with a folder a class.  [default: source.lst, if "
+                                  "it is there]"),
+                click.option("--target", type=PATH, default=None, help=f"List of target images, or a folder{target}"),
+                click.option("--val", type=PATH, default=None, help=f"Target images with labels: they tell {val}  "
+                                                                    "[default: val.lst, if it is there]"),
+                click.option("--max-images", type=click.IntRange(min=2), default=2000,
+                             help="Target images that are looked at, at most, and of the source half as many."),
+                click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0,
+                             help=f"Of the images that are looked at, and of {seed}"))):
+            function = option(function)
+        return function
     return decorate
 
 
