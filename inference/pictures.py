@@ -36,7 +36,7 @@ def confusion_figure(matrix, names):
     parts = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     numbers, step = classes <= _NUMBERS, -(-classes // _NAMES)
     cell = 0.6 if classes <= 10 else 0.42 if numbers else 0.16 / step     # inches
-    short = [name if len(name) <= _LONGEST else f"{name[:_LONGEST - 1]}…" for name in names]
+    short = [shortened(name, _LONGEST) for name in names]
     text = 9 if numbers else 7
     both = classes > 60     # names on both sides: rows are long
     # In inches. Places are reckoned here: matplotlib's layouts take a quarter of a minute for so many names.
@@ -112,6 +112,15 @@ def _width(texts, size):
     renderer, font = RendererAgg(1, 1, 72), FontProperties(size=size)
     with quiet():
         return max(renderer.get_text_width_height_descent(text, font, False)[0] for text in texts) / 72
+
+
+def shortened(name, longest):
+    """A name of at most so many characters, an ellipsis in the place of what is too much.
+
+    >>> shortened("a long name", 7), shortened("short", 7)
+    ('a long…', 'short')
+    """
+    return name if len(name) <= longest else f"{name[:longest - 1]}…"
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 import numpy as np
 
 from transfer_gluon.inference.confusion import confusion_matrix, most_confused, recalls
+from transfer_gluon.inference.pictures import shortened
 from transfer_gluon.reports.figures import figure, svg
 
 _MOST = 24          # classes of a figure
@@ -12,10 +13,6 @@ def shares_of(labels, classes):
     """How often each class is among `labels`, (classes,), sum 1; NaN where there are none."""
     with np.errstate(invalid="ignore"):
         return np.bincount(labels, minlength=classes) / np.float64(len(labels))
-
-
-def _short(name):
-    return name if len(name) <= _LONGEST else f"{name[:_LONGEST - 1]}…"
 
 
 def draw_shares(names, shares):
@@ -33,7 +30,7 @@ def draw_shares(names, shares):
         for number, (title, one) in enumerate(shares.items()):
             axis.barh(np.arange(len(shown)) + number * high, 100 * one[shown], high, label=title,
                       color=("C7", "C9", "C0")[number % 3])
-        axis.set_yticks(np.arange(len(shown)) + 0.42 - high / 2, [_short(names[label]) for label in shown])
+        axis.set_yticks(np.arange(len(shown)) + 0.42 - high / 2, [shortened(names[label], _LONGEST) for label in shown])
         axis.invert_yaxis()
         axis.grid(axis="y", visible=False)
         axis.set_xlabel("share of images [%]")
@@ -70,7 +67,7 @@ def draw_changes(before, after, names):
         axis.scatter(first[shown], places, color="C7", s=22, label="before (source model)", zorder=3)
         axis.scatter(second[shown], places, c=["C2" if one else "C3" for one in better], s=30, zorder=3,
                      label="after (green: better, red: worse)")
-        axis.set_yticks(places, [_short(names[label]) for label in shown])
+        axis.set_yticks(places, [shortened(names[label], _LONGEST) for label in shown])
         axis.invert_yaxis()
         axis.set_xlim(-4, 104)
         axis.set_xlabel("images of the class that are right [%]")

@@ -1,6 +1,7 @@
 """The images of both domains as points of a plane: those that a network finds alike lie together."""
 import numpy as np
 
+from transfer_gluon.inference.pictures import shortened
 from transfer_gluon.reports.figures import figure, svg
 
 IMAGES = 250        # of each domain
@@ -93,7 +94,7 @@ def _by_class(points, domain, labels, classes, name, title):
 
 def _label(name):
     """matplotlib leaves a label out that begins with an underscore."""
-    short = name if len(name) <= 22 else f"{name[:21]}…"
+    short = shortened(name, 22)
     return f"\u200b{short}" if short.startswith("_") else short
 
 

@@ -20,7 +20,7 @@ from transfer_gluon.scores.seen import sample
 from transfer_gluon.training.run import recorded_settings
 from transfer_gluon.training.summary import read_summary
 from transfer_gluon.trials.adaptation import METHODS
-from transfer_gluon.trials.choosing import gather
+from transfer_gluon.trials.choosing import gather, labels_in
 
 _TITLES = {loss: title for title, loss in METHODS.values() if loss}
 
@@ -78,8 +78,7 @@ class Material:
         """Of the candidates on `val`, float64 array (k,) from 0 to 1; None without it."""
         if self.seen_val is None:
             return None
-        return np.array([(one.target_logits.argmax(axis=1) == self.val.labels).mean() if one.finite else np.nan
-                         for one in self.seen_val])
+        return np.array([one.accuracy(self.val.labels) for one in self.seen_val])
 
     @property
     def before(self):
@@ -177,12 +176,11 @@ def _look(found, devices, most, computing):
     except InputError as error:     # such as NaN everywhere: what else there is to see can be told all the same
         looked["undecided"] = str(error)
     if found.val is not None:
-        known = dict(zip(found.val.files, found.val.labels.tolist()))
-        labels = [known.get(file, found.val.null_label) for file in looked["target"].files]
-        if found.val.null_label in labels:
+        labels = labels_in(found.val, looked["target"])
+        if labels is None:
             looked.update(_look_at_val(found.candidates, found.val, devices, computing))
         else:       # the same images, with their labels: nothing is computed again
-            looked["val"] = dataclasses.replace(looked["target"], path=found.val.path, labels=np.array(labels),
+            looked["val"] = dataclasses.replace(looked["target"], path=found.val.path, labels=labels,
                                                 null_label=found.val.null_label)
             looked["seen_val"] = seen
     return looked

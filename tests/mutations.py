@@ -78,10 +78,10 @@ MUTATIONS = [
         ("inference/batch_size.py", "max(sizes, key=", "min(sizes, key="),
         ("inference/quantized.py", "excluded_sym_names=whole, ", ""))],
     *[(file, *change, "tests/test_plan.py") for file, *change in (
-        (STAGES, 'if settings["computed_once"] and _may_be_cached(stage, net):', "if _may_be_cached(stage, net):"),
-        (STAGES, "return trained == above.intersection(learnable)", "return trained <= above.intersection(learnable)"),
-        (STAGES, "not stage.augmentation.fixed or ", ""),
-        (STAGES, 'network.frozen_statistics != "inference" or ', ""),
+        (STAGES, 'if settings["computed_once"] and may_be_cached(stage, net):', "if may_be_cached(stage, net):"),
+        ("training/cached.py", "trained == above.intersection(learnable)", "trained <= above.intersection(learnable)"),
+        ("training/cached.py", "not stage.augmentation.fixed or ", ""),
+        ("training/cached.py", 'network.frozen_statistics != "inference" or ', ""),
         ("iters/augmentation.py", "self.reprob, self.max_random_h,", "self.max_random_h,"),
         ("training/plan.py", 'if training["trainable"] is not None:', "if False:"))],
     # The seams of the loop, and what is kept of them.

@@ -68,7 +68,7 @@ def test_what_never_changes_is_computed_once(here):
 
 def test_it_equals_training_end_to_end(here, monkeypatch):
     from transfer_gluon.training import stages
-    monkeypatch.setattr(stages, "_may_be_cached", lambda *_: False)
+    monkeypatch.setattr(stages, "may_be_cached", lambda *_: False)
     train(here, "whole", *HEAD, *FIXED)
     monkeypatch.undo()
     train(here, "once2", *HEAD, *FIXED)
@@ -90,7 +90,7 @@ def test_any_chance_makes_an_augmentation_change(change):
 
 def test_a_run_that_began_before_goes_on_as_it_began(here, monkeypatch):
     from transfer_gluon.training import stages
-    monkeypatch.setattr(stages, "_may_be_cached", lambda *_: False)
+    monkeypatch.setattr(stages, "may_be_cached", lambda *_: False)
     real = stages.Run
     monkeypatch.setattr(stages, "Run", lambda prefix, settings, **how: real(
         prefix, {name: value for name, value in settings.items() if name != "computed_once"}, **how))

@@ -7,6 +7,8 @@ from transfer_gluon.base.log import log
 from transfer_gluon.inference.features import extract, feature_source
 from transfer_gluon.iters.feature_file import check_features, read_features
 from transfer_gluon.records.ready import as_packed
+from transfer_gluon.symbols.frozen import above_layer, trainable_prefixes
+from transfer_gluon.symbols.layer_groups import begins
 
 
 def cached_features(stage, start, lists, image_shape, store, devices, dtype="float32"):
@@ -72,3 +74,26 @@ def _file(stage, role, images, shares_its_name, wanted, views):
         folder = Path(data_dir, f"features-{hashlib.sha256(told.encode()).hexdigest()[:8]}")
     # What is the target may validate, too, and then has views here and none there.
     return Path(folder, f"{images.path.stem}{'' if usual else f'-{role}-{wanted.images[:8]}'}.npz")
+
+
+def may_be_cached(stage, net):
+    """Whether every epoch of a stage on images computes the same below the layer that feeds the classifier, so that it
+    may be computed once: all that learns lies above, what is below computes as in use, and no image is changed by
+    chance."""
+    network, data = stage.network, stage.data
+    if not network.freeze or network.frozen_statistics != "inference" or stage.objective.transfer_layers or \
+            not stage.augmentation.fixed or data.read == "features" or data.benchmark or stage.run.test_io or \
+            stage.run.plan or stage.before_forward:
+        return False
+    above = above_layer(net, network.layer)[1]
+    prefixes = trainable_prefixes(net, network.trainable)
+    learnable = [name for name, parameter in net.collect_params().items() if parameter.grad_req != "null"]
+    trained = {name for name in learnable if any(begins(name, prefix) for prefix in prefixes)}
+    return trained == above.intersection(learnable)
+
+
+def as_cached(stage):
+    """The same stage on features that are computed once."""
+    plain = dataclasses.replace(stage.network, freeze=False, trainable=None, frozen_statistics="move")
+    return dataclasses.replace(stage, network=plain, data=dataclasses.replace(stage.data, read="features",
+                                                                             feature_views=1))

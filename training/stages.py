@@ -26,15 +26,14 @@ from transfer_gluon.iters.epoch_order import check_batch_size
 from transfer_gluon.iters.image_list import MOST_LABEL
 from transfer_gluon.iters.image_source import decoder_speed
 from transfer_gluon.symbols import TransferObjective, transfer_loss
-from transfer_gluon.symbols.frozen import above_layer, trainable_prefixes
-from transfer_gluon.symbols.layer_groups import begins
+from transfer_gluon.symbols.frozen import trainable_prefixes
 from transfer_gluon.symbols.mixup import Mixup
 from transfer_gluon.symbols.objective import absolute_weight, relative_weight
 from transfer_gluon.symbols.precision import usable_dtype
 from transfer_gluon.symbols.registry import loss_class, options_of
 from transfer_gluon.symbols.soft_labels import SoftLabels, balanced_weights
 from transfer_gluon.training.after_epoch import EarlyStop, Validation
-from transfer_gluon.training.cached import cached_features
+from transfer_gluon.training.cached import as_cached, cached_features, may_be_cached
 from transfer_gluon.training.classes import known_classes, need_number
 from transfer_gluon.training.conflicts import check, choosing_settings, idle
 from transfer_gluon.training.domains import domain_batch, make_batches, read_lists, synthetic_batches
@@ -311,10 +310,10 @@ def _train(stage, store, stop):
     start = starting_checkpoint(stage, record.checkpoint, image_shape)
     net = starting_network(stage, start, record.checkpoint is not None, image_shape,
                            lists.classes if lists else known.names)
-    if settings["computed_once"] and _may_be_cached(stage, net):
+    if settings["computed_once"] and may_be_cached(stage, net):
         log.info("nothing below %s changes, neither layers nor images: what it gives is computed once, as by `read` "
                  "features with one of `feature_views`", stage.network.layer)
-        stage = _as_cached(stage)
+        stage = as_cached(stage)
     cached = stage.data.read == "features"
     if run.gpus and not cached:
         check_memory(devices, memory_needed(net, (optimizer.batch_size // len(devices), *image_shape)))
@@ -371,29 +370,6 @@ def _train(stage, store, stop):
         log.info("done: %s; what led to it is in %s", parameter_file(run.prefix, record.position.epoch), record.folder)
         record.say_best()
     return results
-
-
-def _may_be_cached(stage, net):
-    """Whether every epoch of a stage on images computes the same below the layer that feeds the classifier, so that it
-    may be computed once: all that learns lies above, what is below computes as in use, and no image is changed by
-    chance."""
-    network, data = stage.network, stage.data
-    if not network.freeze or network.frozen_statistics != "inference" or stage.objective.transfer_layers or \
-            not stage.augmentation.fixed or data.read == "features" or data.benchmark or stage.run.test_io or \
-            stage.run.plan or stage.before_forward:
-        return False
-    above = above_layer(net, network.layer)[1]
-    prefixes = trainable_prefixes(net, network.trainable)
-    learnable = [name for name, parameter in net.collect_params().items() if parameter.grad_req != "null"]
-    trained = {name for name in learnable if any(begins(name, prefix) for prefix in prefixes)}
-    return trained == above.intersection(learnable)
-
-
-def _as_cached(stage):
-    """The same stage on features that are computed once."""
-    plain = dataclasses.replace(stage.network, freeze=False, trainable=None, frozen_statistics="move")
-    return dataclasses.replace(stage, network=plain, data=dataclasses.replace(stage.data, read="features",
-                                                                             feature_views=1))
 
 
 def _watch(stage, lists, read, before_forward):

@@ -142,6 +142,13 @@ def _held(images, told):
     return held
 
 
+def labels_in(val, images):
+    """The labels that `val` has of all these images, int64 array (n,); None where it does not know them all."""
+    known = dict(zip(val.files, val.labels.tolist()))
+    labels = np.array([known.get(file, val.null_label) for file in images.files])
+    return None if val.null_label in labels else labels
+
+
 def true_accuracies(gathered, seen, devices, seed=0, most=MOST_TARGET, **others):
     """How well the candidates really do on `val`: (float64 array (k,), number of labelled images); None where there is
     none.
@@ -151,12 +158,8 @@ def true_accuracies(gathered, seen, devices, seed=0, most=MOST_TARGET, **others)
     val = gathered.val and gathered.val.part(gathered.val.labelled)
     if not val:
         return None
-    labels_by_file = dict(zip(val.files, val.labels.tolist()))
-    files = sample(gathered.target, most, seed).files
-    if all(file in labels_by_file for file in files):
-        labels = np.array([labels_by_file[file] for file in files])
-    else:
+    labels = labels_in(val, sample(gathered.target, most, seed))
+    if labels is None:
         seen = look_at_all(gathered.candidates, val, devices, mixed=False, most_target=most, seed=seed, **others)
         labels = sample(val, most, seed).labels
-    return np.array([(one.target_logits.argmax(axis=1) == labels).mean() if one.finite else np.nan for one in seen]), \
-        len(labels)
+    return np.array([one.accuracy(labels) for one in seen]), len(labels)

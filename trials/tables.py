@@ -27,9 +27,9 @@ def table(results, name, titles, published=False):
              f"| --- | --- | --- |{' --- |' * published}"]
     for method, values in results.items():
         gains = [value - base for value, base in zip(values, results["cnn"])]
-        gain = "" if method == "cnn" else f"{_mean_sd(gains, '+.1f')} "
+        gain = "" if method == "cnn" else f"{mean_sd(gains, '+.1f')} "
         beside = f" {METHODS[method][1]} % |" if method in METHODS else " |"
-        lines.append(f"| {titles[method]} | {_mean_sd(values, '.1f')} % | {gain}|{beside * published}")
+        lines.append(f"| {titles[method]} | {mean_sd(values, '.1f')} % | {gain}|{beside * published}")
     return "\n".join(lines) + "\n"
 
 
@@ -57,7 +57,7 @@ def pair_table(results, name):
     rows = {f"{source} → {target}": seeds for (source, target), seeds in results.items()}
     rows[f"mean of {len(results)} pairs"] = [tuple(map(statistics.mean, zip(*pairs))) for pairs in zip(*rows.values())]
     for title, seeds in rows.items():
-        cells = ["" if any(map(math.isnan, values)) else f"{_mean_sd(values, '.1f')} % " for values in zip(*seeds)]
+        cells = ["" if any(map(math.isnan, values)) else f"{mean_sd(values, '.1f')} % " for values in zip(*seeds)]
         lines.append(f"| {title} | {'| '.join(cells)}|")
     return "\n".join(lines) + "\n"
 
@@ -66,7 +66,8 @@ def _seeds(values):
     return f"{len(values)} seed{'s' * (len(values) > 1)}"
 
 
-def _mean_sd(values, form):
+def mean_sd(values, form):
+    """Mean ± standard deviation, the mean in a format such as ``.1f``; of one value that alone."""
     mean = format(statistics.mean(values), form)
     return f"{mean} ± {statistics.stdev(values):.1f}" if len(values) > 1 else mean
 

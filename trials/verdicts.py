@@ -1,6 +1,4 @@
 """The evidence as Markdown: what each score and rule would have cost, by decisions and pairs."""
-import statistics
-
 from transfer_gluon.base.errors import InputError
 from transfer_gluon.trials.decisions import (
     BASELINES,
@@ -15,6 +13,7 @@ from transfer_gluon.trials.decisions import (
     plain,
     score_names,
 )
+from transfer_gluon.trials.tables import mean_sd
 
 
 def verdict_table(rules, rows, title):
@@ -60,7 +59,7 @@ def method_table(rows, titles):
         for some in pairs:
             own = [row for row in some if (row["method"], row["weight"]) == (method, weight)]
             last = [max(seed, key=lambda row: row["epoch"])["accuracy"] for seed in by(own, "seed")]
-            cells.append(_mean_sd(last))
+            cells.append(_percent(last))
         lines.append(f"| {' | '.join([method + (f', {float(weight):g}' if weight else ''), *cells])} |")
     return "\n".join(lines) + "\n"
 
@@ -82,16 +81,13 @@ def spread_table(rule, rows, titles):
                        [rule.pick(group)[0]["accuracy"] for group in groups(some, "methods")],
                        [rule.pick(group)[0]["accuracy"] for group in everything],
                        [group.oracle for group in everything]):
-            cells.append(_mean_sd(values))
+            cells.append(_percent(values))
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
-def _mean_sd(values):
-    if not values:
-        return "–"
-    spread = f" ± {statistics.stdev(values):.1f}" if len(values) > 1 else ""
-    return f"{statistics.mean(values):.1f}{spread}"
+def _percent(values):
+    return mean_sd(values, ".1f") if values else "–"
 
 
 def report(rows, reported, titles, name=None):
