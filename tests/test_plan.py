@@ -99,3 +99,16 @@ def test_a_run_that_began_before_goes_on_as_it_began(here, monkeypatch):
     monkeypatch.undo()
     said = train(here, "older", *HEAD, *FIXED, "--resume").stderr
     assert "going on after epoch 1" in said and "nothing below" not in said
+
+
+def test_layers_above_that_stay_are_trained_end_to_end(here):
+    """Features would train all that lies above them, the bottleneck too."""
+    call("fine_tune.py", *COMMON, "--train-stage", 0, "--pretrained-model", "model/s0", "--pretrained-epoch", 1,
+         "--bottleneck", 5, "--model-prefix", "neck", cwd=here)
+    flags = ["--pretrained-model", "neck", "--pretrained-epoch", 2, *FIXED]
+    assert "nothing below" not in train(here, "neck-fc", *HEAD, *flags).stderr
+    both = [*HEAD[:2], "bottleneck,fc", *HEAD[3:]]
+    assert "nothing below flatten0 changes" in train(here, "neck-both", *both, *flags).stderr
+    before, after = values(here, "neck"), values(here, "neck-fc")
+    assert np.array_equal(before["bottleneck_weight"], after["bottleneck_weight"])
+    assert not np.array_equal(before["bottleneck_weight"], values(here, "neck-both")["bottleneck_weight"])

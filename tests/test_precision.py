@@ -13,6 +13,7 @@ from transfer_gluon.distributed.stores import Store
 from transfer_gluon.inference.batch_size import good_batch_size
 from transfer_gluon.inference.classifier import inference_block
 from transfer_gluon.symbols import TransferNet, TransferObjective, features_block, new_network, precision
+from transfer_gluon.symbols.frozen import frozen_below
 from transfer_gluon.symbols.precision import for_inference, training_block, usable_dtype
 from transfer_gluon.training import learner
 from transfer_gluon.training.loop import fit
@@ -105,6 +106,19 @@ def test_every_way_to_train_computes_in_the_type_that_is_asked_for(frozen):
         ends.append((results[-1].loss, net.collect_params()["fc_weight"].data().asnumpy()))
     assert np.isfinite(ends[1][0]) and ends[1][1].dtype == np.float32
     assert 0 < distance(ends[1][1], ends[0][1]) < 0.2
+
+
+@bfloat16
+@pytest.mark.parametrize("statistics", ["move", "inference"])
+def test_what_is_frozen_below_computes_in_it_too(statistics):
+    """The tiny network has one convolution, the first, which always stays float32."""
+    net, _ = trained("resnet", 8, 20)
+    features = []
+    for dtype in "float32", "bfloat16":
+        with mx.autograd.record():
+            split = frozen_below(net, {"fc_weight", "fc_bias"}, statistics, dtype)
+            features.append(split(images(8, 20, 7))[0].asnumpy())
+    assert 1e-4 < distance(features[1], features[0]) < 0.05
 
 
 def _as_features(batch):
