@@ -377,7 +377,6 @@ MUTATIONS = [
         ("further_flags_win_and_the_rest_fits_them", "told.update(*(_INSTEAD.get(word, ()) for word in told))", "pass"),
         ("further_flags_win_and_the_rest_fits_them", "[*common, *further]", "[*further, *common]"),
         ("what_cannot_be_is_told_at_once", "        if flag in _DECIDED:\n", "        if False:\n"),
-        ("every_flag_reaches_the_commands", ' if "estimate" in options_of(loss) else []', ""),
         ("every_flag_reaches_the_commands", "*models.get(run.method, model), *flags", "*model, *flags"),
         ("the_held_out_part_of_the_source_is_in_the_table", 'last.get(SOURCE_ACCURACY, "nan")',
          "last.get(SOURCE_ACCURACY, 0)"),
@@ -386,7 +385,10 @@ MUTATIONS = [
     *[("trials/advice.py", *change, "tests/test_adapt.py::test_rules_give_what_can_be_trained_with") for change in (
         ("min(_BATCH, trained, num_target) // unit * unit", "min(_BATCH, trained, num_target)"),
         ("sizes = trained, min(trained, num_target)", "sizes = trained, trained"),
-        ("max(1, min(epochs - 1, round(0.75 * epochs)))", "round(0.75 * epochs)"))],
+        ("max(1, min(epochs - 1, round(0.75 * epochs)))", "round(0.75 * epochs)"),
+        ("domains = 1 if loss.target_alone else 2", "domains = 2"))],
+    *[("trials/advice.py", *change, "tests/test_adapt.py::test_every_flag_reaches_the_commands") for change in (
+        ("{loss.usual_relative_weight:g}", "0.5"), (' * ("estimate" in options_of(name))', ""))],
     ("cli/help.py", "Path(found).parent == Path(sys.executable).parent", "True",
      "tests/test_adapt.py::test_commands_are_printed_as_one_types_them"),
     ("adapt.py", "cd {shlex.quote(os.getcwd())}", "cd /",

@@ -126,7 +126,7 @@ def test_a_dry_run_tells_commands_and_reasons_and_leaves_nothing(adapt, photos):
     said = adapt("--val", "val", "--dry-run").stdout
     *reasons, commands = re.split(r"\n(?=- )|\n\n", said.rstrip())
     assert [reason[:22] for reason in reasons] == \
-        ["- the network stays as", "- 60 and 60 epochs, of", "- the transfer loss we", "- AdaBN puts the targe"]
+        ["- the network stays as", "- 60 and 60 epochs, of", "- every transfer loss ", "- AdaBN puts the targe"]
     scripts = [Path(shlex.split(line)[1]).name for line in commands.splitlines()]
     assert scripts == ["fine_tune.py", "adabn.py", "fine_tune.py", "predict.py", "evaluate.py", "evaluate.py",
                        "report.py"]
@@ -284,6 +284,8 @@ def test_every_flag_reaches_the_commands(planned, photos):
     assert {name: given(all_rows[name], "--transfer") for name in ("dann", "dan", "coral")} == \
         {"dann": "dann", "dan": "mmd", "coral": "coral"}
     assert "--estimate" not in all_rows["dann"] + all_rows["coral"]
+    assert {name: given(all_rows[name], "--relative-transfer-weight") for name in ("dann", "dan", "coral")} == \
+        {"dann": "1", "dan": "0.5", "coral": "100"}
     assert (given(all_rows["predictions"], "--model"), given(all_rows["predictions"], "--epoch")) == \
         (given(all_rows["adabn"], "--save-prefix"), "60")
 
@@ -404,8 +406,10 @@ def test_rules_give_what_can_be_trained_with():
                 for flags, epochs in zip((advice.stage0, advice.stage1), advice.epochs):
                     told = dict(zip(flags[::2], flags[1::2]))
                     assert int(told["--num-epochs"]) == epochs and 1 <= int(told["--lr-step-epochs"]) < epochs
-                sizes = [int(given(flags, "--batch-size")) for flags in (advice.stage0, advice.stage1)]
+                sizes = [int(given(flags, "--batch-size")) for flags in (
+                    advice.stage0, advice.for_loss("jmmd"), advice.for_loss("shot"))]
                 assert sizes[1] == 2 * sizes[0] <= 128 and sizes[0] % 2 == 0 and sizes[0] <= min(images, target)
+                assert sizes[2] == sizes[0]     # of the target alone, which has no more
                 assert ("--source-validation" in advice.common) == (images >= 100)
                 assert ("--read" in advice.common) == ("--bottleneck" in advice.stage0) == (how == "features")
     assert advise(10**6, 10**6, "whole").epochs == (4, 4) and advise(2, 2, "new").epochs == (100, 100)

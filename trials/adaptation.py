@@ -8,7 +8,7 @@ from transfer_gluon.base.errors import InputError
 from transfer_gluon.base.files import read_text, reading
 from transfer_gluon.checkpoints.checkpoint import parameter_file, saved_epochs, symbol_file
 from transfer_gluon.exchange.state_dict import find_weights
-from transfer_gluon.symbols.registry import TRANSFER_LOSSES, options_of
+from transfer_gluon.symbols.registry import TRANSFER_LOSSES
 from transfer_gluon.training.summary import SOURCE_ACCURACY, read_summary
 from transfer_gluon.trials.advice import drop_after
 from transfer_gluon.trials.methods import last_epoch
@@ -137,9 +137,7 @@ def plan(output, images, digests, start, advice, methods, gpus=None, stage0=(), 
             model = ["--model", prefix, "--epoch", epochs]
         else:
             loss = METHODS[name][1]
-            estimate = ["--estimate", "quadratic"] if "estimate" in options_of(loss) else []
-            last, of_last = train(name, 1, ["--transfer", loss, *of_source], [*advice.stage1, *estimate], stage1,
-                                  [source])
+            last, of_last = train(name, 1, ["--transfer", loss, *of_source], advice.for_loss(loss), stage1, [source])
             model = ["--model", prefix, "--epoch", of_last]
         second.append(last)
         named.append(f"{model[1]}:{model[3]}")

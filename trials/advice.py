@@ -3,6 +3,7 @@ import math
 from dataclasses import dataclass
 
 from transfer_gluon.base.errors import InputError
+from transfer_gluon.symbols.registry import loss_class, options_of
 
 HOW = ("features", "whole", "new")
 _BATCH = 64             # images of a domain in a batch
@@ -21,7 +22,9 @@ class Advice:
     Attributes
     ----------
     common, stage0, stage1, adabn : list of str
-        `common` are those of both stages.
+        `common` are those of both stages; `stage1` has none that differ by the transfer loss: `for_loss`.
+    batch : int
+        Images of a domain in a batch.
     epochs : (int, int)
         Of the two stages.
     reasons : list of str
@@ -31,8 +34,23 @@ class Advice:
     stage0: list
     stage1: list
     adabn: list
+    batch: int
     epochs: tuple
     reasons: list
+
+    def for_loss(self, name):
+        """All flags of stage 1 for the transfer loss `name`: with the weight that is usual for it, all pairs where it
+        is an estimate, and half as many images in a batch where the target trains alone.
+
+        >>> advise(2931, 2810, "features").for_loss("shot")[-4:]
+        ['--batch-size', '64', '--relative-transfer-weight', '1']
+        """
+        loss = loss_class(name)
+        domains = 1 if loss.target_alone else 2
+        flags = [*self.stage1, "--batch-size", str(domains * self.batch)]
+        if loss.usual_relative_weight is not None:
+            flags += ["--relative-transfer-weight", f"{loss.usual_relative_weight:g}"]
+        return flags + ["--estimate", "quadratic"] * ("estimate" in options_of(name))
 
 
 def advise(num_source, num_target, how, devices=1):
@@ -52,8 +70,8 @@ def advise(num_source, num_target, how, devices=1):
     Raises: InputError for too few images to make a batch of stage 1.
 
     >>> advice = advise(2931, 2810, "features")
-    >>> advice.epochs, advice.stage1[:4]
-    ((15, 15), ['--num-epochs', '15', '--batch-size', '128'])
+    >>> advice.epochs, advice.batch, advice.stage1[:4]
+    ((15, 15), 64, ['--num-epochs', '15', '--lr', '0.01'])
     """
     if how not in HOW:
         raise InputError.of("how", how, f"one of {', '.join(HOW)}")
@@ -69,10 +87,9 @@ def advise(num_source, num_target, how, devices=1):
     epochs = tuple(min(max(math.ceil(updates / math.ceil(size / each)), least), most)
                    for updates, size in zip(_UPDATES[how], sizes))
     rates = _RATES[how]
-    stages = [["--num-epochs", str(number), "--batch-size", str(batch), "--lr", f"{rate:g}", "--lr-step-unit", "epoch",
-               "--lr-step-epochs", str(drop_after(number))]
-              for number, batch, rate in zip(epochs, (each, 2 * each), rates)]
-    stages[1] += ["--relative-transfer-weight", "0.5"]
+    stages = [["--num-epochs", str(number), "--lr", f"{rate:g}", "--lr-step-unit", "epoch", "--lr-step-epochs",
+               str(drop_after(number))] for number, rate in zip(epochs, rates)]
+    stages[0] += ["--batch-size", str(each)]
     common, reasons = [], []
     if how == "features":
         common += ["--read", "features", "--feature-views", str(_VIEWS)]
@@ -89,12 +106,12 @@ def advise(num_source, num_target, how, devices=1):
                        "is long enough, and whether stage 1 harms what stage 0 has learnt")
     reasons += [f"{epochs[0]} and {epochs[1]} epochs, of {least} to {most}, come near {_UPDATES[how][0]} updates a "
                 "stage; the rate falls to a tenth for the last quarter",
-                "the transfer loss weighs 0.5 against the mean softmax loss, in the middle of what is advised; that of "
-                "DAN and JAN is estimated from all pairs, which is steadier than the original's quadruples"]
+                "every transfer loss weighs what is usual for it against the mean softmax loss; those of DAN and JAN "
+                "0.5, estimated from all pairs, which is steadier than the original's quadruples"]
     if how == "features":
         reasons.append("AdaBN puts the target's statistics where the classifier learnt with the pretrained network's: "
                        "expect it to harm here; it helps networks whose own layers have trained on the source")
-    return Advice(common, stages[0], stages[1], ["--statistics", "pixel"], epochs, reasons)
+    return Advice(common, stages[0], stages[1], ["--statistics", "pixel"], each, epochs, reasons)
 
 
 def drop_after(epochs):
