@@ -53,6 +53,8 @@ def test_what_is_decided_among(told):
     epochs = groups(told, "epochs")
     assert [[one["accuracy"] for one in group.candidates] for group in epochs] == \
         [[60, 70, 65], [55, 40, 80], [45, 48, 46]]
+    assert [[one["accuracy"] for one in group.candidates] for group in groups(told, "run")] == \
+        [[60, 70, 65, 50], [55, 40, 80, 50], [45, 48, 46, 50]]      # the source model's beside
     weights, = groups(told, "weights")
     assert [one["accuracy"] for one in weights.candidates] == [65, 80]      # DAN has one weight: nothing to decide
     methods, = groups(told, "methods")
@@ -71,6 +73,7 @@ def test_verdicts_on_good_and_bad_scores_are_known(told):
     assert judge(good, epochs) == decisions.Verdict(1, 0, 0, pytest.approx(1 / 3), 3)     # DAN is always below
     assert judge(bad, epochs) == decisions.Verdict(-1, pytest.approx((10 + 40 + 3) / 3), 40, pytest.approx(2 / 3), 3)
     assert judge(bad, groups(told, "methods")).lost == 80 - 46
+    assert judge(good, groups(told, "run")) == decisions.Verdict(1, 0, 0, 0, 3)       # DAN's run is not taken
     assert judge(good, groups(told, "all")).below == 0
     half = decisions.correlation(np.array([1.0, 2.0, 3.0, 4.0]), [{"accuracy": value} for value in (1, 2, 4, 3)])
     assert half == pytest.approx(0.8)       # 1 - 6 Σd² / (n (n² - 1)), d = 0, 0, 1, 1
@@ -121,9 +124,9 @@ def test_the_tables_of_a_file(told, tmp_path):
     text = verdicts.report(rows, {"b"}, {"a": "one", "b": "two"}, "good")
     lines = [re.split(r" *\| *", line.strip("| ")) for line in text.splitlines()]
     assert "## Pairs that rules are chosen by: one" in text and "## Pairs that rules are reported on: two" in text
-    assert ["good", "1.00 / 0.0 / 33 %", "– / 0.0 / 0 %", "1.00 / 0.0 / 0 %", "1.00 / 0.0 / 0 %"] in lines
-    last = ["JAN, last epoch", "– / 2.3 / 33 %", "– / 15.0 / 0 %", "– / 15.0 / 0 %", "– / 15.0 / 0 %"]
-    assert last in lines
+    first = ["good", "1.00 / 0.0 / 33 %", "1.00 / 0.0 / 0 %", "– / 0.0 / 0 %", "1.00 / 0.0 / 0 %", "1.00 / 0.0 / 0 %"]
+    last = ["JAN, last epoch", "– / 2.3 / 33 %", "– / 3.0 / 33 %", "– / 15.0 / 0 %", "– / 15.0 / 0 %", "– / 15.0 / 0 %"]
+    assert first in lines and last in lines
     assert ["jan, 2", "80.0", "81.0 ± 1.4"] in lines
     assert ["two", "2", "51.0 ± 1.4", "66.0 ± 1.4", "71.0 ± 1.4", "81.0 ± 1.4", "81.0 ± 1.4", "81.0 ± 1.4"] in lines
     best = verdicts.report(rows, {"b"}, {})
@@ -259,9 +262,18 @@ def test_a_score_that_compares_sees_those_of_its_decision(pair, tmp_path, monkey
     runs[0].kept.parent.mkdir(parents=True)
     evidence.judge(runs, evidence.own_scores(), pair / "data")
     source, *adapted = evidence.rows(runs)
-    assert [adapted[1][f"fellows_{name}"] for name in decisions.DECISIONS] == [2, 2, 4, 7]
-    assert [source[f"fellows_{name}"] for name in ("methods", "all")] == [4, 7]
+    assert [adapted[1][f"fellows_{name}"] for name in decisions.DECISIONS] == [2, 3, 2, 4, 7]
+    assert [adapted[1].get(f"fellows_{name}_source") for name in decisions.DECISIONS] == [None, 3, None, 4, 7]
     assert np.isnan([source["fellows_epochs"], adapted[0]["fellows_methods"], adapted[-1]["fellows_weights"]]).all()
+
+
+def test_the_source_model_has_the_score_that_it_has_beside_a_run(told):
+    for one in told:
+        one["ensemble_run_source"] = 9.0 if one["method"] == "dan" else 0.0
+    of_jan, _, of_dan = groups(told, "run")
+    assert (of_jan.values("ensemble")[-1], of_dan.values("ensemble")[-1]) == (0, 9)
+    assert of_dan.values("good")[-1] == 5
+    assert decisions.score_names(told[0]) == ["good", "bad", "source_accuracy", "class_shares", "ensemble"]
 
 
 def test_the_command_runs_judges_and_tells_and_does_nothing_twice(pair, tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 alone."""
 import csv
 import math
+import re
 import statistics
 from dataclasses import dataclass, field
 
@@ -13,8 +14,9 @@ from transfer_gluon.scores.basis import ranks
 from transfer_gluon.scores.choice import GUARDS, Rule
 
 # What is chosen among, by its name in columns, and whether the source model is among it.
-DECISIONS = {"epochs": ("the epochs of a run", False), "weights": ("weights of JAN, last epoch", False),
-             "methods": ("methods and weights, last epoch", True), "all": ("all epochs of all runs", True)}
+DECISIONS = {"epochs": ("the epochs of a run", False), "run": ("the epochs of a run, and the source model", True),
+             "weights": ("weights of JAN, last epoch", False), "methods": ("methods and weights, last epoch", True),
+             "all": ("all epochs of all runs", True)}
 _ABOUT = "pair", "seed", "method", "weight", "epoch", "is_source", "accuracy"
 
 
@@ -46,7 +48,9 @@ class Group:
 
     def values(self, name):
         """The score of the adapted ones, and then of the source model, whether or not it takes part: (k,)."""
-        return np.array([_value(row, name, self.decision) for row in (*self.adapted, self.source)])
+        beside = self.adapted[0].get(source_column(name, self.decision))
+        own = _value(self.source, name, self.decision) if beside is None else beside
+        return np.array([*(_value(row, name, self.decision) for row in self.adapted), own])
 
     def noise(self, name):
         """How much a score changes from an epoch to the next in the second half of a run: the median over all runs; 0
@@ -65,6 +69,16 @@ class Group:
 
 def _value(row, name, decision):
     return row[name] if name in row else row[f"{name}_{decision}"]
+
+
+def source_column(name, decision):
+    """Where an adapted row has what a score that compares says of the source model beside it: that differs from run to
+    run.
+
+    >>> source_column("ensemble", "run")
+    'ensemble_run_source'
+    """
+    return f"{name}_{decision}_source"
 
 
 def by(rows, *names):
@@ -88,7 +102,8 @@ def groups(rows, decision):
         adapted = [row for row in one if not row["is_source"]]
         runs = by(adapted, "method", "weight")
         last = [max(run, key=lambda row: row["epoch"]) for run in runs]
-        among = {"epochs": runs, "weights": by(last, "method"), "methods": [last], "all": [adapted]}[decision]
+        among = {"epochs": runs, "run": runs, "weights": by(last, "method"), "methods": [last],
+                 "all": [adapted]}[decision]
         least = 1 if DECISIONS[decision][1] else 2
         found += [Group(decision, sources[0], group, one) for group in among if len(group) >= least]
     return found
@@ -113,9 +128,8 @@ def read(path):
 
 def score_names(row):
     """The scores in a row: columns, and those that there are once a decision by their own name."""
-    ending = tuple(f"_{decision}" for decision in DECISIONS)
-    names = [name for name in row if name not in _ABOUT]
-    return list(dict.fromkeys(name.rpartition("_")[0] if name.endswith(ending) else name for name in names))
+    ending = re.compile(f"_({'|'.join(DECISIONS)})(_source)?$")
+    return list(dict.fromkeys(ending.sub("", name) for name in row if name not in _ABOUT))
 
 
 @dataclass(frozen=True)

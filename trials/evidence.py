@@ -21,7 +21,7 @@ from transfer_gluon.scores.registry import SCORES, score
 from transfer_gluon.scores.seen import Seen
 from transfer_gluon.symbols.registry import TRANSFER_LOSSES
 from transfer_gluon.training.domains import hold_out
-from transfer_gluon.trials.decisions import DECISIONS, groups
+from transfer_gluon.trials.decisions import DECISIONS, groups, source_column
 from transfer_gluon.trials.methods import last_epoch
 from transfer_gluon.trials.trial import Trial, execute_all, training_command
 
@@ -276,7 +276,7 @@ def judge(runs, names, data):
 
 def rows(runs):
     """A dict an epoch: pair, seed, method, weight, epoch, is_source, accuracy in percent, each score by its name, and
-    those that compare networks once a decision, as ``ensemble_epochs``.
+    those that compare networks once a decision, as ``ensemble_epochs``, with that of the source model beside it.
 
     `runs` of a pair and a seed, all of which were judged.
     """
@@ -291,14 +291,19 @@ def rows(runs):
     place_of = {id(row): place for place, row in enumerate(told)}
     comparing = [name for name in SCORES if name not in names]
     for row in told:        # what is in no group stays unknown
-        row.update({f"{name}_{decision}": float("nan") for name in comparing for decision in DECISIONS})
+        row.update({column: float("nan") for name in comparing for decision, (_, takes_part) in DECISIONS.items()
+                    for column in (f"{name}_{decision}", *[source_column(name, decision)] * takes_part)})
     for decision in DECISIONS:
         for group in groups(told, decision):
             features = np.zeros((1, 1), np.float32)      # at which none of them looks
             seen = [Seen(target_features=features, **parts[place_of[id(row)]]) for row in group.candidates]
             for name in comparing:
-                for row, value in zip(group.candidates, score(name).of_all(seen)):
-                    row[f"{name}_{decision}"] = float(value)
+                *values, last = map(float, score(name).of_all(seen))
+                takes_part = DECISIONS[decision][1]
+                for row, value in zip(group.adapted, values if takes_part else [*values, last]):
+                    row[f"{name}_{decision}"] = value
+                    if takes_part:
+                        row[source_column(name, decision)] = last
     return told
 
 

@@ -66,14 +66,14 @@ def method_table(rows, titles):
 
 def spread_table(rule, rows, titles):
     """Accuracy over the seeds of each pair, mean ± standard deviation: of the source model; of JAN at its last epoch;
-    of JAN at the epoch that a rule chooses; of what it chooses among methods, and among all; of the oracle."""
-    heads = ["pair", "seeds", "source", "JAN, last epoch", "JAN, chosen epoch", "chosen of methods", "chosen of all",
+    of what a rule chooses of JAN's epochs and the source model, among methods, and among all; of the oracle."""
+    heads = ["pair", "seeds", "source", "JAN, last epoch", "chosen of JAN's run", "chosen of methods", "chosen of all",
              "best of all"]
     lines = [f"| {' | '.join(heads)} |", f"|{' --- |' * len(heads)}"]
     for some in by(rows, "pair"):
         seeds = by(some, "seed")
         cells = [titles.get(some[0]["pair"], some[0]["pair"]), str(len(seeds))]
-        jan = [group for group in groups(some, "epochs") if is_jan(group.adapted[0])]
+        jan = [group for group in groups(some, "run") if is_jan(group.adapted[0])]
         everything = groups(some, "all")
         for values in ([group.source["accuracy"] for group in everything],
                        [max(group.adapted, key=lambda row: row["epoch"])["accuracy"] for group in jan],
