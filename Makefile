@@ -3,9 +3,10 @@
 # make gpu        install the CUDA 11.2 build of MXNet, with its CUDA libraries, instead of the CPU build
 # make test-all   the tests under every Python from 3.9 to 3.13
 # make demo-long  the digits benchmark over 10 seeds: 17 minutes on 2 cores
-# make demo-methods  further rows for its table: Deep CORAL, DANN, the quadratic estimate; some 9 minutes more on 2 cores
+# make demo-methods  further rows for its table: all other methods, the quadratic estimate; some 20 minutes more on 2 cores
 # make demo-fine-tuning  what an average of the weights, mixup, L2-SP and class weights change there: some 40 minutes
 # make demo-emoji  emoji of two vendors, from a network with ImageNet weights: docs/emoji.md has the table; needs npm
+# make demo-emoji-methods  all methods there, on features computed once
 # make evidence   which epoch, weight, method to take without target labels: docs/evidence.md; an hour and a half; needs npm
 # make lint       the style of the code
 # make test-mutations  changes the code, a line at a time, and expects a test to fail: some 7 minutes
@@ -20,7 +21,7 @@
 PYTHON ?=
 IN_VENV := PATH="$(CURDIR)/.venv/bin:$$PATH"
 
-.PHONY: help ready demo demo-long demo-methods demo-fine-tuning demo-emoji evidence lint test test-long test-mutations test-all recipes-check bench gpu api lock
+.PHONY: help ready demo demo-long demo-methods demo-fine-tuning demo-emoji demo-emoji-methods evidence lint test test-long test-mutations test-all recipes-check bench gpu api lock
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -45,6 +46,9 @@ demo-methods: ready
 
 demo-emoji: ready
 	@$(IN_VENV) sh recipes/emoji.sh
+
+demo-emoji-methods: ready
+	@$(IN_VENV) sh recipes/emoji-methods.sh
 
 evidence: ready
 	@$(IN_VENV) sh recipes/evidence.sh

@@ -2,12 +2,8 @@
 # The emoji benchmark: Twitter's drawings to Facebook's, from EfficientNet-Lite0 with its ImageNet weights, end to end and
 # on features that are computed once. `make demo-emoji` runs it; how the settings were chosen stands in docs/emoji.md.
 set -e
-PACKAGES=${PACKAGES-data/packages}
-export PACKAGES
 sh recipes/emoji-packages.sh
-[ -e data/emoji/val.lst ] ||
-    python tools/emoji.py "$PACKAGES"/emoji-datasource-twitter-16.0.0.tgz \
-        "$PACKAGES"/emoji-datasource-facebook-16.0.0.tgz --data-dir data/emoji
+sh recipes/emoji-data.sh
 
 half() {        # NAME, FLAGS of both stages, further flags of reproduce.py
     name=$1 flags=$2

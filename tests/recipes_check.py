@@ -47,7 +47,8 @@ RECIPES = {
 }
 ELSEWHERE = {"digits.sh": "make demo", "digits-methods.sh": "make demo-methods",
              "digits-fine-tuning.sh": "make demo-fine-tuning", "emoji.sh": "make demo-emoji",
-             "emoji-packages.sh": "make demo-emoji", "evidence.sh": "make evidence",
+             "emoji-packages.sh": "make demo-emoji", "emoji-data.sh": "make demo-emoji",
+             "emoji-methods.sh": "make demo-emoji-methods", "evidence.sh": "make evidence",
              "non-binary.sh": "non-binary-*.sh", "bottleneck.sh": "*-bottleneck.sh"}
 NETWORKS = "imagenet1k-resnet-50", "resnet-152", "inception_v4", "alexnet", "resnet50", \
     "vgg16_caffe", "bvlc_alexnet", "inceptionv3", "resnet50_v1"
