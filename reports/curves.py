@@ -105,6 +105,17 @@ def _line(curve, offset, rows):
     return [epoch for epoch, _ in points], [value for _, value in points]
 
 
+def _plain_numbers():
+    """For a logarithmic axis; matplotlib's own are formulas, which stand as they are typed in the page."""
+    from matplotlib.ticker import LogFormatter
+
+    class Plain(LogFormatter):
+        def __call__(self, x, pos=None):
+            return f"{x:g}" if super().__call__(x, pos) else ""     # of minor ticks, those that there is room for
+
+    return Plain()
+
+
 def _draw(curve, lines):
     with figure() as drawn:
         axis = drawn.subplots()
@@ -122,7 +133,8 @@ def _draw(curve, lines):
                 axis.plot(epochs, values, color=colour, linewidth=1.6, label=title, marker=marker)
         if curve.column == "learning_rate" and min(min(values) for *_, values, _ in lines) > 0:
             axis.set_yscale("log")
-            axis.yaxis.set_major_formatter("{x:g}")
+            axis.yaxis.set_major_formatter(_plain_numbers())
+            axis.yaxis.set_minor_formatter(_plain_numbers())
         axis.set_title(curve.title)
         axis.set_xlabel("epoch [number]")
         axis.set_ylabel(curve.axis)

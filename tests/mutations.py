@@ -563,6 +563,8 @@ MUTATIONS = [
          "as_many_images_are_looked_at_as_are_asked_for"),
         ("material", "if number[title] == 1 else", "if True else", "equal_titles_are_told_apart"),
         ("curves", "[(offset + int(", "[(int(", "columns_without_labels_become_figures_and_absent_ones_do_not"),
+        ("curves", "            axis.yaxis.set_minor_formatter(_plain_numbers())\n", "",
+         "small_learning_rates_are_read_as_numbers"),
         ("curves", "part.std()", "part.mean()", "the_transfer_loss_is_smoothed_and_its_noise_is_told"),
         ("curves", "                if math.isfinite(start):\n", "                if False:\n",
          "columns_without_labels_become_figures_and_absent_ones_do_not"),

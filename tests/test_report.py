@@ -404,6 +404,13 @@ def test_columns_without_labels_become_figures_and_absent_ones_do_not():
     assert "stroke-dasharray" in drawn["transfer_loss"] and ">7<" in drawn["loss"]      # behind the source's six
 
 
+def test_small_learning_rates_are_read_as_numbers():
+    told = dataclasses.replace(judged(["source"], [seen_of(0.5)]), settings=[{}],
+                               summaries=[summary(loss=[1, 2], learning_rate=[0.05, 0.01])])
+    drawn = dict((curve.column, svg) for curve, svg in curves.draw_curves(told))["learning_rate"]
+    assert ">0.01<" in drawn and ">0.02<" in drawn and "$" not in drawn
+
+
 def test_shares_and_changes_name_the_classes_that_matter():
     np.testing.assert_allclose(shares_of(np.array([0, 0, 2, 1]), 3), [0.5, 0.25, 0.25])
     names = [f"class {label}" for label in range(40)]
