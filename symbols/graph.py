@@ -131,6 +131,18 @@ class Graph:
         nodes = [dict(node, inputs=[moved(entry) for entry in node["inputs"]]) for node in self.nodes]
         return replace(self, nodes=variables + nodes, heads=[moved(entry) for entry in self.heads]).symbol()
 
+    def apart(self, places):
+        """The symbol with a BlockGrad behind each of the nodes `places`, from which all that took from them takes: an
+        identity where nothing trains, which MXNet does not take out again as it does `_copy`."""
+        moved, nodes = {}, []
+        for place, node in enumerate(self.nodes):
+            nodes.append(dict(node, inputs=[[moved[number], *rest] for number, *rest in node["inputs"]]))
+            moved[place] = len(nodes) - 1
+            if place in places:
+                nodes.append({"op": "BlockGrad", "name": f"{node['name']}_apart", "inputs": [[moved[place], 0, 0]]})
+                moved[place] += 1
+        return replace(self, nodes=nodes, heads=[[moved[number], *rest] for number, *rest in self.heads]).symbol()
+
 
 def layers(symbol):
     """The names of the layers of `symbol`, from the input to the output, in the order of computation."""

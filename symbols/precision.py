@@ -77,7 +77,29 @@ def for_inference(symbol, devices, dtype="float32"):
     the largest, with batch normalisation and ReLU inside the convolutions before them (on the CPU, by MXNet's subgraphs
     for oneDNN); or those of another type."""
     on_cpu = bool(devices) and devices[0].device_type == "cpu"
-    return symbol.get_backend_symbol("MKLDNN") if on_cpu and dtype == "float32" else computing_in(symbol, dtype)
+    return unshared(symbol).get_backend_symbol("MKLDNN") if on_cpu and dtype == "float32" else \
+        computing_in(symbol, dtype)
+
+
+# What MXNet's subgraphs begin with, and join to it.
+_JOINING = "Convolution", "FullyConnected", "BatchNorm", "elemwise_add", "broadcast_add"
+_JOINED = ("BatchNorm", "Activation", "LeakyReLU", "clip", "relu", "sigmoid", "tanh", "elemwise_add", "broadcast_add",
+           "_plus_scalar", "square", "sqrt", "exp", "abs", "SoftReLU")
+
+
+def unshared(symbol):
+    """A symbol in which nothing is joined to what others take too: MXNet 1.9.1 gives these others the joined result,
+    such as ReLU(x) to a branch that adds x."""
+    graph = Graph.of(symbol)
+    takers = {}
+    for node in graph.nodes:
+        for number, output, *_ in node["inputs"]:
+            takers.setdefault((number, output), []).append(node["op"])
+    for number, output, *_ in graph.heads:
+        takers.setdefault((number, output), []).append(None)
+    shared = {place for place, node in enumerate(graph.nodes) if node["op"] in _JOINING
+              and len(takers.get((place, 0), ())) > 1 and set(takers[place, 0]) & set(_JOINED)}
+    return graph.apart(shared) if shared else symbol
 
 
 def symbol_block(symbol, inputs, parameters):

@@ -13,6 +13,7 @@ from transfer_gluon.distributed.stores import Store
 from transfer_gluon.inference.batch_size import good_batch_size
 from transfer_gluon.inference.classifier import inference_block
 from transfer_gluon.symbols import TransferNet, TransferObjective, features_block, new_network, precision
+from transfer_gluon.symbols.backbone import values_block
 from transfer_gluon.symbols.frozen import frozen_below
 from transfer_gluon.symbols.precision import for_inference, training_block, usable_dtype
 from transfer_gluon.training import learner
@@ -249,3 +250,46 @@ def test_the_batch_size_is_that_of_the_quickest_trial(monkeypatch):
                         lambda net, shape, device: tried.append(shape) or seconds[shape[0]])
     assert good_batch_size(None, SHAPE, CPU, 4000) == 8 and {shape[1:] for shape in tried} == {SHAPE}
     assert good_batch_size(None, SHAPE, CPU, 3999) == 32 and len(tried) == 3
+
+
+def conv(x, name):
+    return mx.sym.Convolution(x, kernel=(3, 3), pad=(1, 1), num_filter=8, no_bias=True, name=name)
+
+
+def dense(x, name):
+    return mx.sym.FullyConnected(x, num_hidden=8, name=name)
+
+
+def normalised(x):
+    return mx.sym.BatchNorm(x, fix_gamma=False, name="bn")
+
+
+SHARED = conv(mx.sym.var("data"), "conv0")
+
+
+@pytest.mark.parametrize("symbol", [
+    conv(mx.sym.relu(SHARED), "conv1") + SHARED,
+    conv(mx.sym.Activation(normalised(SHARED), act_type="relu"), "conv1") + SHARED,
+    conv(normalised(SHARED), "conv1") + SHARED,
+    mx.sym.LeakyReLU(SHARED, act_type="leaky") + SHARED,
+    mx.sym.clip(SHARED, a_min=0, a_max=6) + SHARED,
+    mx.sym.Group([SHARED, conv(mx.sym.Activation(SHARED, act_type="relu"), "conv1")]),
+    mx.sym.Group([SHARED, normalised(SHARED)]),
+    mx.sym.Group([dense(mx.sym.var("data"), "fc0"),
+                  dense(mx.sym.Activation(dense(mx.sym.var("data"), "fc0"), act_type="relu"), "fc1")]),
+], ids=["relu", "bn-relu", "bn", "leaky", "relu6", "outputs", "bn-outputs", "dense"])
+def test_what_others_take_too_is_not_changed_by_what_is_joined_to_it(symbol):
+    rng = np.random.default_rng(0)
+    x = mx.nd.array(rng.normal(size=(2, 3, 12, 12)))
+    shapes, _, auxiliary = symbol.infer_shape(data=x.shape)
+    values = {name: mx.nd.array(rng.normal(size=shape) / 3) for name, shape in zip(symbol.list_arguments(), shapes)
+              if name != "data"}
+    values.update({name: mx.nd.array(rng.uniform(1, 2, shape))
+                   for name, shape in zip(symbol.list_auxiliary_states(), auxiliary)})
+    found, wanted = [], []
+    for one, outputs in ((for_inference(symbol, CPU), found), (symbol, wanted)):
+        block = values_block(one, values, "float32")
+        block.initialize(ctx=CPU)
+        said = block(x)
+        outputs += [output.asnumpy() for output in (said if isinstance(said, list) else [said])]
+    assert [distance(one, other) for one, other in zip(found, wanted)] == pytest.approx([0] * len(wanted), abs=1e-6)
