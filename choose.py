@@ -106,9 +106,14 @@ def verdict(choice):
         better = f"better than {loser}" + ("" if one.is_source else ", the source model")
         if not math.isnan(choice.sure):
             lines.append(f"On {choice.sure:.0%} of halves of the images, the rule takes it for {better}.")
-        against = [name for name, agrees in choice.agreeing.items() if not agrees]
-        lines.append(f"{len(choice.agreeing) - len(against)} of {len(choice.agreeing)} scores take it for {better}"
-                     + (f"; not so {', '.join(against)}." if against else "."))
+        against, equal = ([name for name, agrees in choice.agreeing.items() if agrees is which]
+                          for which in (False, None))
+        if choice.no_difference:
+            lines.append(f"No difference: it is as good as {loser} by each of {len(equal)} scores.")
+        else:
+            lines.append(f"{len(choice.agreeing) - len(against) - len(equal)} of {len(choice.agreeing)} scores take it "
+                         f"for {better}" + (f"; not so {', '.join(against)}" if against else "")
+                         + (f"; both are equal by {', '.join(equal)}." if equal else "."))
     elif choice.source is None:
         lines.append("There is no source model to compare it with.")
     else:

@@ -42,6 +42,11 @@ class Candidate:
         """Its `Checkpoint`."""
         return load_checkpoint(self.prefix, self.epoch)
 
+    @property
+    def file(self):
+        """Its parameter file, however the prefix is spelt."""
+        return parameter_file(self.prefix, self.epoch).resolve()
+
     def __str__(self):
         return self.title or f"{self.prefix}:{self.epoch}"
 
@@ -49,7 +54,7 @@ class Candidate:
 def find_candidates(texts):
     """The candidates that texts name: ``PREFIX``, all epochs that are saved of it, or ``PREFIX:EPOCH``.
 
-    Returns: list of `Candidate`, each once, in this order.
+    Returns: list of `Candidate`, each file once, in this order.
 
     Raises: InputError for a prefix without checkpoints, and for an epoch that there is not.
     """
@@ -64,7 +69,15 @@ def find_candidates(texts):
             raise InputError(f"{parameter_file(prefix, epoch)}: no such checkpoint; of the prefix {prefix} there are "
                              f"the epochs {', '.join(map(str, there))}.", "runs", text, "an epoch that is there")
         found += [Candidate(prefix, one) for one in ([epoch] if epoch is not None else there)]
-    return list(dict.fromkeys(found))
+    return each_once(found)
+
+
+def each_once(candidates):
+    """The first candidate of each file, in this order: a network that is named twice has one vote."""
+    found = {}
+    for one in candidates:
+        found.setdefault(one.file, one)
+    return list(found.values())
 
 
 def split_epoch(text):

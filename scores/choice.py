@@ -139,10 +139,11 @@ class Choice:
     adapted, source : int or None
         The places of the best network that is no source model, and of the best source model.
     sure : float
-        In which part of the halves of the images that are drawn the rule prefers `chosen`, of `adapted` and `source`.
-        NaN where there are not both, or the rule's scores take too long.
-    agreeing : dict of str to bool
-        Which scores prefer `chosen`, of `adapted` and `source`, on all images.
+        In which part of the halves of the images that are drawn the rule prefers `chosen`, of `adapted` and `source`; a
+        half on which they are equal counts for either by one half. NaN where there are not both, or the rule's scores
+        take too long.
+    agreeing : dict of str to bool or None
+        Which scores prefer `chosen`, of `adapted` and `source`, on all images; None: both are equal by it.
     labels : FewLabels or None
     """
 
@@ -163,6 +164,11 @@ class Choice:
     def keeps_source(self):
         """Whether the answer is 'keep the source model'."""
         return self.candidates[self.chosen].is_source
+
+    @property
+    def no_difference(self):
+        """Whether the best adapted network and the best source model are equal by every score."""
+        return bool(self.agreeing) and all(agrees is None for agrees in self.agreeing.values())
 
 
 def choose(candidates, seen, rule=RECOMMENDED, compared=COMPARED, resamples=100, seed=0):
@@ -218,7 +224,8 @@ def choose(candidates, seen, rule=RECOMMENDED, compared=COMPARED, resamples=100,
                                       for place in ruled_out}}
     adapted, source = question.best(ruled_out)
     agreeing = {} if adapted is None or source is None else {
-        name: bool(values[adapted] > values[source]) == (chosen == adapted) for name, values in table.items()
+        name: None if values[adapted] == values[source] else
+        bool(values[adapted] > values[source]) == (chosen == adapted) for name, values in table.items()
         if name not in GUARDS and not np.isnan(values[[adapted, source]]).any()}
     ranking = sorted(range(len(seen)), key=lambda place: (
         np.isnan(question.values[place]), place != chosen, place in refused, -question.values[place]))
@@ -252,10 +259,11 @@ class _Question:
             return (source if adapted is None else adapted), np.nan, ruled_out
 
         def prefers(values, out):
-            keys = [(place not in out, values[place]) for place in (adapted, source)]
-            return keys[0] > keys[1]
+            """1: the adapted network, 0: the source model, 1/2: neither."""
+            one, other = ((place not in out, values[place]) for place in (adapted, source))
+            return (1 + (one > other) - (other > one)) / 2
 
-        better = prefers(self.values, ruled_out)
+        better = prefers(self.values, ruled_out) > 0.5
         if not all(score(name).quick for name in self._rule.scores):
             return (adapted if better else source), np.nan, ruled_out
         rng, wins = np.random.default_rng(seed), []

@@ -696,6 +696,13 @@ MUTATIONS = [
     *[(file, before, after, f"tests/test_choose.py::test_{test}") for file, before, after, test in (
         ("scores/choice.py", "if better and share > 0.5", "if better",
          "a_network_that_is_no_better_on_most_halves_is_not_chosen"),
+        ("scores/choice.py", "return (1 + (one > other) - (other > one)) / 2", "return one > other",
+         "what_is_equal_speaks_for_neither"),
+        ("scores/choice.py", "name: None if values[adapted] == values[source] else\n        bool", "name: bool",
+         "what_is_equal_speaks_for_neither"),
+        ("scores/candidates.py", ").resolve()", ")", "a_network_that_is_spelt_in_two_ways_is_one"),
+        ("trials/choosing.py", "each_once([*sources, *found])", "[*sources, *found]",
+         "runs_tell_which_network_they_began_with_and_what_they_held_out"),
         ("scores/choice.py", "max(self.source_loss, 2 * np.sqrt(variances[place]))", "self.source_loss",
          "two_standard_errors_of_few_source_images_are_no_reason_to_refuse"),
         ("scores/choice.py", "shares[place] < shares_before - self.share_loss", "False",

@@ -2,6 +2,7 @@
 import json
 import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -62,7 +63,8 @@ def test_the_source_model_is_kept_where_the_rule_prefers_it():
 
 
 def test_a_network_that_is_no_better_on_most_halves_is_not_chosen(monkeypatch):
-    """On all images it is, by one of them; a half that has this image speaks against it, and the others say nothing."""
+    """On all images it is, by one of them; a half that has this image speaks against it, and the others count for both
+    by one half."""
     class First(Score):
         name = "first"
 
@@ -74,7 +76,24 @@ def test_a_network_that_is_no_better_on_most_halves_is_not_chosen(monkeypatch):
     lucky = seen_of(0.9, 4)
     lucky.target_logits[0, 0] = 60
     kept = asked(["source", "lucky"], [seen_of(0.9, 4), lucky], Rule(("first",)))
-    assert kept.values[1] > kept.values[0] and kept.keeps_source and kept.sure == 1
+    rng, has = np.random.default_rng(0), []
+    for _ in range(20):
+        has.append(0 in rng.permutation(60)[:30])
+        rng.permutation(60)
+        rng.permutation(0)
+    assert kept.values[1] > kept.values[0] and kept.keeps_source and kept.sure == pytest.approx(0.5 + np.mean(has) / 2)
+
+
+def test_what_is_equal_speaks_for_neither():
+    same = asked(["source", "same"], [seen_of(0.9), seen_of(0.9)], compared=("entropy",))
+    assert same.keeps_source and same.sure == 0.5 and same.no_difference
+    assert same.agreeing == dict.fromkeys(("infomax", "ensemble", "entropy"))
+    assert "No difference: it is as good as same:1 by each of 3 scores." in command.verdict(same)
+    # Twice as sure of each image, and of the same opinion.
+    surer = asked(["source", "surer"], [seen_of(0.9, 4, noise=0), seen_of(0.9, 8, noise=0)])
+    assert surer.agreeing == {"infomax": True, "ensemble": None} and not surer.no_difference
+    assert command.verdict(surer)[-1] == \
+        "1 of 2 scores take it for better than source:1, the source model; both are equal by ensemble."
 
 
 def test_a_network_that_forgot_the_source_is_refused():
@@ -158,6 +177,15 @@ def test_halves_are_drawn_by_their_seed():
     assert said == [asked(["source", "good"], seen, rule_by("entropy"), seed=seed, resamples=7).sure
                     for seed in range(6)]
     assert len(set(said)) > 1 and all(0 <= one <= 1 for one in said)
+
+
+def test_a_network_that_is_spelt_in_two_ways_is_one(here):
+    Path("linked").symlink_to(".")
+    found = gather(["linked/jan:2", "jan", "./dan", here / "dan:1"], here / "s0:1")
+    assert names(found) == [(str(here / "s0"), 1, True), ("linked/jan", 2, False), ("jan", 1, False),
+                            ("./dan", 1, False)]
+    edit("dan", pretrained_model="./s0")
+    assert names(gather(["jan", "dan"]))[:2] == [("s0", 1, True), ("jan", 1, False)]
 
 
 def test_unknown_scores_are_refused():
@@ -302,6 +330,13 @@ def test_the_command_ranks_chooses_saves_and_tells_the_cost(here):
     make_sure("s0", 1, 1e4)
     kept = said("jan", "--by", "entropy", "--source-model", "s0:1").stdout
     assert "Keep the source model, s0:1." in kept and "the rule takes it for better than jan" in kept
+
+
+def test_a_copy_of_the_source_model_is_no_worse_and_no_better(here):
+    for file in ("s0-symbol.json", "s0-0001.params"):
+        shutil.copy(file, file.replace("s0", "copy"))
+    out = said("copy", "--source-model", "s0:1").stdout
+    assert "Keep the source model, s0:1.\nOn 50% of halves" in out and "No difference: it is as good as copy:1" in out
 
 
 def test_the_accuracies_are_those_of_evaluate(here):

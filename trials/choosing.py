@@ -10,7 +10,14 @@ from transfer_gluon.base.errors import InputError
 from transfer_gluon.checkpoints.checkpoint import saved_epochs
 from transfer_gluon.iters.image_list import NULL_LABEL, ImageList
 from transfer_gluon.records.folders import read_images
-from transfer_gluon.scores.candidates import MOST_TARGET, Candidate, find_candidates, look_at_all, split_epoch
+from transfer_gluon.scores.candidates import (
+    MOST_TARGET,
+    Candidate,
+    each_once,
+    find_candidates,
+    look_at_all,
+    split_epoch,
+)
 from transfer_gluon.scores.seen import sample
 from transfer_gluon.training.domains import hold_out
 from transfer_gluon.training.run import recorded_settings
@@ -67,8 +74,8 @@ def gather(runs, source_model=None, *, data_dir="data", source=None, target=None
     found, notes = find_candidates(runs), []
     settings = {one.prefix: recorded_settings(one.prefix) for one in found}
     sources = [_named(source_model)] if source_model else _sources_of(settings, notes)
-    others = [one for one in found if (one.prefix, one.epoch) not in {(each.prefix, each.epoch) for each in sources}]
-    candidates = [*sources, *others]
+    candidates = each_once([*sources, *found])
+    others = [one for one in candidates if not one.is_source]
     classes = candidates[0].load().classes
 
     def read(given, name, labels=None):
