@@ -692,7 +692,9 @@ MUTATIONS = [
         ("common_part", "images.mean(axis=(2, 3))", "above(*between)[1]",
          "a_candidate_that_holds_no_numbers_stops_no_other"),
         ("candidates", "        raise InputError(\"the candidates tell", "        sum(\"the candidates tell",
-         "candidates_of_different_networks_are_compared_where_classes_agree"))],
+         "candidates_of_different_networks_are_compared_where_classes_agree"),
+        ("candidates", "            if name != other:\n", "            if False:\n",
+         "candidates_whose_classes_have_other_names_are_refused"))],
     *[(file, before, after, f"tests/test_choose.py::test_{test}") for file, before, after, test in (
         ("scores/choice.py", "if better and share > 0.5", "if better",
          "a_network_that_is_no_better_on_most_halves_is_not_chosen"),

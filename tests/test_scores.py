@@ -1,6 +1,7 @@
 """Scores without target labels against their formulas in float64, and what they look at."""
 import dataclasses
 import itertools
+import json
 
 import numpy as np
 import pytest
@@ -394,6 +395,21 @@ def test_candidates_of_different_networks_are_compared_where_classes_agree(stage
     with pytest.raises(InputError, match="(?s)different numbers of classes.*3 classes: .*s0:1.*5 classes: .*more:1"):
         look_at_all([Candidate(str(stage0), 1), Candidate(str(tmp_path / "model" / "more"), 1)], lists["target"],
                     [mx.cpu()], image_shape=(3, 16, 16))
+
+
+def test_candidates_whose_classes_have_other_names_are_refused(stage0, lists, tmp_path):
+    def called(name, *classes):
+        checkpoint = load_checkpoint(stage0, 1)
+        graph = json.loads(checkpoint.symbol.tojson())
+        next(node for node in graph["nodes"] if node["name"] == "data")["attrs"]["__classes__"] = json.dumps(classes)
+        write_checkpoint(tmp_path / name, 1, json.dumps(graph), checkpoint.arg_params, checkpoint.aux_params)
+        return Candidate(str(tmp_path / name), 1, name)
+
+    first, second = called("first", "cat", "dog", "hen"), called("second", "cat", "hen", "dog")
+    unknown = Candidate(str(stage0), 1)
+    with pytest.raises(InputError, match="class 1 is dog to first, and hen to second: the candidates cannot be"):
+        look_at_all([unknown, first, second], lists["target"], [mx.cpu()])
+    assert len(look_at_all([unknown, first, called("third", "cat", "dog", "hen")], lists["target"], [mx.cpu()])) == 3
 
 
 def test_five_images_and_a_target_of_one_class_are_judged(stage0, tmp_path):
