@@ -719,8 +719,16 @@ MUTATIONS = [
          "source_images_that_any_run_trained_on_are_told_from_those_that_none_did"),
         ("trials/choosing.py", "np.logical_and.reduce(parts)", "np.logical_or.reduce(parts)",
          "source_images_that_any_run_trained_on_are_told_from_those_that_none_did"),
-        ("trials/choosing.py", "images.labelled.any() and any(images.digest", "False and any(images.digest",
-         "labels_that_were_trained_on_are_not_looked_at"))],
+        ("trials/choosing.py", "images.labelled.any() and any(one.digest", "False and any(one.digest",
+         "labels_that_were_trained_on_are_not_looked_at"),
+        ("trials/choosing.py", "for one in (images, images.part(images.labelled))", "for one in [images]",
+         "what_stage_0_trained_on_beside_the_source_is_known_again"),
+        ("trials/choosing.py", "    settings.update((one.prefix, recorded", "    list((one.prefix, recorded",
+         "what_stage_0_trained_on_beside_the_source_is_known_again"),
+        (STAGES, "        defaults.update(joined) ", "        pass ",
+         "what_stage_0_trained_on_beside_the_source_is_known_again"),
+        (DOMAINS, "for role, images in self.joined.items()}", "for role, images in [*self.joined.items()][1:]}",
+         "what_stage_0_trained_on_beside_the_source_is_known_again"))],
     # The evidence for choosing.
     *[(f"trials/{file}.py", before, after, f"tests/test_evidence.py::test_{test}") for file, before, after, test in (
         ("decisions", "if len(sources) != 1:", "if False:", "what_is_decided_among"),

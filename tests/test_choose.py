@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import SMALL, call, make_data, make_domain
+from conftest import NEW_NETWORK, SMALL, call, make_data, make_domain
 
 from transfer_gluon.base.errors import InputError
 from transfer_gluon.base.framework import mx
@@ -15,6 +15,7 @@ from transfer_gluon.commands import choose as command
 from transfer_gluon.iters import read_list, write_list
 from transfer_gluon.scores import Candidate, Rule, Score, Seen, choose, rule_by
 from transfer_gluon.scores.registry import SCORES
+from transfer_gluon.training.domains import Lists
 from transfer_gluon.trials import choosing
 from transfer_gluon.trials.choosing import gather, true_accuracies
 
@@ -285,6 +286,28 @@ def test_labels_that_were_trained_on_are_not_looked_at(here):
     found = gather(["jan"])
     assert not found.target.labelled.any()
     assert "the 2 labels of data/target.lst were trained on, and are not looked at" in found.notes
+
+
+def test_what_stage_0_trained_on_beside_the_source_is_known_again(here, monkeypatch):
+    target = read_list("data/target.lst")
+    write_list("data/target.lst", [0, 1, *target.labels[2:]], target.files)
+    flags = [*NEW_NETWORK, *SMALL, "--data-dir", "data", "--source-validation", 0.125, "--seed", 3]
+    call("fine_tune.py", *flags, "--model-prefix", "s1", cwd=here)
+    found = gather(["jan"], "s1:1")
+    assert found.notes == ["the 2 labels of data/target.lst were trained on, and are not looked at"]
+    assert not found.target.labelled.any() and len(found.source) == 3
+    # Whatever else the list holds.
+    write_list("data/target.lst", [0, 1, *target.labels[2:10]], target.files[:10])
+    assert not gather(["s1"]).target.labelled.any()
+    write_list("data/target.lst", [0, 1, *target.labels[2:]], target.files)
+    # A run of before, which knows the joined list alone, goes on.
+    with monkeypatch.context() as before:
+        before.setattr(Lists, "joined_digests", lambda lists: {})
+        call("fine_tune.py", *flags, "--model-prefix", "s2", cwd=here)
+    call("fine_tune.py", *flags, "--model-prefix", "s2", "--num-epochs", 2, "--resume", cwd=here)
+    write_list("data/target.lst", [0, 2, *target.labels[2:]], target.files)
+    told = call("fine_tune.py", *flags, "--model-prefix", "s1", "--num-epochs", 2, "--resume", cwd=here, expect=2)
+    assert "--target of stage0.lst: " in told.stderr and "--source of" not in told.stderr
 
 
 def test_folders_serve_as_well(here):

@@ -87,11 +87,14 @@ def gather(runs, source_model=None, *, data_dir="data", source=None, target=None
     if images is None:
         raise InputError(f"{Path(data_dir, 'target.lst')}: no such file; it lists target images, which the choice "
                          "looks at. `target` names another list, or a folder.", "target", None, "a list or a folder")
-    if images.labelled.any() and any(images.digest in told.values() for told in settings.values()):
+    settings.update((one.prefix, recorded_settings(one.prefix)) for one in sources)
+    if images.labelled.any() and any(one.digest in told.values() for told in settings.values()
+                                     for one in (images, images.part(images.labelled))):
         notes.append(f"the {images.labelled.sum()} labels of {images.path} were trained on, and are not looked at")
         images = replace(images, labels=np.full(len(images), images.null_label))
-    told = [settings[prefix] for prefix in dict.fromkeys(one.prefix for one in others) if settings[prefix]]
-    held, trained = _apart(read(source, "source"), told, {one.prefix for one in sources}, notes)
+    told, began = ([settings[prefix] for prefix in dict.fromkeys(one.prefix for one in some) if settings[prefix]]
+                   for some in (others, sources))
+    held, trained = _apart(read(source, "source"), told, began, notes)
     return Gathered(candidates, images, held, trained, read(val, "val") if val or not target else None, notes)
 
 
@@ -122,7 +125,7 @@ def _sources_of(settings, notes):
 def _apart(images, told, began, notes):
     """The source's images that no run trained on, and those that all did; or all, and None.
 
-    `told`: the settings of the runs. `began`: the prefixes of the source models."""
+    `told`: the settings of the runs. `began`: those of the source models' runs."""
     if images is None:
         notes.append("without source images, nothing guards against a network that has gone wrong")
         return None, None
@@ -133,7 +136,7 @@ def _apart(images, told, began, notes):
         notes.append(f"the images of {images.path} were trained on, as far as is known; accuracy on images that a run "
                      "holds out (source_validation) would say more")
         return images, None
-    if not all((_held(images, one) >= held).all() for one in map(recorded_settings, began) if one):
+    if not all((_held(images, one) >= held).all() for one in began):
         notes.append("the source model was trained on the images that the runs have held out")
     return images.part(held), images.part(~np.logical_or.reduce(parts))
 
