@@ -258,6 +258,16 @@ def test_source_images_that_any_run_trained_on_are_told_from_those_that_none_did
     assert len(gather(["dan"]).source) == 24        # of another list, nobody knows which were held out
 
 
+def test_source_images_without_a_label_hide_no_held_out_part(here):
+    source = read_list("data/source.lst")
+    held = set(np.random.default_rng(3).permutation(24)[:3])
+    unknown = [min(held), *sorted(set(range(24)) - held)[:2]]
+    write_list("data/source.lst", np.where(np.isin(range(24), unknown), 9999, source.labels), source.files)
+    edit("jan", **{"source.lst": read_list("data/source.lst").digest})
+    found = gather(["jan"])
+    assert set(found.source.indices) == held - {*unknown} and len(found.trained) == 19
+
+
 def test_what_cannot_be_gathered_is_told(here):
     for runs, more, why in (
             (["nothing"], {}, "nothing: no checkpoint of this prefix"),

@@ -292,6 +292,25 @@ def test_a_network_is_looked_at_through_its_features_and_scores(stage0, lists):
     assert bare.target_labels is None and bare.parts == set()
 
 
+def test_source_images_without_a_label_are_left_out(stage0, lists):
+    net, source = load_checkpoint(stage0, 1).classifier("flatten0", 3, (3, 16, 16)), lists["source"]
+    net.initialize()
+
+    def seen(labels, **others):
+        return look(net, *(OrderedIter(images, 8, prepared(16, 16)) for images in (lists["target"],)), [mx.cpu()],
+                    OrderedIter(dataclasses.replace(source, labels=labels), 8, prepared(16, 16)), mixed=False, **others)
+
+    whole, places = seen(source.labels), np.arange(24)
+    for null_label in 9999, 77, 1:
+        some = seen(np.where(places % 5, source.labels, null_label), null_label=null_label)
+        known = some.source_labels != null_label
+        assert known.all() and len(known) == (places % 5 * (source.labels != null_label) > 0).sum()
+    some = seen(np.where(places % 5, source.labels, 77))
+    np.testing.assert_array_equal(some.source_logits, whole.source_logits[places % 5 > 0])
+    np.testing.assert_array_equal(some.source_features, whole.source_features[places % 5 > 0])
+    assert seen(np.full(24, 9999)).parts == set()
+
+
 def test_a_network_that_gives_no_numbers_is_told():
     with pytest.raises(DivergedError, match="mine: class scores of 4 of 4 images are NaN"):
         look(lambda images: (images, images[:, :, 0, 0] * np.nan), SyntheticIter(4, (3, 2, 2), 3, num_images=4),

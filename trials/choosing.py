@@ -129,16 +129,15 @@ def _apart(images, told, began, notes):
     if images is None:
         notes.append("without source images, nothing guards against a network that has gone wrong")
         return None, None
-    images = images.part(images.labelled)
-    parts = [_held(images, one) for one in told]
-    held = np.logical_and.reduce(parts) if parts else np.zeros(len(images), bool)
+    known, parts = images.labelled, [_held(images, one) for one in told]
+    held = known & (np.logical_and.reduce(parts) if parts else False)
     if not held.any():
         notes.append(f"the images of {images.path} were trained on, as far as is known; accuracy on images that a run "
                      "holds out (source_validation) would say more")
-        return images, None
+        return images.part(known), None
     if not all((_held(images, one) >= held).all() for one in began):
         notes.append("the source model was trained on the images that the runs have held out")
-    return images.part(held), images.part(~np.logical_or.reduce(parts))
+    return images.part(held), images.part(known & ~np.logical_or.reduce(parts))
 
 
 def _held(images, told):
