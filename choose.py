@@ -21,7 +21,8 @@ from transfer_gluon.scores.registry import SCORES
     ], sections={"What is compared": ("source_model", "data_dir", "source", "target", "val", "max_images", "seed"),
                  "The choice": ("by", "save_prefix"), **RUNNING})
 @compared_options(
-    ". Labels of a few sharpen the choice, unless they were trained on.  [default: target.lst]",
+    ", which tells no labels. In a list, those of a few sharpen the choice, unless they were trained on.  "
+    "[default: target.lst]",
     "what the choice has cost, and do not change it.", "the halves that tell how sure the choice is.")
 @click.option("--by", type=click.Choice(list(SCORES)), default=None,
               help="Choose by this score alone.  [default: the recommended rule]")

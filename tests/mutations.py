@@ -724,6 +724,8 @@ MUTATIONS = [
          "source_images_that_any_run_trained_on_are_told_from_those_that_none_did"),
         ("trials/choosing.py", "images.labelled.any() and any(one.digest", "False and any(one.digest",
          "labels_that_were_trained_on_are_not_looked_at"),
+        ("trials/choosing.py", "if images.in_place and not", "if False and not",
+         "class_folders_of_a_target_are_not_looked_at_and_said_so"),
         ("trials/choosing.py", "    known, parts = images.labelled, [", "    known, parts = images.labelled | True, [",
          "source_images_without_a_label_hide_no_held_out_part"),
         ("trials/choosing.py", "for one in (images, images.part(images.labelled))", "for one in [images]",

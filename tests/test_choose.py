@@ -327,6 +327,20 @@ def test_folders_serve_as_well(here):
     assert len(found.source) == 9 and not found.target.labelled.any() and found.val is None
 
 
+def test_class_folders_of_a_target_are_not_looked_at_and_said_so(here):
+    checkpoint = load_checkpoint("s0", 1)
+    graph = json.loads(checkpoint.symbol.tojson())
+    next(node for node in graph["nodes"] if node["name"] == "data")["attrs"]["__classes__"] = '["blue", "green", "red"]'
+    write_checkpoint("named", 1, json.dumps(graph), checkpoint.arg_params, checkpoint.aux_params)
+    make_domain(here / "photos", "red", [0] * 3)
+    make_domain(here / "others", "street", [0] * 3)
+    note = "photos: its folders are called like classes, which is not looked at"
+    found = gather(["named"], target="photos")
+    assert any(note in one for one in found.notes) and not found.target.labelled.any()
+    assert note not in " ".join(gather(["named"], target="others").notes)
+    assert "Give labelled photos as --val, to hear" in said("named", "--target", "photos").stderr
+
+
 def said(*flags, expect=0):
     return call("choose.py", *flags, cwd=".", expect=expect)
 

@@ -87,6 +87,9 @@ def gather(runs, source_model=None, *, data_dir="data", source=None, target=None
     if images is None:
         raise InputError(f"{Path(data_dir, 'target.lst')}: no such file; it lists target images, which the choice "
                          "looks at. `target` names another list, or a folder.", "target", None, "a list or a folder")
+    if images.in_place and not {*(classes or ())}.isdisjoint(Path(file).parent.name for file in images.files):
+        notes.append(f"{images.path}: its folders are called like classes, which is not looked at: folders tell no "
+                     "labels of a target. Give labelled photos as `val`, to hear how well networks do on them")
     settings.update((one.prefix, recorded_settings(one.prefix)) for one in sources)
     if images.labelled.any() and any(one.digest in told.values() for told in settings.values()
                                      for one in (images, images.part(images.labelled))):
