@@ -724,6 +724,8 @@ MUTATIONS = [
          "source_images_that_any_run_trained_on_are_told_from_those_that_none_did"),
         ("trials/choosing.py", "images.labelled.any() and any(one.digest", "False and any(one.digest",
          "labels_that_were_trained_on_are_not_looked_at"),
+        ("trials/choosing.py", "    if not seen.any():\n        return val\n", "    return val\n",
+         "lists_with_labels_tell_what_they_are_for"),
         ("trials/choosing.py", "if images.in_place and not", "if False and not",
          "class_folders_of_a_target_are_not_looked_at_and_said_so"),
         ("trials/choosing.py", "    known, parts = images.labelled, [", "    known, parts = images.labelled | True, [",

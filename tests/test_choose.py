@@ -1,5 +1,6 @@
 """choose.py: which network to use, without target labels, and how sure that is."""
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -444,9 +445,15 @@ def test_every_flag_of_the_command_reaches_what_it_names(here, monkeypatch):
 def test_lists_with_labels_tell_what_they_are_for(here):
     few = read_list("data/val.lst")
     write_list("data/few.lst", [*few.labels[:6], *[9999] * 10], few.files)
-    out = said("jan", "--target", "data/few.lst", "--val", "data/val.lst").stdout
+    told = said("jan", "--target", "data/few.lst", "--val", "data/val.lst")
+    out = told.stdout
     assert re.search(r"6 target images have labels, which rule out \d of 3 networks. Without, the choice would be", out)
-    assert "By the labels of 16 images of data/val.lst" in out
+    assert "By the labels of 10 images of data/val.lst, which the choice did not see" in out
+    assert "6 images of data/val.lst have labels in data/few.lst that the choice looks at" in told.stderr
+    assert gather(["jan"], target="data/few.lst", val="data/val.lst").val.files == few.files[6:]
+    assert gather(["jan"], target="data/few.lst", val="data/few.lst").val is not None
+    write_list("data/six.lst", few.labels[:6], [f"/.{file}" for file in map(os.path.abspath, few.files[:6])])
+    assert gather(["jan"], target="data/few.lst", val="data/six.lst").val is None
     assert "By the labels" not in said("jan", "--target", "data/target.lst").stdout
 
 

@@ -1,5 +1,6 @@
 """What a choice among runs looks at: their checkpoints, the network they began with, images that they did not train
 on."""
+import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Optional
@@ -37,7 +38,7 @@ class Gathered:
     trained : ImageList or None
         Others, that were trained on.
     val : ImageList or None
-        Target images with labels, to tell what a choice has cost.
+        Target images with labels, to tell what a choice has cost: none whose label `target` has.
     notes : list of str
         What a person must know of these.
     """
@@ -98,7 +99,19 @@ def gather(runs, source_model=None, *, data_dir="data", source=None, target=None
     told, began = ([settings[prefix] for prefix in dict.fromkeys(one.prefix for one in some) if settings[prefix]]
                    for some in (others, sources))
     held, trained = _apart(read(source, "source"), told, began, notes)
-    return Gathered(candidates, images, held, trained, read(val, "val") if val or not target else None, notes)
+    told = _unseen(read(val, "val") if val or not target else None, images.part(images.labelled), notes)
+    return Gathered(candidates, images, held, trained, told, notes)
+
+
+def _unseen(val, few, notes):
+    """`val` without the images whose labels the choice looks at, since these do not tell what it is worth; or None."""
+    here = {os.path.abspath(file) for file in few.files}
+    seen = np.array([os.path.abspath(file) in here for file in val.files]) if val else np.zeros(0, bool)
+    if not seen.any():
+        return val
+    notes.append(f"{seen.sum()} images of {val.path} have labels in {few.path} that the choice looks at, and tell "
+                 "nothing of what it has cost")
+    return None if seen.all() else val.part(~seen)
 
 
 def _named(text):
