@@ -59,8 +59,16 @@ def main(runs, source_model, data_dir, source, target, val, max_images, seed, by
     computing = dict(image_shape=image_shape, val_resize=val_resize, batch_size=batch_size, threads=threads, seed=seed,
                      dtype=dtype)
     if save_prefix:
+        # Any may be chosen; that one is asked of again, when it is known.
+        refused = []
         for one in {one.prefix: one for one in found.candidates}.values():
-            refuse_to_replace(save_prefix, one.epoch, "save_prefix", one.load().symbol)
+            try:
+                refuse_to_replace(save_prefix, one.epoch, "save_prefix", one.load().symbol)
+                break
+            except InputError as error:
+                refused.append(error)
+        else:
+            raise refused[0]
     for note in found.notes:
         log.info("%s", note)
     log.info("%d networks, %d target images", len(found.candidates), min(len(found.target), max_images))
@@ -74,7 +82,8 @@ def main(runs, source_model, data_dir, source, target, val, max_images, seed, by
     if save_prefix:
         one = choice.candidates[choice.chosen]
         checkpoint = one.load()
-        refuse_to_replace(save_prefix, one.epoch, "save_prefix", checkpoint.symbol)
+        refuse_to_replace(save_prefix, one.epoch, "save_prefix", checkpoint.symbol,
+                          (checkpoint.arg_params, checkpoint.aux_params))
         log.info("saved %s", write_checkpoint(save_prefix, one.epoch, checkpoint.symbol, checkpoint.arg_params,
                                               checkpoint.aux_params))
 

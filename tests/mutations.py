@@ -726,6 +726,8 @@ MUTATIONS = [
          "labels_that_were_trained_on_are_not_looked_at"),
         ("trials/choosing.py", "    if not seen.any():\n        return val\n", "    return val\n",
          "lists_with_labels_tell_what_they_are_for"),
+        ("checkpoints/checkpoint.py", "    if values and epoch in others:\n", "    if False:\n",
+         "what_is_saved_replaces_no_other_checkpoint"),
         ("trials/choosing.py", "if images.in_place and not", "if False and not",
          "class_folders_of_a_target_are_not_looked_at_and_said_so"),
         ("trials/choosing.py", "    known, parts = images.labelled, [", "    known, parts = images.labelled | True, [",

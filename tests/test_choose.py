@@ -11,7 +11,7 @@ from conftest import NEW_NETWORK, SMALL, call, make_data, make_domain
 
 from transfer_gluon.base.errors import InputError
 from transfer_gluon.base.framework import mx
-from transfer_gluon.checkpoints.checkpoint import load_checkpoint, write_checkpoint
+from transfer_gluon.checkpoints.checkpoint import load_checkpoint, parameter_file, saved_epochs, write_checkpoint
 from transfer_gluon.commands import choose as command
 from transfer_gluon.iters import read_list, write_list
 from transfer_gluon.scores import Candidate, Rule, Score, Seen, choose, rule_by
@@ -378,6 +378,18 @@ def test_the_command_ranks_chooses_saves_and_tells_the_cost(here):
     make_sure("s0", 1, 1e4)
     kept = said("jan", "--by", "entropy", "--source-model", "s0:1").stdout
     assert "Keep the source model, s0:1." in kept and "the rule takes it for better than jan" in kept
+
+
+def test_what_is_saved_replaces_no_other_checkpoint(here):
+    flags = "jan:2", "--source-model", "s0:1", "--save-prefix", "kept"
+    said(*flags)
+    epoch, = saved_epochs("kept")
+    before = Path(parameter_file("kept", epoch)).read_bytes()
+    said(*flags)        # the same
+    make_sure("kept", epoch, 2)
+    other = Path(parameter_file("kept", epoch)).read_bytes()
+    assert "is there and holds other parameters, which would be lost" in said(*flags, expect=2).stderr
+    assert Path(parameter_file("kept", epoch)).read_bytes() == other != before
 
 
 def test_a_copy_of_the_source_model_is_no_worse_and_no_better(here):
