@@ -38,6 +38,10 @@ class Rule:
     source_loss: float = 1.0
     share_loss: float = 1.0
 
+    def __post_init__(self):
+        if not self.scores:
+            raise InputError.of("scores", self.scores, "the name of one score at least")
+
     def __call__(self, table, sources, num_source):
         """Judge candidates.
 
@@ -195,7 +199,7 @@ def choose(candidates, seen, rule=RECOMMENDED, compared=COMPARED, resamples=100,
 
     Returns: `Choice`.
 
-    Raises: InputError where no candidate can be judged.
+    Raises: InputError where no candidate can be judged, for none at all, and for a `Seen` of other numbers of images.
 
     >>> from transfer_gluon.scores import Candidate, Seen
     >>> labels = np.arange(40) % 2
@@ -205,6 +209,7 @@ def choose(candidates, seen, rule=RECOMMENDED, compared=COMPARED, resamples=100,
     >>> str(choice.candidates[choice.chosen]), choice.sure
     ('adapted:3', 1.0)
     """
+    _check(candidates, seen, resamples)
     names = dict.fromkeys([*rule.scores, *compared, *GUARDS])
     table = {name: score(name).of_all(seen) for name in names}
     question = _Question(rule, seen, [place for place, one in enumerate(candidates) if one.is_source], table)
@@ -231,6 +236,21 @@ def choose(candidates, seen, rule=RECOMMENDED, compared=COMPARED, resamples=100,
         np.isnan(question.values[place]), place != chosen, place in refused, -question.values[place]))
     return Choice(list(candidates), rule, table, question.values, refused, ranking, chosen, adapted, source, sure,
                   agreeing, labels)
+
+
+def _check(candidates, seen, resamples):
+    if not candidates or len(candidates) != len(seen):
+        raise InputError(f"there are {len(candidates)} `candidates`, and `seen` tells of {len(seen)}; expected one "
+                         "`Seen` of each, of one candidate at least.", "seen", len(seen), "as many as candidates")
+    if resamples < 1:
+        raise InputError.of("resamples", resamples, "a whole number from 1 up")
+    for number, one in enumerate(seen):
+        for images in "target_logits", "source_labels":
+            here, first = (getattr(which, images) for which in (one, seen[0]))
+            if here is not None and first is not None and len(here) != len(first):
+                raise InputError(f"`seen` tells of {len(first)} images of the {images[:6]} by {candidates[0]}, and of "
+                                 f"{len(here)} by {candidates[number]}; expected the same images (`look_at_all`).",
+                                 "seen", len(here), f"{len(first)} images")
 
 
 class _Question:

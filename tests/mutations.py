@@ -701,6 +701,8 @@ MUTATIONS = [
     *[(file, before, after, f"tests/test_choose.py::test_{test}") for file, before, after, test in (
         ("scores/choice.py", "if better and share > 0.5", "if better",
          "a_network_that_is_no_better_on_most_halves_is_not_chosen"),
+        ("scores/choice.py", "    _check(candidates, seen, resamples)\n", "",
+         "what_nothing_can_be_chosen_from_is_refused"),
         ("scores/choice.py", "return (1 + (one > other) - (other > one)) / 2", "return one > other",
          "what_is_equal_speaks_for_neither"),
         ("scores/choice.py", "name: None if values[adapted] == values[source] else\n        bool", "name: bool",

@@ -196,6 +196,22 @@ def test_unknown_scores_are_refused():
     assert rule_by() == Rule(("infomax", "ensemble", "mixval"), 1, 1)
 
 
+def test_what_nothing_can_be_chosen_from_is_refused():
+    seen = [seen_of(0.5), seen_of(0.9)]
+    for names, given, how, why in (
+            ([], [], {}, "there are 0 `candidates`, and `seen` tells of 0"),
+            (["source", "good"], seen[:1], {}, "there are 2 `candidates`, and `seen` tells of 1"),
+            (["source", "good"], seen, dict(resamples=0), "`resamples` is 0; expected a whole number from 1 up"),
+            (["source", "good"], [seen[0], seen[1].take(range(50))], {},
+             "`seen` tells of 60 images of the target by source:1, and of 50 by good:1"),
+            (["source", "good"], [seen[0], seen[1].take(range(60), range(40))], {},
+             "`seen` tells of 60 images of the source by source:1, and of 40 by good:1")):
+        with pytest.raises(InputError, match=re.escape(why)):
+            asked(names, given, **how)
+    with pytest.raises(InputError, match="`scores` is .*expected the name of one score at least"):
+        Rule(())
+
+
 # The command.
 
 @pytest.fixture(scope="module")
