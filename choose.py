@@ -21,7 +21,8 @@ from transfer_gluon.scores.registry import SCORES
     ], sections={"What is compared": ("source_model", "data_dir", "source", "target", "val", "max_images", "seed"),
                  "The choice": ("by", "save_prefix"), **RUNNING})
 @compared_options(
-    ". Labels of a few sharpen the choice, unless they were trained on.  [default: target.lst]",
+    ", which tells no labels. In a list, those of a few sharpen the choice, unless they were trained on.  "
+    "[default: target.lst]",
     "what the choice has cost, and do not change it.", "the halves that tell how sure the choice is.")
 @click.option("--by", type=click.Choice(list(SCORES)), default=None,
               help="Choose by this score alone.  [default: the recommended rule]")
@@ -58,8 +59,16 @@ def main(runs, source_model, data_dir, source, target, val, max_images, seed, by
     computing = dict(image_shape=image_shape, val_resize=val_resize, batch_size=batch_size, threads=threads, seed=seed,
                      dtype=dtype)
     if save_prefix:
+        # Any may be chosen; that one is asked of again, when it is known.
+        refused = []
         for one in {one.prefix: one for one in found.candidates}.values():
-            refuse_to_replace(save_prefix, one.epoch, "save_prefix", one.load().symbol)
+            try:
+                refuse_to_replace(save_prefix, one.epoch, "save_prefix", one.load().symbol)
+                break
+            except InputError as error:
+                refused.append(error)
+        else:
+            raise refused[0]
     for note in found.notes:
         log.info("%s", note)
     log.info("%d networks, %d target images", len(found.candidates), min(len(found.target), max_images))
@@ -73,7 +82,8 @@ def main(runs, source_model, data_dir, source, target, val, max_images, seed, by
     if save_prefix:
         one = choice.candidates[choice.chosen]
         checkpoint = one.load()
-        refuse_to_replace(save_prefix, one.epoch, "save_prefix", checkpoint.symbol)
+        refuse_to_replace(save_prefix, one.epoch, "save_prefix", checkpoint.symbol,
+                          (checkpoint.arg_params, checkpoint.aux_params))
         log.info("saved %s", write_checkpoint(save_prefix, one.epoch, checkpoint.symbol, checkpoint.arg_params,
                                               checkpoint.aux_params))
 
@@ -106,9 +116,14 @@ def verdict(choice):
         better = f"better than {loser}" + ("" if one.is_source else ", the source model")
         if not math.isnan(choice.sure):
             lines.append(f"On {choice.sure:.0%} of halves of the images, the rule takes it for {better}.")
-        against = [name for name, agrees in choice.agreeing.items() if not agrees]
-        lines.append(f"{len(choice.agreeing) - len(against)} of {len(choice.agreeing)} scores take it for {better}"
-                     + (f"; not so {', '.join(against)}." if against else "."))
+        against, equal = ([name for name, agrees in choice.agreeing.items() if agrees is which]
+                          for which in (False, None))
+        if choice.no_difference:
+            lines.append(f"No difference: it is as good as {loser} by each of {len(equal)} scores.")
+        else:
+            lines.append(f"{len(choice.agreeing) - len(against) - len(equal)} of {len(choice.agreeing)} scores take it "
+                         f"for {better}" + (f"; not so {', '.join(against)}" if against else "")
+                         + (f"; both are equal by {', '.join(equal)}." if equal else "."))
     elif choice.source is None:
         lines.append("There is no source model to compare it with.")
     else:

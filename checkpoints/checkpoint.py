@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Optional
 
+import numpy as np
+
 from transfer_gluon.base.devices import mean_over_devices
 from transfer_gluon.base.errors import InputError
 from transfer_gluon.base.files import replacing
@@ -189,7 +191,7 @@ def write_symbol(prefix, text):
             temporary.write_text(text, encoding="utf-8")
 
 
-def refuse_to_replace(prefix, epoch, parameter, symbol=None):
+def refuse_to_replace(prefix, epoch, parameter, symbol=None, values=None):
     """Raise InputError where a checkpoint of this epoch would take the network away from others of its prefix.
 
     Parameters
@@ -201,11 +203,24 @@ def refuse_to_replace(prefix, epoch, parameter, symbol=None):
         The name of the one that `prefix` comes from, for the message.
     symbol : Symbol or None
         The network to be written: checkpoints of the same one lose nothing.
+    values : (dict of str to NDArray, dict of str to NDArray) or None
+        The parameters to be written: one of this epoch that is there must hold the same. None: it is replaced.
     """
-    others = [there for there in saved_epochs(prefix) if there != epoch]
+    others = saved_epochs(prefix)
     file = symbol_file(prefix)
     same = symbol is not None and file.is_file() and file.read_bytes() == symbol.tojson().encode()
-    if Path(f"{prefix}-run").exists() or others and not same:
-        there = f"the epochs {', '.join(map(str, others))}" if others else "the run"
+    run = Path(f"{prefix}-run").exists()
+    if run or others and not same:
+        there = "the run" if run else f"the epochs {', '.join(map(str, others))}"
         raise InputError(f"`{parameter}`: {there} of {prefix} are there, and another network would take the place of "
                          f"theirs, {file}. Give another name or folder, or move them away.")
+    if values and epoch in others:
+        there = load_checkpoint(prefix, epoch)
+        if not all(_equal(*pair) for pair in zip((there.arg_params, there.aux_params), values)):
+            raise InputError(f"`{parameter}`: {there.name} is there and holds other parameters, which would be lost. "
+                             "Give another name or folder, or move it away.")
+
+
+def _equal(one, other):
+    return one.keys() == other.keys() and all(
+        np.array_equal(one[name].asnumpy(), other[name].asnumpy()) for name in one)

@@ -131,7 +131,11 @@ def _label_free(material, place):
             "There is no other network to compare it with." if len(material.candidates) == 1 else
             "All others are ruled out: see the table."]
     loser = _called(material, choice.source if place == choice.adapted else choice.adapted)
-    agreeing = sum(choice.agreeing.values())
+    if choice.no_difference:
+        return "thin", [f"Without labels, it cannot be told from {loser}: both are equal by each of "
+                        f"{len(choice.agreeing)} scores."]
+    agreeing = sum(map(bool, choice.agreeing.values()))
+    equal = sum(agrees is None for agrees in choice.agreeing.values())
     share = agreeing / max(len(choice.agreeing), 1)
     sure = choice.sure
     certainty = next((word for word, (halves, scores) in (("clear", _CLEAR), ("fair", _FAIR))
@@ -142,7 +146,7 @@ def _label_free(material, place):
     if not math.isnan(sure):
         reasons[0] += f" On {sure:.0%} of halves of the images, drawn by chance, it comes out better than {loser}."
     reasons.append(f"{agreeing} of {len(choice.agreeing)} scores, each another way to judge a network without labels, "
-                   "agree.")
+                   "agree" + (f"; by {equal} both are equal." if equal else "."))
     if material.accuracies is None:
         reasons.append("No target label was looked at, so that no accuracy is known, and every such rule is wrong at "
                        "times.")

@@ -42,6 +42,11 @@ class Candidate:
         """Its `Checkpoint`."""
         return load_checkpoint(self.prefix, self.epoch)
 
+    @property
+    def file(self):
+        """Its parameter file, however the prefix is spelt."""
+        return parameter_file(self.prefix, self.epoch).resolve()
+
     def __str__(self):
         return self.title or f"{self.prefix}:{self.epoch}"
 
@@ -49,7 +54,7 @@ class Candidate:
 def find_candidates(texts):
     """The candidates that texts name: ``PREFIX``, all epochs that are saved of it, or ``PREFIX:EPOCH``.
 
-    Returns: list of `Candidate`, each once, in this order.
+    Returns: list of `Candidate`, each file once, in this order.
 
     Raises: InputError for a prefix without checkpoints, and for an epoch that there is not.
     """
@@ -64,7 +69,15 @@ def find_candidates(texts):
             raise InputError(f"{parameter_file(prefix, epoch)}: no such checkpoint; of the prefix {prefix} there are "
                              f"the epochs {', '.join(map(str, there))}.", "runs", text, "an epoch that is there")
         found += [Candidate(prefix, one) for one in ([epoch] if epoch is not None else there)]
-    return list(dict.fromkeys(found))
+    return each_once(found)
+
+
+def each_once(candidates):
+    """The first candidate of each file, in this order: a network that is named twice has one vote."""
+    found = {}
+    for one in candidates:
+        found.setdefault(one.file, one)
+    return list(found.values())
 
 
 def split_epoch(text):
@@ -87,7 +100,7 @@ def look_at_all(candidates, target, devices, source=None, trained=None, *, mixed
     Parameters
     ----------
     candidates : list of Candidate
-        They may be different networks, of the same number of classes.
+        They may be different networks, of the same classes in the same order, as far as they know their names.
     target, source, trained : ImageList, or None
         Images of the target; of the source, best held out of training; of the source that were trained on.
     devices : list of Context
@@ -111,8 +124,8 @@ def look_at_all(candidates, target, devices, source=None, trained=None, *, mixed
 
     Returns: list of `Seen`, one a candidate. One whose network gives NaN or infinite numbers holds such.
 
-    Raises: InputError for networks of different numbers of classes, each named; for labels that do not fit them; for
-    images that cannot be read.
+    Raises: InputError for networks of different numbers of classes, each named, or of other names; for labels that do
+    not fit them; for images that cannot be read.
     """
     networks = _networks(candidates)
     classes = _same_classes(candidates, networks, image_shape)
@@ -157,9 +170,10 @@ def _networks(candidates):
 
 
 def _same_classes(candidates, networks, image_shape):
-    counts = {}
+    counts, names = {}, {}
     for _, symbol, places in networks:
         checkpoint = candidates[places[0]].load()
+        names[candidates[places[0]]] = checkpoint.classes
         found = num_classes(symbol, image_shape or checkpoint.image_shape, checkpoint.name)
         counts.setdefault(found, []).extend(places)
     if len(counts) > 1:
@@ -167,4 +181,16 @@ def _same_classes(candidates, networks, image_shape):
         raise InputError("the candidates tell different numbers of classes apart, and cannot be compared:"
                          f"{first_ten(lines)}\n  Give those of one number.", "runs", None,
                          "networks of the same classes")
+    _same_names([(one, known) for one, known in names.items() if known])
     return next(iter(counts))
+
+
+def _same_names(names):
+    """Raise InputError where candidates, each with the names of its classes, mean different ones by a number."""
+    for one, known in names:
+        first, expected = names[0]
+        for number, (name, other) in enumerate(zip(expected, known)):
+            if name != other:
+                raise InputError(f"class {number} is {name} to {first}, and {other} to {one}: the candidates cannot be "
+                                 "compared, which is done by the numbers of classes. Give those of the same classes in "
+                                 "the same order.", "runs", None, "networks of the same classes")

@@ -38,6 +38,10 @@ class Rule:
     source_loss: float = 1.0
     share_loss: float = 1.0
 
+    def __post_init__(self):
+        if not self.scores:
+            raise InputError.of("scores", self.scores, "the name of one score at least")
+
     def __call__(self, table, sources, num_source):
         """Judge candidates.
 
@@ -139,10 +143,11 @@ class Choice:
     adapted, source : int or None
         The places of the best network that is no source model, and of the best source model.
     sure : float
-        In which part of the halves of the images that are drawn the rule prefers `chosen`, of `adapted` and `source`.
-        NaN where there are not both, or the rule's scores take too long.
-    agreeing : dict of str to bool
-        Which scores prefer `chosen`, of `adapted` and `source`, on all images.
+        In which part of the halves of the images that are drawn the rule prefers `chosen`, of `adapted` and `source`; a
+        half on which they are equal counts for either by one half. NaN where there are not both, or the rule's scores
+        take too long.
+    agreeing : dict of str to bool or None
+        Which scores prefer `chosen`, of `adapted` and `source`, on all images; None: both are equal by it.
     labels : FewLabels or None
     """
 
@@ -163,6 +168,11 @@ class Choice:
     def keeps_source(self):
         """Whether the answer is 'keep the source model'."""
         return self.candidates[self.chosen].is_source
+
+    @property
+    def no_difference(self):
+        """Whether the best adapted network and the best source model are equal by every score."""
+        return bool(self.agreeing) and all(agrees is None for agrees in self.agreeing.values())
 
 
 def choose(candidates, seen, rule=RECOMMENDED, compared=COMPARED, resamples=100, seed=0):
@@ -189,7 +199,7 @@ def choose(candidates, seen, rule=RECOMMENDED, compared=COMPARED, resamples=100,
 
     Returns: `Choice`.
 
-    Raises: InputError where no candidate can be judged.
+    Raises: InputError where no candidate can be judged, for none at all, and for a `Seen` of other numbers of images.
 
     >>> from transfer_gluon.scores import Candidate, Seen
     >>> labels = np.arange(40) % 2
@@ -199,6 +209,7 @@ def choose(candidates, seen, rule=RECOMMENDED, compared=COMPARED, resamples=100,
     >>> str(choice.candidates[choice.chosen]), choice.sure
     ('adapted:3', 1.0)
     """
+    _check(candidates, seen, resamples)
     names = dict.fromkeys([*rule.scores, *compared, *GUARDS])
     table = {name: score(name).of_all(seen) for name in names}
     question = _Question(rule, seen, [place for place, one in enumerate(candidates) if one.is_source], table)
@@ -218,12 +229,28 @@ def choose(candidates, seen, rule=RECOMMENDED, compared=COMPARED, resamples=100,
                                       for place in ruled_out}}
     adapted, source = question.best(ruled_out)
     agreeing = {} if adapted is None or source is None else {
-        name: bool(values[adapted] > values[source]) == (chosen == adapted) for name, values in table.items()
+        name: None if values[adapted] == values[source] else
+        bool(values[adapted] > values[source]) == (chosen == adapted) for name, values in table.items()
         if name not in GUARDS and not np.isnan(values[[adapted, source]]).any()}
     ranking = sorted(range(len(seen)), key=lambda place: (
         np.isnan(question.values[place]), place != chosen, place in refused, -question.values[place]))
     return Choice(list(candidates), rule, table, question.values, refused, ranking, chosen, adapted, source, sure,
                   agreeing, labels)
+
+
+def _check(candidates, seen, resamples):
+    if not candidates or len(candidates) != len(seen):
+        raise InputError(f"there are {len(candidates)} `candidates`, and `seen` tells of {len(seen)}; expected one "
+                         "`Seen` of each, of one candidate at least.", "seen", len(seen), "as many as candidates")
+    if resamples < 1:
+        raise InputError.of("resamples", resamples, "a whole number from 1 up")
+    for number, one in enumerate(seen):
+        for images in "target_logits", "source_labels":
+            here, first = (getattr(which, images) for which in (one, seen[0]))
+            if here is not None and first is not None and len(here) != len(first):
+                raise InputError(f"`seen` tells of {len(first)} images of the {images[:6]} by {candidates[0]}, and of "
+                                 f"{len(here)} by {candidates[number]}; expected the same images (`look_at_all`).",
+                                 "seen", len(here), f"{len(first)} images")
 
 
 class _Question:
@@ -252,10 +279,11 @@ class _Question:
             return (source if adapted is None else adapted), np.nan, ruled_out
 
         def prefers(values, out):
-            keys = [(place not in out, values[place]) for place in (adapted, source)]
-            return keys[0] > keys[1]
+            """1: the adapted network, 0: the source model, 1/2: neither."""
+            one, other = ((place not in out, values[place]) for place in (adapted, source))
+            return (1 + (one > other) - (other > one)) / 2
 
-        better = prefers(self.values, ruled_out)
+        better = prefers(self.values, ruled_out) > 0.5
         if not all(score(name).quick for name in self._rule.scores):
             return (adapted if better else source), np.nan, ruled_out
         rng, wins = np.random.default_rng(seed), []

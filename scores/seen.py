@@ -23,7 +23,7 @@ class Seen:
     target_features : array (n, d)
         What feeds the classifier ``fc``; of several layers the last.
     source_logits, source_features, source_labels : arrays (m, c), (m, d), (m,) int64, or None
-        Of source images, held out of training where there are such. None: no source is at hand.
+        Of source images, held out of training where there are such, that have a label. None: no source is at hand.
     trained_features : array (k, d) or None
         Of source images that were trained on.
     mixed_logits, mixed_pairs, mixed_shares : arrays (p, c), (p, 2) int64, (p,), or None
@@ -104,7 +104,7 @@ def look(net, target, devices, source=None, trained=None, *, mixed=True, null_la
     mixed : bool
         Look at mixtures of the target's images too, which takes as long as the target does.
     null_label : int
-        Of target images whose label is not known.
+        Of images whose label is not known; so are labels beyond the network's classes. Of the source they are left out.
     name : str
         Of the network, for messages.
 
@@ -149,8 +149,10 @@ def seen_by(nets, count, target, devices, source=None, trained=None, *, mixed=Tr
             for one, other in zip(features, logits)]
     if source is not None:
         features, logits, labels = read(source, "source")
-        for one, *values in zip(told, features, logits):
-            one.update(zip(("source_features", "source_logits"), values), source_labels=labels)
+        known = (labels != null_label) & (labels < logits[0].shape[1])
+        for one, *values in zip(told, features, logits) if known.any() else ():
+            one.update(zip(("source_features", "source_logits", "source_labels"),
+                           (rows[known] for rows in (*values, labels))))
     if trained is not None:
         for one, values in zip(told, read(trained, "trained")[0]):
             one.update(trained_features=values)

@@ -204,7 +204,10 @@ def test_what_is_saved_replaces_no_other_network(stage0, trained, data, command,
     flags = ["--model", stage0, "--epoch", 1, "--val", data / "val.lst", "--save-prefix", there]
     (tmp_path / "m" / "a-symbol.json").write_text("another")
     said = command("adabn.py", *flags, expect=2).stderr
-    assert "--save-prefix: the epochs 2 of" in said and (tmp_path / "m" / "a-symbol.json").read_text() == "another"
+    assert "--save-prefix: the epochs 1, 2 of" in said and (tmp_path / "m" / "a-symbol.json").read_text() == "another"
+    (tmp_path / "m" / "a-0002.params").rename(tmp_path / "kept")       # nor the same epoch of another one
+    assert "--save-prefix: the epochs 1 of" in command("adabn.py", *flags, expect=2).stderr
+    (tmp_path / "kept").rename(tmp_path / "m" / "a-0002.params")
     # The same network at another epoch may stand beside it.
     (tmp_path / "m" / "a-symbol.json").write_text(load_checkpoint(stage0, 1).symbol.tojson())
     command("adabn.py", *flags)

@@ -1,19 +1,22 @@
 """choose.py: which network to use, without target labels, and how sure that is."""
 import json
+import os
 import re
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import SMALL, call, make_data, make_domain
+from conftest import NEW_NETWORK, SMALL, call, make_data, make_domain
 
 from transfer_gluon.base.errors import InputError
 from transfer_gluon.base.framework import mx
-from transfer_gluon.checkpoints.checkpoint import load_checkpoint, write_checkpoint
+from transfer_gluon.checkpoints.checkpoint import load_checkpoint, parameter_file, saved_epochs, write_checkpoint
 from transfer_gluon.commands import choose as command
 from transfer_gluon.iters import read_list, write_list
 from transfer_gluon.scores import Candidate, Rule, Score, Seen, choose, rule_by
 from transfer_gluon.scores.registry import SCORES
+from transfer_gluon.training.domains import Lists
 from transfer_gluon.trials import choosing
 from transfer_gluon.trials.choosing import gather, true_accuracies
 
@@ -62,7 +65,8 @@ def test_the_source_model_is_kept_where_the_rule_prefers_it():
 
 
 def test_a_network_that_is_no_better_on_most_halves_is_not_chosen(monkeypatch):
-    """On all images it is, by one of them; a half that has this image speaks against it, and the others say nothing."""
+    """On all images it is, by one of them; a half that has this image speaks against it, and the others count for both
+    by one half."""
     class First(Score):
         name = "first"
 
@@ -74,7 +78,24 @@ def test_a_network_that_is_no_better_on_most_halves_is_not_chosen(monkeypatch):
     lucky = seen_of(0.9, 4)
     lucky.target_logits[0, 0] = 60
     kept = asked(["source", "lucky"], [seen_of(0.9, 4), lucky], Rule(("first",)))
-    assert kept.values[1] > kept.values[0] and kept.keeps_source and kept.sure == 1
+    rng, has = np.random.default_rng(0), []
+    for _ in range(20):
+        has.append(0 in rng.permutation(60)[:30])
+        rng.permutation(60)
+        rng.permutation(0)
+    assert kept.values[1] > kept.values[0] and kept.keeps_source and kept.sure == pytest.approx(0.5 + np.mean(has) / 2)
+
+
+def test_what_is_equal_speaks_for_neither():
+    same = asked(["source", "same"], [seen_of(0.9), seen_of(0.9)], compared=("entropy",))
+    assert same.keeps_source and same.sure == 0.5 and same.no_difference
+    assert same.agreeing == dict.fromkeys(("infomax", "ensemble", "entropy"))
+    assert "No difference: it is as good as same:1 by each of 3 scores." in command.verdict(same)
+    # Twice as sure of each image, and of the same opinion.
+    surer = asked(["source", "surer"], [seen_of(0.9, 4, noise=0), seen_of(0.9, 8, noise=0)])
+    assert surer.agreeing == {"infomax": True, "ensemble": None} and not surer.no_difference
+    assert command.verdict(surer)[-1] == \
+        "1 of 2 scores take it for better than source:1, the source model; both are equal by ensemble."
 
 
 def test_a_network_that_forgot_the_source_is_refused():
@@ -160,10 +181,35 @@ def test_halves_are_drawn_by_their_seed():
     assert len(set(said)) > 1 and all(0 <= one <= 1 for one in said)
 
 
+def test_a_network_that_is_spelt_in_two_ways_is_one(here):
+    Path("linked").symlink_to(".")
+    found = gather(["linked/jan:2", "jan", "./dan", here / "dan:1"], here / "s0:1")
+    assert names(found) == [(str(here / "s0"), 1, True), ("linked/jan", 2, False), ("jan", 1, False),
+                            ("./dan", 1, False)]
+    edit("dan", pretrained_model="./s0")
+    assert names(gather(["jan", "dan"]))[:2] == [("s0", 1, True), ("jan", 1, False)]
+
+
 def test_unknown_scores_are_refused():
     with pytest.raises(InputError, match="`by` is 'luck'; expected one of infomax"):
         rule_by("luck")
     assert rule_by() == Rule(("infomax", "ensemble", "mixval"), 1, 1)
+
+
+def test_what_nothing_can_be_chosen_from_is_refused():
+    seen = [seen_of(0.5), seen_of(0.9)]
+    for names, given, how, why in (
+            ([], [], {}, "there are 0 `candidates`, and `seen` tells of 0"),
+            (["source", "good"], seen[:1], {}, "there are 2 `candidates`, and `seen` tells of 1"),
+            (["source", "good"], seen, dict(resamples=0), "`resamples` is 0; expected a whole number from 1 up"),
+            (["source", "good"], [seen[0], seen[1].take(range(50))], {},
+             "`seen` tells of 60 images of the target by source:1, and of 50 by good:1"),
+            (["source", "good"], [seen[0], seen[1].take(range(60), range(40))], {},
+             "`seen` tells of 60 images of the source by source:1, and of 40 by good:1")):
+        with pytest.raises(InputError, match=re.escape(why)):
+            asked(names, given, **how)
+    with pytest.raises(InputError, match="`scores` is .*expected the name of one score at least"):
+        Rule(())
 
 
 # The command.
@@ -229,6 +275,16 @@ def test_source_images_that_any_run_trained_on_are_told_from_those_that_none_did
     assert len(gather(["dan"]).source) == 24        # of another list, nobody knows which were held out
 
 
+def test_source_images_without_a_label_hide_no_held_out_part(here):
+    source = read_list("data/source.lst")
+    held = set(np.random.default_rng(3).permutation(24)[:3])
+    unknown = [min(held), *sorted(set(range(24)) - held)[:2]]
+    write_list("data/source.lst", np.where(np.isin(range(24), unknown), 9999, source.labels), source.files)
+    edit("jan", **{"source.lst": read_list("data/source.lst").digest})
+    found = gather(["jan"])
+    assert set(found.source.indices) == held - {*unknown} and len(found.trained) == 19
+
+
 def test_what_cannot_be_gathered_is_told(here):
     for runs, more, why in (
             (["nothing"], {}, "nothing: no checkpoint of this prefix"),
@@ -259,11 +315,47 @@ def test_labels_that_were_trained_on_are_not_looked_at(here):
     assert "the 2 labels of data/target.lst were trained on, and are not looked at" in found.notes
 
 
+def test_what_stage_0_trained_on_beside_the_source_is_known_again(here, monkeypatch):
+    target = read_list("data/target.lst")
+    write_list("data/target.lst", [0, 1, *target.labels[2:]], target.files)
+    flags = [*NEW_NETWORK, *SMALL, "--data-dir", "data", "--source-validation", 0.125, "--seed", 3]
+    call("fine_tune.py", *flags, "--model-prefix", "s1", cwd=here)
+    found = gather(["jan"], "s1:1")
+    assert found.notes == ["the 2 labels of data/target.lst were trained on, and are not looked at"]
+    assert not found.target.labelled.any() and len(found.source) == 3
+    # Whatever else the list holds.
+    write_list("data/target.lst", [0, 1, *target.labels[2:10]], target.files[:10])
+    assert not gather(["s1"]).target.labelled.any()
+    write_list("data/target.lst", [0, 1, *target.labels[2:]], target.files)
+    # A run of before, which knows the joined list alone, goes on.
+    with monkeypatch.context() as before:
+        before.setattr(Lists, "joined_digests", lambda lists: {})
+        call("fine_tune.py", *flags, "--model-prefix", "s2", cwd=here)
+    call("fine_tune.py", *flags, "--model-prefix", "s2", "--num-epochs", 2, "--resume", cwd=here)
+    write_list("data/target.lst", [0, 2, *target.labels[2:]], target.files)
+    told = call("fine_tune.py", *flags, "--model-prefix", "s1", "--num-epochs", 2, "--resume", cwd=here, expect=2)
+    assert "--target of stage0.lst: " in told.stderr and "--source of" not in told.stderr
+
+
 def test_folders_serve_as_well(here):
     for name in ("red", "green", "blue"):
         make_domain(here / "photos", name, [0] * 3)
     found = gather(["jan"], source="photos", target="photos")
     assert len(found.source) == 9 and not found.target.labelled.any() and found.val is None
+
+
+def test_class_folders_of_a_target_are_not_looked_at_and_said_so(here):
+    checkpoint = load_checkpoint("s0", 1)
+    graph = json.loads(checkpoint.symbol.tojson())
+    next(node for node in graph["nodes"] if node["name"] == "data")["attrs"]["__classes__"] = '["blue", "green", "red"]'
+    write_checkpoint("named", 1, json.dumps(graph), checkpoint.arg_params, checkpoint.aux_params)
+    make_domain(here / "photos", "red", [0] * 3)
+    make_domain(here / "others", "street", [0] * 3)
+    note = "photos: its folders are called like classes, which is not looked at"
+    found = gather(["named"], target="photos")
+    assert any(note in one for one in found.notes) and not found.target.labelled.any()
+    assert note not in " ".join(gather(["named"], target="others").notes)
+    assert "Give labelled photos as --val, to hear" in said("named", "--target", "photos").stderr
 
 
 def said(*flags, expect=0):
@@ -302,6 +394,25 @@ def test_the_command_ranks_chooses_saves_and_tells_the_cost(here):
     make_sure("s0", 1, 1e4)
     kept = said("jan", "--by", "entropy", "--source-model", "s0:1").stdout
     assert "Keep the source model, s0:1." in kept and "the rule takes it for better than jan" in kept
+
+
+def test_what_is_saved_replaces_no_other_checkpoint(here):
+    flags = "jan:2", "--source-model", "s0:1", "--save-prefix", "kept"
+    said(*flags)
+    epoch, = saved_epochs("kept")
+    before = Path(parameter_file("kept", epoch)).read_bytes()
+    said(*flags)        # the same
+    make_sure("kept", epoch, 2)
+    other = Path(parameter_file("kept", epoch)).read_bytes()
+    assert "is there and holds other parameters, which would be lost" in said(*flags, expect=2).stderr
+    assert Path(parameter_file("kept", epoch)).read_bytes() == other != before
+
+
+def test_a_copy_of_the_source_model_is_no_worse_and_no_better(here):
+    for file in ("s0-symbol.json", "s0-0001.params"):
+        shutil.copy(file, file.replace("s0", "copy"))
+    out = said("copy", "--source-model", "s0:1").stdout
+    assert "Keep the source model, s0:1.\nOn 50% of halves" in out and "No difference: it is as good as copy:1" in out
 
 
 def test_the_accuracies_are_those_of_evaluate(here):
@@ -362,9 +473,15 @@ def test_every_flag_of_the_command_reaches_what_it_names(here, monkeypatch):
 def test_lists_with_labels_tell_what_they_are_for(here):
     few = read_list("data/val.lst")
     write_list("data/few.lst", [*few.labels[:6], *[9999] * 10], few.files)
-    out = said("jan", "--target", "data/few.lst", "--val", "data/val.lst").stdout
+    told = said("jan", "--target", "data/few.lst", "--val", "data/val.lst")
+    out = told.stdout
     assert re.search(r"6 target images have labels, which rule out \d of 3 networks. Without, the choice would be", out)
-    assert "By the labels of 16 images of data/val.lst" in out
+    assert "By the labels of 10 images of data/val.lst, which the choice did not see" in out
+    assert "6 images of data/val.lst have labels in data/few.lst that the choice looks at" in told.stderr
+    assert gather(["jan"], target="data/few.lst", val="data/val.lst").val.files == few.files[6:]
+    assert gather(["jan"], target="data/few.lst", val="data/few.lst").val is not None
+    write_list("data/six.lst", few.labels[:6], [f"/.{file}" for file in map(os.path.abspath, few.files[:6])])
+    assert gather(["jan"], target="data/few.lst", val="data/six.lst").val is None
     assert "By the labels" not in said("jan", "--target", "data/target.lst").stdout
 
 

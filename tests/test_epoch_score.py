@@ -53,6 +53,15 @@ def test_a_score_is_that_of_the_checkpoint(data, stage0, tmp_path, name):
     assert told == pytest.approx(expected, rel=1e-4, abs=1e-6) and len(set(told)) > 1
 
 
+@pytest.mark.parametrize("name", ["dev", "class_shares"])
+def test_held_out_images_without_a_label_are_left_out(data, stage0, tmp_path, name):
+    source = read_list(data / "source.lst")
+    write_list(data / "source.lst", [*source.labels[:22], 9999, 9999], source.files)
+    stage1(data, stage0, tmp_path / "m", "--keep", "best", "--by", name, "--source-validation", 0.6, "--num-epochs", 2)
+    assert not {22, 23}.isdisjoint(hold_out(source, 24, 14, 0)[1].indices)
+    assert np.isfinite(column(tmp_path / "m", name)).all()
+
+
 def test_the_best_by_the_score_is_kept_and_said(data, stage0, tmp_path, monkeypatch):
     class Second(Score):
         """Best in the second epoch."""

@@ -344,6 +344,17 @@ def test_how_sure_it_is_follows_from_halves_and_scores(sure, agreeing, word):
     assert ("halves" in found.reasons[0]) == (sure == sure)
 
 
+def test_what_is_equal_by_every_score_is_said_so():
+    found = verdict.verdict(judged(["source", "same"], [seen_of(0.9), seen_of(0.9)]), ["same"])
+    assert (found.headline, found.certainty) == ("Keep the source model.", "thin")
+    assert "it cannot be told from same: both are equal by each of" in found.reasons[0]
+    told = judged(["source", "good"], [seen_of(0.5, 1), seen_of(0.95, 6)])
+    agreeing = {**dict.fromkeys("abcd", True), "e": False, "f": None}
+    choice = dataclasses.replace(told.choice, sure=0.95, agreeing=agreeing)
+    found = verdict.verdict(dataclasses.replace(told, choice=choice), ["good"])
+    assert any("4 of 6 scores" in reason and "agree; by 1 both are equal." in reason for reason in found.reasons)
+
+
 def test_labels_overrule_what_is_said_without_them():
     seen = [seen_of(0.5, 1), seen_of(0.95, 6)]
     found = verdict.verdict(judged(["source", "good"], seen, [seen_of(0.9), seen_of(0.4)]), ["good"])

@@ -1,6 +1,7 @@
 """Scores without target labels against their formulas in float64, and what they look at."""
 import dataclasses
 import itertools
+import json
 
 import numpy as np
 import pytest
@@ -291,6 +292,25 @@ def test_a_network_is_looked_at_through_its_features_and_scores(stage0, lists):
     assert bare.target_labels is None and bare.parts == set()
 
 
+def test_source_images_without_a_label_are_left_out(stage0, lists):
+    net, source = load_checkpoint(stage0, 1).classifier("flatten0", 3, (3, 16, 16)), lists["source"]
+    net.initialize()
+
+    def seen(labels, **others):
+        return look(net, *(OrderedIter(images, 8, prepared(16, 16)) for images in (lists["target"],)), [mx.cpu()],
+                    OrderedIter(dataclasses.replace(source, labels=labels), 8, prepared(16, 16)), mixed=False, **others)
+
+    whole, places = seen(source.labels), np.arange(24)
+    for null_label in 9999, 77, 1:
+        some = seen(np.where(places % 5, source.labels, null_label), null_label=null_label)
+        known = some.source_labels != null_label
+        assert known.all() and len(known) == (places % 5 * (source.labels != null_label) > 0).sum()
+    some = seen(np.where(places % 5, source.labels, 77))
+    np.testing.assert_array_equal(some.source_logits, whole.source_logits[places % 5 > 0])
+    np.testing.assert_array_equal(some.source_features, whole.source_features[places % 5 > 0])
+    assert seen(np.full(24, 9999)).parts == set()
+
+
 def test_a_network_that_gives_no_numbers_is_told():
     with pytest.raises(DivergedError, match="mine: class scores of 4 of 4 images are NaN"):
         look(lambda images: (images, images[:, :, 0, 0] * np.nan), SyntheticIter(4, (3, 2, 2), 3, num_images=4),
@@ -394,6 +414,21 @@ def test_candidates_of_different_networks_are_compared_where_classes_agree(stage
     with pytest.raises(InputError, match="(?s)different numbers of classes.*3 classes: .*s0:1.*5 classes: .*more:1"):
         look_at_all([Candidate(str(stage0), 1), Candidate(str(tmp_path / "model" / "more"), 1)], lists["target"],
                     [mx.cpu()], image_shape=(3, 16, 16))
+
+
+def test_candidates_whose_classes_have_other_names_are_refused(stage0, lists, tmp_path):
+    def called(name, *classes):
+        checkpoint = load_checkpoint(stage0, 1)
+        graph = json.loads(checkpoint.symbol.tojson())
+        next(node for node in graph["nodes"] if node["name"] == "data")["attrs"]["__classes__"] = json.dumps(classes)
+        write_checkpoint(tmp_path / name, 1, json.dumps(graph), checkpoint.arg_params, checkpoint.aux_params)
+        return Candidate(str(tmp_path / name), 1, name)
+
+    first, second = called("first", "cat", "dog", "hen"), called("second", "cat", "hen", "dog")
+    unknown = Candidate(str(stage0), 1)
+    with pytest.raises(InputError, match="class 1 is dog to first, and hen to second: the candidates cannot be"):
+        look_at_all([unknown, first, second], lists["target"], [mx.cpu()])
+    assert len(look_at_all([unknown, first, called("third", "cat", "dog", "hen")], lists["target"], [mx.cpu()])) == 3
 
 
 def test_five_images_and_a_target_of_one_class_are_judged(stage0, tmp_path):

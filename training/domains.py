@@ -61,6 +61,8 @@ class Lists:
         The source, where it is not trained on, and its held-out part judges.
     target : ImageList or None
         The target, whatever is trained on.
+    joined : dict of str to ImageList
+        What the first of `domains` was joined of, where it was: the source, and the target's labelled images.
     """
 
     domains: list
@@ -71,6 +73,7 @@ class Lists:
     classes: Optional[tuple] = None
     judging: object = None
     target: Optional[object] = None
+    joined: dict = field(default_factory=dict)
 
     @property
     def all(self):
@@ -98,6 +101,10 @@ class Lists:
         usual = {"source.lst": "source", "stage0.lst": "source", "target.lst": "target", "val.lst": "val"}
         return {name if usual.get(name) == role else f"`{role}` {name}": images.digest
                 for role, images, name in zip(self.roles, self.all, (images.path.name for images in self.all))}
+
+    def joined_digests(self):
+        """A digest of each part of a joined list, so that it is known again as what it was."""
+        return {f"`{role}` of {self.domains[0].path.name}": images.digest for role, images in self.joined.items()}
 
 
 @dataclass
@@ -252,7 +259,8 @@ def read_lists(stage, known=None):
         return Lists([target], validated, 0, held, number, classes, source, target)
     domains = [source, target] if stage.train_stage else [with_labelled_target(source, target)]
     check_source(domains[0], number)
-    return Lists(domains, validated, len(source), held, number, classes, target=target)
+    joined = {} if domains[0] is source else {"source": source, "target": target.part(target.labelled)}
+    return Lists(domains, validated, len(source), held, number, classes, target=target, joined=joined)
 
 
 def check_val(path):

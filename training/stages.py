@@ -289,7 +289,10 @@ def _train(stage, store, stop):
         for options, name in (run, "by"), (stage.data, "watch"):
             if name in options.changed():
                 raise does_nothing(name, "without a target to look at", getattr(options, name))
-    settings.update(lists.digests() if lists else {})
+    if lists:
+        joined = lists.joined_digests()
+        settings.update({**lists.digests(), **joined})
+        defaults.update(joined)     # runs of before know the whole alone
     settings.update(devices=len(devices), workers=store.num_workers)
     pulled_to = starting_values(stage) if regularization.l2sp or regularization.l2sp_published else None
     if pulled_to:

@@ -1,5 +1,6 @@
 """What a choice among runs looks at: their checkpoints, the network they began with, images that they did not train
 on."""
+import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Optional
@@ -10,7 +11,14 @@ from transfer_gluon.base.errors import InputError
 from transfer_gluon.checkpoints.checkpoint import saved_epochs
 from transfer_gluon.iters.image_list import NULL_LABEL, ImageList
 from transfer_gluon.records.folders import read_images
-from transfer_gluon.scores.candidates import MOST_TARGET, Candidate, find_candidates, look_at_all, split_epoch
+from transfer_gluon.scores.candidates import (
+    MOST_TARGET,
+    Candidate,
+    each_once,
+    find_candidates,
+    look_at_all,
+    split_epoch,
+)
 from transfer_gluon.scores.seen import sample
 from transfer_gluon.training.domains import hold_out
 from transfer_gluon.training.run import recorded_settings
@@ -30,7 +38,7 @@ class Gathered:
     trained : ImageList or None
         Others, that were trained on.
     val : ImageList or None
-        Target images with labels, to tell what a choice has cost.
+        Target images with labels, to tell what a choice has cost: none whose label `target` has.
     notes : list of str
         What a person must know of these.
     """
@@ -67,8 +75,8 @@ def gather(runs, source_model=None, *, data_dir="data", source=None, target=None
     found, notes = find_candidates(runs), []
     settings = {one.prefix: recorded_settings(one.prefix) for one in found}
     sources = [_named(source_model)] if source_model else _sources_of(settings, notes)
-    others = [one for one in found if (one.prefix, one.epoch) not in {(each.prefix, each.epoch) for each in sources}]
-    candidates = [*sources, *others]
+    candidates = each_once([*sources, *found])
+    others = [one for one in candidates if not one.is_source]
     classes = candidates[0].load().classes
 
     def read(given, name, labels=None):
@@ -80,12 +88,30 @@ def gather(runs, source_model=None, *, data_dir="data", source=None, target=None
     if images is None:
         raise InputError(f"{Path(data_dir, 'target.lst')}: no such file; it lists target images, which the choice "
                          "looks at. `target` names another list, or a folder.", "target", None, "a list or a folder")
-    if images.labelled.any() and any(images.digest in told.values() for told in settings.values()):
+    if images.in_place and not {*(classes or ())}.isdisjoint(Path(file).parent.name for file in images.files):
+        notes.append(f"{images.path}: its folders are called like classes, which is not looked at: folders tell no "
+                     "labels of a target. Give labelled photos as `val`, to hear how well networks do on them")
+    settings.update((one.prefix, recorded_settings(one.prefix)) for one in sources)
+    if images.labelled.any() and any(one.digest in told.values() for told in settings.values()
+                                     for one in (images, images.part(images.labelled))):
         notes.append(f"the {images.labelled.sum()} labels of {images.path} were trained on, and are not looked at")
         images = replace(images, labels=np.full(len(images), images.null_label))
-    told = [settings[prefix] for prefix in dict.fromkeys(one.prefix for one in others) if settings[prefix]]
-    held, trained = _apart(read(source, "source"), told, {one.prefix for one in sources}, notes)
-    return Gathered(candidates, images, held, trained, read(val, "val") if val or not target else None, notes)
+    told, began = ([settings[prefix] for prefix in dict.fromkeys(one.prefix for one in some) if settings[prefix]]
+                   for some in (others, sources))
+    held, trained = _apart(read(source, "source"), told, began, notes)
+    told = _unseen(read(val, "val") if val or not target else None, images.part(images.labelled), notes)
+    return Gathered(candidates, images, held, trained, told, notes)
+
+
+def _unseen(val, few, notes):
+    """`val` without the images whose labels the choice looks at, since these do not tell what it is worth; or None."""
+    here = {os.path.abspath(file) for file in few.files}
+    seen = np.array([os.path.abspath(file) in here for file in val.files]) if val else np.zeros(0, bool)
+    if not seen.any():
+        return val
+    notes.append(f"{seen.sum()} images of {val.path} have labels in {few.path} that the choice looks at, and tell "
+                 "nothing of what it has cost")
+    return None if seen.all() else val.part(~seen)
 
 
 def _named(text):
@@ -115,20 +141,19 @@ def _sources_of(settings, notes):
 def _apart(images, told, began, notes):
     """The source's images that no run trained on, and those that all did; or all, and None.
 
-    `told`: the settings of the runs. `began`: the prefixes of the source models."""
+    `told`: the settings of the runs. `began`: those of the source models' runs."""
     if images is None:
         notes.append("without source images, nothing guards against a network that has gone wrong")
         return None, None
-    images = images.part(images.labelled)
-    parts = [_held(images, one) for one in told]
-    held = np.logical_and.reduce(parts) if parts else np.zeros(len(images), bool)
+    known, parts = images.labelled, [_held(images, one) for one in told]
+    held = known & (np.logical_and.reduce(parts) if parts else False)
     if not held.any():
         notes.append(f"the images of {images.path} were trained on, as far as is known; accuracy on images that a run "
                      "holds out (source_validation) would say more")
-        return images, None
-    if not all((_held(images, one) >= held).all() for one in map(recorded_settings, began) if one):
+        return images.part(known), None
+    if not all((_held(images, one) >= held).all() for one in began):
         notes.append("the source model was trained on the images that the runs have held out")
-    return images.part(held), images.part(~np.logical_or.reduce(parts))
+    return images.part(held), images.part(known & ~np.logical_or.reduce(parts))
 
 
 def _held(images, told):
