@@ -32,6 +32,7 @@ from transfer_gluon.training.summary import (
     read_summary,
     summary_from_text,
 )
+from transfer_gluon.training.tensorboard import remove_board
 
 
 def recorded_settings(prefix):
@@ -278,6 +279,8 @@ class Run:
                 self._save_state(learner, trainer)
         if self._writes:
             self._note_start()
+            if not self.position.updates:
+                remove_board(self.folder / "tensorboard")       # of an older run, or with epochs that are given up
             self._align()
         if self.checkpoint:
             log.info("going on after epoch %d%s", self.position.epoch,
