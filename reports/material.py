@@ -17,6 +17,7 @@ from transfer_gluon.records.folders import read_images
 from transfer_gluon.scores.candidates import find_candidates, look_at_all
 from transfer_gluon.scores.choice import Choice, choose
 from transfer_gluon.scores.seen import sample
+from transfer_gluon.symbols import resize_of
 from transfer_gluon.training.run import recorded_settings
 from transfer_gluon.training.summary import read_summary
 from transfer_gluon.trials.adaptation import METHODS
@@ -40,9 +41,9 @@ class Material:
         Their runs' epochs, as `read_summary` gives them; None where there is no such file.
     classes : list of str
         Names, that of class 0 first.
-    image_shape : (int, int, int)
-        Channels, height, width of the input, in pixels.
-    val_resize : int, "squeeze" or None
+    inputs : list of ((int, int, int), int, "squeeze" or None)
+        Of each network: channels, height, width of its input, in pixels; what images are resized to before, as
+        `iters.transforms.prepared` takes it.
     target, source, val : ImageList or None
         The images that were looked at. `target` is None where none are at hand.
     source_held : bool
@@ -61,8 +62,7 @@ class Material:
     settings: list
     summaries: list
     classes: list
-    image_shape: tuple
-    val_resize: object = None
+    inputs: list
     target: Optional[ImageList] = None
     source: Optional[ImageList] = None
     val: Optional[ImageList] = None
@@ -121,8 +121,8 @@ def collect(runs, devices, source_model=None, *, data_dir="data", source=None, t
     else:
         candidates, notes = _without_target(named, source_model), []
     first = candidates[0].load()
-    shape = tuple(image_shape or first.image_shape)
     _same_classes(candidates, image_shape)
+    inputs = [_input_of(one.load(), image_shape, val_resize) for one in candidates]
     computing = dict(seed=seed, image_shape=image_shape, val_resize=val_resize, batch_size=batch_size, threads=threads,
                      dtype=dtype)
     looked = {}
@@ -138,11 +138,11 @@ def collect(runs, devices, source_model=None, *, data_dir="data", source=None, t
             looked = _look_at_val(candidates, labelled, devices, computing)
             lists = [labelled]
     names = first.classes or next((images.classes for images in lists if images is not None and images.classes), None)
-    number = num_classes(first.symbol, shape, first.name)
+    number = num_classes(first.symbol, inputs[0][0], first.name)
     classes = list(names) if names and len(names) == number else [str(label) for label in range(number)]
     settings = [recorded_settings(one.prefix) for one in candidates]
     summaries = [_summary(one.prefix) for one in candidates]
-    return Material(candidates, _titles(candidates, settings), settings, summaries, classes, shape, val_resize,
+    return Material(candidates, _titles(candidates, settings), settings, summaries, classes, inputs,
                     notes=notes, **looked)
 
 
@@ -151,6 +151,12 @@ def _without_target(named, source_model):
     sources = [dataclasses.replace(one, is_source=True) for one in sources]
     there = {(one.prefix, one.epoch) for one in sources}
     return sources + [one for one in find_candidates(named) if (one.prefix, one.epoch) not in there]
+
+
+def _input_of(checkpoint, image_shape, val_resize):
+    """What `look_at_all` makes images for a network of."""
+    shape = tuple(image_shape or checkpoint.image_shape)
+    return shape, val_resize or resize_of(checkpoint.symbol, shape)
 
 
 def _same_classes(candidates, image_shape):

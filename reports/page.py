@@ -165,21 +165,23 @@ def _training(material):
 
 def _samples(material, use, seed):
     augmentation = next(filter(None, map(augmentation_of, [material.settings[use], *material.settings])), None)
+    shape, resize = material.inputs[use]
     rows = []
     for word, images in ("Source", material.source), ("Target", material.target):
         if images is None:
             continue
         places = spread(len(images), 12)
         labels = [material.classes[images.labels[place]] if images.labelled[place] else "" for place in places]
-        pixels = pixels_of(images, places, material.image_shape, material.val_resize)
+        pixels = pixels_of(images, places, shape, resize)
         rows.append((f"{word}, in use", _pictures(pixels, labels, f"{word.lower()} image")))
         if augmentation is not None:
             rows.append((f"{word}, in training (augmented)", _pictures(
-                augmented(images, places, material.image_shape, augmentation, seed), labels,
+                augmented(images, places, shape, augmentation, seed), labels,
                 f"augmented {word.lower()} image")))
-    height, width = material.image_shape[1:]
-    text = [f"Resized and cut to its input of {width} × {height} pixels. Both domains should look complete and "
-            "upright, and what tells the classes apart should be seen."]
+    height, width = shape[1:]
+    how = "Resized" if resize == "squeeze" else "Resized and cut"
+    text = [f"{how} to its input of {width} × {height} pixels. Both domains should look complete and upright, and what "
+            "tells the classes apart should be seen."]
     return Section("samples", "Images as the network sees them", text, rows=rows)
 
 
@@ -238,7 +240,7 @@ def _extremes(material, use):
     known = _known_labels(material)
     rows = []
     for word, places in ("Most sure", most), ("Least sure", least):
-        pixels = pixels_of(material.target, places, material.image_shape, material.val_resize)
+        pixels = pixels_of(material.target, places, *material.inputs[use])
         pictures = []
         for place, one in zip(places, pixels):
             name = material.classes[predicted[place]]

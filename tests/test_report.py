@@ -1,4 +1,5 @@
 """report.py: one page that a person reads; in a browser, too, where there is one."""
+import base64
 import dataclasses
 import json
 import re
@@ -9,6 +10,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 from conftest import NEW_NETWORK, ROOT, SMALL, call, make_data, make_domain
@@ -309,13 +311,35 @@ def test_as_many_images_are_looked_at_as_are_asked_for(here, monkeypatch):
     assert looked.val.labels.tolist() == [labels[file] for file in looked.target.files]
 
 
+def test_images_are_shown_as_the_network_in_use_is_given_them(here, monkeypatch):
+    """It may have another input than the first one, and resize otherwise: of an image of three colours side by side,
+    the middle of its own height is one of them, and the whole has all."""
+    monkeypatch.chdir(here)
+    call("fine_tune.py", *NEW_NETWORK, *SMALL, "--data-dir", "data", "--model-prefix", "whole", "--image-shape",
+         "3,20,20", "--val-resize", "squeeze", cwd=here)
+    colours = [(250, 5, 5), (5, 250, 5), (5, 5, 250)]
+    files = [str(here / "data" / f"wide{place}.png") for place in range(8)]
+    for file in files:
+        cv2.imwrite(file, np.uint8([[colours[column // 20] for column in range(60)]] * 20)[:, :, ::-1])
+    target = write_list(here / "wide.lst", [9999] * 8, files)
+    for use, size, shown in ("whole:1", 20, {0, 1, 2}), ("source:1", 16, {1}):
+        first = {"whole:1": "source:1", "source:1": "whole:1"}[use]
+        looked = material.collect([use], [mx.cpu()], first, target=target)
+        for section, row in (page._samples(looked, 1, 0), "Target, in use"), (page._extremes(looked, 1), "Most sure"):
+            content = base64.b64decode(dict(section.rows)[row][0].uri.partition(",")[2])
+            pixels = cv2.imdecode(np.frombuffer(content, np.uint8), 1)
+            assert pixels.shape == (size, size, 3)
+            assert set(2 - pixels[size // 2, [1, size // 2, -2]].argmax(axis=1)) == shown
+
+
 # The verdict, on networks that are made up.
 def judged(names, seen, known=None):
     candidates = [Candidate(name, 1, is_source=name == "source") for name in names]
     images = ImageList(Path("v.lst"), np.arange(60), LABELS, [f"{i}.png" for i in range(60)])
     return material.Material(
         candidates, ["source model" if name == "source" else name for name in names], [{}] * len(names),
-        [None] * len(names), ["a", "b", "c"], (3, 8, 8), target=images, source=images, seen=seen,
+        [None] * len(names), ["a", "b", "c"], [((3, 8, 8), None)] * len(names),
+        target=images, source=images, seen=seen,
         choice=choose(candidates, seen, resamples=20),
         **({"val": images, "seen_val": known} if known else {}))
 
