@@ -9,7 +9,7 @@ from typing import Optional
 
 import numpy as np
 
-from transfer_gluon.base.errors import InputError
+from transfer_gluon.base.errors import InputError, does_nothing
 from transfer_gluon.inference.classifier import num_classes
 from transfer_gluon.iters import ImageList
 from transfer_gluon.iters.image_list import NULL_LABEL
@@ -21,7 +21,7 @@ from transfer_gluon.symbols import resize_of
 from transfer_gluon.training.run import recorded_settings
 from transfer_gluon.training.summary import read_summary
 from transfer_gluon.trials.adaptation import METHODS
-from transfer_gluon.trials.choosing import gather, labels_in
+from transfer_gluon.trials.choosing import began_with, gather, labels_in
 
 _TITLES = {loss: title for title, loss in METHODS.values() if loss}
 
@@ -99,7 +99,8 @@ def collect(runs, devices, source_model=None, *, data_dir="data", source=None, t
         ``PREFIX``, the last epoch of a run, or ``PREFIX:EPOCH``.
     devices : list of Context
     source_model, data_dir, source, target, val, null_label
-        As `trials.choosing.gather` takes them. Without a list of the target, nothing is looked at.
+        As `trials.choosing.gather` takes them. Without a list of the target, nothing is looked at but
+        `val`.
     most : int
         Images of the target that are looked at; of the source half as many. All of `val` are.
     seed : int
@@ -110,7 +111,7 @@ def collect(runs, devices, source_model=None, *, data_dir="data", source=None, t
     Returns: `Material`.
 
     Raises: InputError for a run without checkpoints, for networks of different numbers of classes, for images that
-    cannot be used.
+    cannot be used, for a `source` without a target.
     """
     named = [str(find_candidates([text])[-1]) for text in runs]
     at_hand = target is not None or os.path.exists(Path(data_dir, "target.lst"))
@@ -118,8 +119,12 @@ def collect(runs, devices, source_model=None, *, data_dir="data", source=None, t
         found = gather(named, source_model, data_dir=data_dir, source=source, target=target, val=val,
                        null_label=null_label)
         candidates, notes = found.candidates, list(found.notes)
+    elif source is not None:
+        raise does_nothing("source", "without images of the target to look at", source)
     else:
-        candidates, notes = _without_target(named, source_model), []
+        sources, notes = began_with(find_candidates(named), source_model)
+        there = {(one.prefix, one.epoch) for one in sources}
+        candidates = sources + [one for one in find_candidates(named) if (one.prefix, one.epoch) not in there]
     first = candidates[0].load()
     _same_classes(candidates, image_shape)
     inputs = [_input_of(one.load(), image_shape, val_resize) for one in candidates]
@@ -144,13 +149,6 @@ def collect(runs, devices, source_model=None, *, data_dir="data", source=None, t
     summaries = [_summary(one.prefix) for one in candidates]
     return Material(candidates, _titles(candidates, settings), settings, summaries, classes, inputs,
                     notes=notes, **looked)
-
-
-def _without_target(named, source_model):
-    sources = find_candidates([source_model])[-1:] if source_model else []
-    sources = [dataclasses.replace(one, is_source=True) for one in sources]
-    there = {(one.prefix, one.epoch) for one in sources}
-    return sources + [one for one in find_candidates(named) if (one.prefix, one.epoch) not in there]
 
 
 def _input_of(checkpoint, image_shape, val_resize):

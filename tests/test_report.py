@@ -213,8 +213,26 @@ def test_without_target_images_it_says_what_can_be_said(here):
     assert found.of("code")[0].endswith("report.py jan --out again.html --data-nthreads 2 --target PHOTOS")
     assert "Softmax loss by epoch" in found.figures and "No target images were at hand" in found.text
     assert "Class shares" not in found.figures
-    judged = made(here, "--val", "data/val.lst", "--source-model", "source:1")
-    assert judged.of("h2")[0].startswith(("Use ", "Keep ")) and "Confusion matrix" in judged.figures
+    assert {"source model", "source:1"} <= set(found.of("td"))
+    assert "In the order in which they were named." in found.text
+    assert "green" not in " ".join(found.of("p"))
+    said = call("report.py", "jan", "--source", "/does-not-exist", cwd=here, expect=2).stderr
+    assert "--source was given without images of the target to look at, where it does nothing" in said
+    said = call("report.py", "jan", "--source-model", "source", cwd=here, expect=2).stderr
+    assert "--source-model is source; expected PREFIX:EPOCH" in said
+
+
+def test_by_labels_alone_the_best_stands_first(here):
+    (here / "data" / "target.lst").unlink()
+    checkpoint = load_checkpoint(here / "jan", 3)
+    checkpoint.arg_params["fc_weight"][:] = 0       # the same class everywhere
+    write_checkpoint(here / "jan", 2, checkpoint.symbol, checkpoint.arg_params, checkpoint.aux_params)
+    found = made(here, "--val", "data/val.lst", runs=("jan:2", "jan:3"))
+    assert found.of("h2")[0].startswith(("Use ", "Keep ")) and "Confusion matrix" in found.figures
+    assert "The best first, by the labels; the one to use is green." in found.text
+    rows = re.findall(r"<tr(?: class=\"use\")?><td.*?</td><td>([0-9.]+)</td>", found.text)
+    assert len(rows) == 3 and list(map(float, rows)) == sorted(map(float, rows), reverse=True)
+    assert found.text.index('<tr class="use">') < found.text.index("jan:2</td>")
 
 
 def test_without_labels_it_says_so_and_how_to_get_them(here):
@@ -399,6 +417,26 @@ def test_diverged_networks_are_told_in_a_page(here):
     write_checkpoint(here / "jan", 3, checkpoint.symbol, checkpoint.arg_params, checkpoint.aux_params)
     found = made(here)
     assert found.of("h2")[0] == "Keep the source model." and "–" in found.of("td")
+    assert "ruled out, since" in found.of("th") and found.of("td").count("gives no numbers") == 1
+    assert any("choose.py" in text and text.endswith(" jan") for text in found.of("code")), "an epoch before may do"
+
+
+def test_the_plane_says_what_colours_it(read, here):
+    assert "triangles target images by what is predicted. " in read.text
+    known = read_list(here / "data" / "val.lst")
+    few = write_list(here / "few.lst", known.labels[:9], [str(here / file) for file in known.files[:9]])
+    found = made(here, "--target", few)
+    assert "triangles target images by their labels where these are known, else by what is predicted. " in found.text
+
+
+def test_a_file_that_is_no_report_stays(here):
+    for file in here / "data" / "val.lst", here / "empty.html":
+        file.touch()
+        before = file.read_bytes()
+        said = call("report.py", "jan", "--out", file, cwd=here, expect=2).stderr
+        assert "is there already, and no report. Give --out another name" in said and file.read_bytes() == before
+    made(here)
+    assert made(here, "--title", "anew").of("h1") == ["anew"]
 
 
 # The figures.

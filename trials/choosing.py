@@ -88,6 +88,13 @@ def gather(runs, source_model=None, *, data_dir="data", source=None, target=None
     return Gathered(candidates, images, held, trained, read(val, "val") if val or not target else None, notes)
 
 
+def began_with(candidates, source_model=None):
+    """The networks that candidates began with, as `gather` finds them, and what a person must know of these."""
+    notes = []
+    settings = {one.prefix: recorded_settings(one.prefix) for one in candidates}
+    return [_named(source_model)] if source_model else _sources_of(settings, notes), notes
+
+
 def _named(text):
     prefix, epoch = split_epoch(text)
     if epoch is None:
