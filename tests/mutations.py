@@ -276,6 +276,7 @@ MUTATIONS = [
         ("training/watch.py", "found < _FEW * expected", "found < _FEW * self._num_classes"),
         ("training/watch.py", "permutation(len(images))[:number]", "permutation(len(images))"),
         ("training/watch.py", "if adversary or", "if"),
+        ("training/watch.py", '"needs_features", True)', '"needs_nothing", True)'),
         ("training/learner.py", "with mx.autograd.train_mode():", "if True:"),
         ("training/run.py", "self.position.began = state.position.began if state else {}", "pass"),
         ("training/after_epoch.py", "if name not in self._in_words", ""),
