@@ -21,7 +21,8 @@ from transfer_gluon.iters.image_list import MOST_LABEL, NULL_LABEL
 @compared_options(
     "; they need no labels.  [default: target.lst, if it is there]",
     "what is right, and do not change what is said without them.", "all that is drawn by chance.")
-@click.option("--out", type=FILE, default="report.html", help="HTML file to write, with all in it.")
+@click.option("--out", type=FILE, default="report.html",
+              help="HTML file to write, with all in it; a report that is there is replaced.")
 @click.option("--title", default=None, help="Its title.  [default: the names of the networks]")
 @input_options("the longer side of the input")
 @computing_options()
@@ -39,13 +40,14 @@ def main(runs, source_model, data_dir, source, target, val, max_images, seed, ou
     from transfer_gluon.base.files import writable_folder
     from transfer_gluon.base.log import log, log_to_stderr
     from transfer_gluon.reports.material import collect
-    from transfer_gluon.reports.page import write_report
+    from transfer_gluon.reports.page import refuse_others, write_report
     from transfer_gluon.symbols.precision import usable_dtype
 
     log_to_stderr()
     devices = find_devices(gpus)
     dtype = usable_dtype(dtype, devices, force_dtype)
     writable_folder(out, "out")
+    refuse_others(out)
     material = collect(runs, devices, source_model, data_dir=data_dir, source=source, target=target, val=val,
                        null_label=null_label, most=max_images, seed=seed, image_shape=image_shape,
                        val_resize=val_resize, batch_size=batch_size, threads=threads,

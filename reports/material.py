@@ -9,7 +9,7 @@ from typing import Optional
 
 import numpy as np
 
-from transfer_gluon.base.errors import InputError
+from transfer_gluon.base.errors import InputError, does_nothing
 from transfer_gluon.inference.classifier import num_classes
 from transfer_gluon.iters import ImageList
 from transfer_gluon.iters.image_list import NULL_LABEL
@@ -17,10 +17,11 @@ from transfer_gluon.records.folders import read_images
 from transfer_gluon.scores.candidates import find_candidates, look_at_all
 from transfer_gluon.scores.choice import Choice, choose
 from transfer_gluon.scores.seen import sample
+from transfer_gluon.symbols import resize_of
 from transfer_gluon.training.run import recorded_settings
 from transfer_gluon.training.summary import read_summary
 from transfer_gluon.trials.adaptation import METHODS
-from transfer_gluon.trials.choosing import gather, labels_in
+from transfer_gluon.trials.choosing import began_with, gather, labels_in
 
 _TITLES = {loss: title for title, loss in METHODS.values() if loss}
 
@@ -40,9 +41,9 @@ class Material:
         Their runs' epochs, as `read_summary` gives them; None where there is no such file.
     classes : list of str
         Names, that of class 0 first.
-    image_shape : (int, int, int)
-        Channels, height, width of the input, in pixels.
-    val_resize : int, "squeeze" or None
+    inputs : list of ((int, int, int), int, "squeeze" or None)
+        Of each network: channels, height, width of its input, in pixels; what images are resized to before, as
+        `iters.transforms.prepared` takes it.
     target, source, val : ImageList or None
         The images that were looked at. `target` is None where none are at hand.
     source_held : bool
@@ -61,8 +62,7 @@ class Material:
     settings: list
     summaries: list
     classes: list
-    image_shape: tuple
-    val_resize: object = None
+    inputs: list
     target: Optional[ImageList] = None
     source: Optional[ImageList] = None
     val: Optional[ImageList] = None
@@ -99,7 +99,8 @@ def collect(runs, devices, source_model=None, *, data_dir="data", source=None, t
         ``PREFIX``, the last epoch of a run, or ``PREFIX:EPOCH``.
     devices : list of Context
     source_model, data_dir, source, target, val, null_label
-        As `trials.choosing.gather` takes them. Without a list of the target, nothing is looked at.
+        As `trials.choosing.gather` takes them. Without a list of the target, nothing is looked at but
+        `val`.
     most : int
         Images of the target that are looked at; of the source half as many. All of `val` are.
     seed : int
@@ -110,7 +111,7 @@ def collect(runs, devices, source_model=None, *, data_dir="data", source=None, t
     Returns: `Material`.
 
     Raises: InputError for a run without checkpoints, for networks of different numbers of classes, for images that
-    cannot be used.
+    cannot be used, for a `source` without a target.
     """
     named = [str(find_candidates([text])[-1]) for text in runs]
     at_hand = target is not None or os.path.exists(Path(data_dir, "target.lst"))
@@ -118,11 +119,15 @@ def collect(runs, devices, source_model=None, *, data_dir="data", source=None, t
         found = gather(named, source_model, data_dir=data_dir, source=source, target=target, val=val,
                        null_label=null_label)
         candidates, notes = found.candidates, list(found.notes)
+    elif source is not None:
+        raise does_nothing("source", "without images of the target to look at", source)
     else:
-        candidates, notes = _without_target(named, source_model), []
+        sources, notes = began_with(find_candidates(named), source_model)
+        there = {(one.prefix, one.epoch) for one in sources}
+        candidates = sources + [one for one in find_candidates(named) if (one.prefix, one.epoch) not in there]
     first = candidates[0].load()
-    shape = tuple(image_shape or first.image_shape)
     _same_classes(candidates, image_shape)
+    inputs = [_input_of(one.load(), image_shape, val_resize) for one in candidates]
     computing = dict(seed=seed, image_shape=image_shape, val_resize=val_resize, batch_size=batch_size, threads=threads,
                      dtype=dtype)
     looked = {}
@@ -138,19 +143,18 @@ def collect(runs, devices, source_model=None, *, data_dir="data", source=None, t
             looked = _look_at_val(candidates, labelled, devices, computing)
             lists = [labelled]
     names = first.classes or next((images.classes for images in lists if images is not None and images.classes), None)
-    number = num_classes(first.symbol, shape, first.name)
+    number = num_classes(first.symbol, inputs[0][0], first.name)
     classes = list(names) if names and len(names) == number else [str(label) for label in range(number)]
     settings = [recorded_settings(one.prefix) for one in candidates]
     summaries = [_summary(one.prefix) for one in candidates]
-    return Material(candidates, _titles(candidates, settings), settings, summaries, classes, shape, val_resize,
+    return Material(candidates, _titles(candidates, settings), settings, summaries, classes, inputs,
                     notes=notes, **looked)
 
 
-def _without_target(named, source_model):
-    sources = find_candidates([source_model])[-1:] if source_model else []
-    sources = [dataclasses.replace(one, is_source=True) for one in sources]
-    there = {(one.prefix, one.epoch) for one in sources}
-    return sources + [one for one in find_candidates(named) if (one.prefix, one.epoch) not in there]
+def _input_of(checkpoint, image_shape, val_resize):
+    """What `look_at_all` makes images for a network of."""
+    shape = tuple(image_shape or checkpoint.image_shape)
+    return shape, val_resize or resize_of(checkpoint.symbol, shape)
 
 
 def _same_classes(candidates, image_shape):

@@ -7,7 +7,8 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from transfer_gluon import __version__
-from transfer_gluon.base.files import replacing
+from transfer_gluon.base.errors import InputError
+from transfer_gluon.base.files import reading, replacing
 from transfer_gluon.inference.calibration import calibration, log_softmax
 from transfer_gluon.inference.confusion import recalls
 from transfer_gluon.inference.pictures import confusion_figure, reliability_figure
@@ -18,6 +19,7 @@ from transfer_gluon.reports.figures import figure, svg
 from transfer_gluon.reports.samples import Picture, augmentation_of, augmented, data_uri, pixels_of, spread
 from transfer_gluon.reports.verdict import verdict
 
+_MADE = b'<footer><p class="made">Made by transfer-gluon '      # at the end of every page
 _MATRIX = 40        # classes up to which a confusion matrix is shown
 _EXTREMES = 12      # most and least confident images
 
@@ -67,16 +69,25 @@ def write_report(path, material, again, title=None, called=lambda script: f"pyth
 
     Returns: `Verdict`.
 
-    Raises: InputError when the file cannot be written.
+    Raises: InputError when the file cannot be written, or is there and no report.
     """
+    refuse_others(path)
     found = verdict(material, again, called)
     text = _environment().get_template("page.html.j2").render(
         title=title or _title(material), about=_about(material), verdict=found, table=_table(material, found),
-        notes=material.notes, sections=list(_sections(material, found, seed)), version=__version__,
-        made=time.strftime("%Y-%m-%d %H:%M"))
+        order=_in_which_order(material), notes=material.notes, sections=list(_sections(material, found, seed)),
+        version=__version__, made=time.strftime("%Y-%m-%d %H:%M"))
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
     return found
+
+
+def refuse_others(path):
+    """Raise InputError where a file is there that is no report; a report is made anew."""
+    with reading(path):
+        if Path(path).exists() and _MADE not in Path(path).read_bytes():
+            raise InputError(f"{path}: is there already, and no report. Give `out` another name, or move it away.",
+                             "out", str(path), "a new file, or a report")
 
 
 def _environment():
@@ -134,14 +145,25 @@ def _table(material, found):
         heads.append("mean confidence on the target [%]")
         columns.append([_percent(_confidence(one).mean() if one.finite else np.nan) for one in material.seen])
     numbers = len(heads)
-    if choice is not None and choice.refused:
+    out = {} if choice is None else {
+        **{place: "gives no numbers" for place in np.flatnonzero(np.isnan(choice.values))}, **choice.refused}
+    if out:
         heads.append("ruled out, since")
-        columns.append([choice.refused.get(place, "") for place in range(len(material.candidates))])
+        columns.append([out.get(place, "") for place in range(len(material.candidates))])
     heads.append("checkpoint")
     columns.append([f"{one.prefix}:{one.epoch}" for one in material.candidates])
-    order = choice.ranking if choice is not None else range(len(material.candidates))
+    order = choice.ranking if choice is not None else range(len(material.candidates)) if accuracies is None else \
+        np.argsort(-accuracies, kind="stable")
     return [(head, not 0 < place < numbers) for place, head in enumerate(heads)], [
         ([column[place] for column in columns], place == found.place) for place in order]
+
+
+def _in_which_order(material):
+    """A sentence on the rows of the table."""
+    if material.choice is None and material.accuracies is None:
+        return "In the order in which they were named."
+    how = "what can be told without labels" if material.choice is not None else "the labels"
+    return f"The best first, by {how}; the one to use is green."
 
 
 def _percent(value):
@@ -165,21 +187,23 @@ def _training(material):
 
 def _samples(material, use, seed):
     augmentation = next(filter(None, map(augmentation_of, [material.settings[use], *material.settings])), None)
+    shape, resize = material.inputs[use]
     rows = []
     for word, images in ("Source", material.source), ("Target", material.target):
         if images is None:
             continue
         places = spread(len(images), 12)
         labels = [material.classes[images.labels[place]] if images.labelled[place] else "" for place in places]
-        pixels = pixels_of(images, places, material.image_shape, material.val_resize)
+        pixels = pixels_of(images, places, shape, resize)
         rows.append((f"{word}, in use", _pictures(pixels, labels, f"{word.lower()} image")))
         if augmentation is not None:
             rows.append((f"{word}, in training (augmented)", _pictures(
-                augmented(images, places, material.image_shape, augmentation, seed), labels,
+                augmented(images, places, shape, augmentation, seed), labels,
                 f"augmented {word.lower()} image")))
-    height, width = material.image_shape[1:]
-    text = [f"Resized and cut to its input of {width} × {height} pixels. Both domains should look complete and "
-            "upright, and what tells the classes apart should be seen."]
+    height, width = shape[1:]
+    how = "Resized" if resize == "squeeze" else "Resized and cut"
+    text = [f"{how} to its input of {width} × {height} pixels. Both domains should look complete and upright, and what "
+            "tells the classes apart should be seen."]
     return Section("samples", "Images as the network sees them", text, rows=rows)
 
 
@@ -197,9 +221,12 @@ def _embedding(material, use, seed):
     if not drawn:
         return Section("embedding", "Both domains in one plane", [
             "There are too few images, or none of the source, to place both domains in one plane."])
+    labels = material.seen[use].target_labels
+    by = "by what is predicted" if labels is None or (labels < 0).all() else \
+        "by their labels where these are known, else by what is predicted"
     figures = [(one, meaning) for _, domain, classes in drawn for one, meaning in (
         (domain, "By domain. Adapted well, both mix within each cluster."),
-        (classes, "By class: circles are source images by their labels, triangles target images by what is predicted. "
+        (classes, f"By class: circles are source images by their labels, triangles target images {by}. "
                   "Clusters should have one colour each."))]
     return Section("embedding", "Both domains in one plane", [
         f"What feeds the classifier, for at most {IMAGES} images of each domain, brought to two dimensions by t-SNE: "
@@ -238,7 +265,7 @@ def _extremes(material, use):
     known = _known_labels(material)
     rows = []
     for word, places in ("Most sure", most), ("Least sure", least):
-        pixels = pixels_of(material.target, places, material.image_shape, material.val_resize)
+        pixels = pixels_of(material.target, places, *material.inputs[use])
         pictures = []
         for place, one in zip(places, pixels):
             name = material.classes[predicted[place]]

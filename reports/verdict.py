@@ -70,8 +70,8 @@ def verdict(material, again, called=lambda script: f"python {script}"):
                       f"{command('report.py', *again)} --val LABELLED"))
     runs = list(dict.fromkeys(other.prefix for other in material.candidates if not other.is_source
                               and len(saved_epochs(other.prefix)) > 1))
-    if runs and material.target is not None and not one.is_source:
-        steps.append(("An earlier epoch may be better. Let all be compared:",
+    if runs and material.target is not None:
+        steps.append(("An earlier epoch may be better than the last. Let all be compared:",
                       command("choose.py", *runs, *_data(again))))
     word = "Keep the source model" if one.is_source else f"Use {material.titles[use]}"
     return Verdict(f"{word}.", f"{one.prefix}, epoch {one.epoch}", certainty, reasons, steps, use)

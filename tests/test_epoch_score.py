@@ -110,11 +110,56 @@ def test_stage_0_is_judged_by_its_target(data, tmp_path):
     assert "--watch was given without a target to look at" in said
 
 
-def test_a_score_that_cannot_be_told_chooses_nothing(data, stage0, tmp_path):
-    write_list(data / "target.lst", [9999] * 4, read_list(data / "target.lst").files[:4])
-    stage1(data, stage0, tmp_path / "m", "--keep", "best", "--by", "neighbourhood", "--watch", 1, "--batch-size", 8)
-    assert all(map(math.isnan, column(tmp_path / "m", "neighbourhood"))) and saved_epochs(tmp_path / "m") == [4]
+def test_epochs_that_the_score_cannot_judge_are_kept(data, stage0, tmp_path, monkeypatch):
+    class Never(Score):
+        """NaN."""
+        def __call__(self, seen):
+            return math.nan
+
+    class Third(Never):
+        """Able to judge from the second epoch on, and the third is the best."""
+        epoch = 0
+
+        def __call__(self, seen):
+            Third.epoch += 1
+            return math.nan if Third.epoch < 2 else -abs(Third.epoch - 3)
+
+    monkeypatch.setitem(SCORES, "entropy", Never)
+    said = stage1(data, stage0, tmp_path / "m", "--keep", "best", "--by", "entropy").stderr
+    assert saved_epochs(tmp_path / "m") == [1, 2, 3, 4] and all(map(math.isnan, column(tmp_path / "m", "entropy")))
+    assert said.count("cannot be judged by entropy") == 1 and "epoch 1 cannot be judged by entropy" in said
+    assert "no epoch could be judged by entropy, so that all checkpoints are kept" in said
+    monkeypatch.setitem(SCORES, "entropy", Third)
+    said = stage1(data, stage0, tmp_path / "n", "--keep", "best", "--by", "entropy").stderr
+    assert saved_epochs(tmp_path / "n") == [1, 3, 4] and "no epoch could be judged" not in said
     assert best_result([], "infomax") is None
+
+
+def test_what_another_score_has_kept_stays(data, stage0, tmp_path, monkeypatch):
+    """A run that goes on by another one."""
+    class First(Score):
+        """Falls."""
+        asked = 0
+
+        def __call__(self, seen):
+            First.asked -= 1
+            return First.asked
+
+    monkeypatch.setitem(SCORES, "entropy", First)
+    stage1(data, stage0, tmp_path / "m", "--keep", "best", "--by", "entropy", "--num-epochs", 3)
+    assert saved_epochs(tmp_path / "m") == [1, 3]
+    monkeypatch.setitem(SCORES, "infomax", First)
+    stage1(data, stage0, tmp_path / "m", "--keep", "best", "--by", "infomax", "--num-epochs", 6, "--resume")
+    assert saved_epochs(tmp_path / "m") == [1, 3, 4, 6]
+
+
+def test_too_few_images_for_the_score_are_refused(data, stage0, tmp_path):
+    flags = "--keep", "best", "--batch-size", 4, "--by"
+    said = stage1(data, stage0, tmp_path / "m", *flags, "class_ami", "--watch", 2, expect=2).stderr
+    assert "--by class_ami was given, which looks at 3 target images or more, and --watch has 2 of them" in said
+    write_list(data / "target.lst", [9999] * 2, read_list(data / "target.lst").files[:2])
+    said = stage1(data, stage0, tmp_path / "m", *flags, "neighbourhood", expect=2).stderr
+    assert "looks at 3 target images or more, and --watch has 2" in said and not list(tmp_path.glob("m-*.params"))
 
 
 @pytest.mark.parametrize("name, flags, why", [
@@ -139,6 +184,8 @@ def test_the_library_refuses_what_the_command_does():
         Stage(1, 3, run=RunOptions(by="infomax"))
     with pytest.raises(InputError, match="`by` is 'loudest'; expected"):
         RunOptions(by="loudest")
+    with pytest.raises(InputError, match="`name` is ensemble: it compares networks with each other"):
+        EpochScore("ensemble", None)
     Stage(1, 3, data=DataOptions(source_validation=0.1), run=RunOptions(keep=3, by="dev"))
 
 

@@ -1,4 +1,5 @@
 """report.py: one page that a person reads; in a browser, too, where there is one."""
+import base64
 import dataclasses
 import json
 import re
@@ -9,6 +10,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 from conftest import NEW_NETWORK, ROOT, SMALL, call, make_data, make_domain
@@ -211,8 +213,26 @@ def test_without_target_images_it_says_what_can_be_said(here):
     assert found.of("code")[0].endswith("report.py jan --out again.html --data-nthreads 2 --target PHOTOS")
     assert "Softmax loss by epoch" in found.figures and "No target images were at hand" in found.text
     assert "Class shares" not in found.figures
-    judged = made(here, "--val", "data/val.lst", "--source-model", "source:1")
-    assert judged.of("h2")[0].startswith(("Use ", "Keep ")) and "Confusion matrix" in judged.figures
+    assert {"source model", "source:1"} <= set(found.of("td"))
+    assert "In the order in which they were named." in found.text
+    assert "green" not in " ".join(found.of("p"))
+    said = call("report.py", "jan", "--source", "/does-not-exist", cwd=here, expect=2).stderr
+    assert "--source was given without images of the target to look at, where it does nothing" in said
+    said = call("report.py", "jan", "--source-model", "source", cwd=here, expect=2).stderr
+    assert "--source-model is source; expected PREFIX:EPOCH" in said
+
+
+def test_by_labels_alone_the_best_stands_first(here):
+    (here / "data" / "target.lst").unlink()
+    checkpoint = load_checkpoint(here / "jan", 3)
+    checkpoint.arg_params["fc_weight"][:] = 0       # the same class everywhere
+    write_checkpoint(here / "jan", 2, checkpoint.symbol, checkpoint.arg_params, checkpoint.aux_params)
+    found = made(here, "--val", "data/val.lst", runs=("jan:2", "jan:3"))
+    assert found.of("h2")[0].startswith(("Use ", "Keep ")) and "Confusion matrix" in found.figures
+    assert "The best first, by the labels; the one to use is green." in found.text
+    rows = re.findall(r"<tr(?: class=\"use\")?><td.*?</td><td>([0-9.]+)</td>", found.text)
+    assert len(rows) == 3 and list(map(float, rows)) == sorted(map(float, rows), reverse=True)
+    assert found.text.index('<tr class="use">') < found.text.index("jan:2</td>")
 
 
 def test_without_labels_it_says_so_and_how_to_get_them(here):
@@ -309,13 +329,35 @@ def test_as_many_images_are_looked_at_as_are_asked_for(here, monkeypatch):
     assert looked.val.labels.tolist() == [labels[file] for file in looked.target.files]
 
 
+def test_images_are_shown_as_the_network_in_use_is_given_them(here, monkeypatch):
+    """It may have another input than the first one, and resize otherwise: of an image of three colours side by side,
+    the middle of its own height is one of them, and the whole has all."""
+    monkeypatch.chdir(here)
+    call("fine_tune.py", *NEW_NETWORK, *SMALL, "--data-dir", "data", "--model-prefix", "whole", "--image-shape",
+         "3,20,20", "--val-resize", "squeeze", cwd=here)
+    colours = [(250, 5, 5), (5, 250, 5), (5, 5, 250)]
+    files = [str(here / "data" / f"wide{place}.png") for place in range(8)]
+    for file in files:
+        cv2.imwrite(file, np.uint8([[colours[column // 20] for column in range(60)]] * 20)[:, :, ::-1])
+    target = write_list(here / "wide.lst", [9999] * 8, files)
+    for use, size, shown in ("whole:1", 20, {0, 1, 2}), ("source:1", 16, {1}):
+        first = {"whole:1": "source:1", "source:1": "whole:1"}[use]
+        looked = material.collect([use], [mx.cpu()], first, target=target)
+        for section, row in (page._samples(looked, 1, 0), "Target, in use"), (page._extremes(looked, 1), "Most sure"):
+            content = base64.b64decode(dict(section.rows)[row][0].uri.partition(",")[2])
+            pixels = cv2.imdecode(np.frombuffer(content, np.uint8), 1)
+            assert pixels.shape == (size, size, 3)
+            assert set(2 - pixels[size // 2, [1, size // 2, -2]].argmax(axis=1)) == shown
+
+
 # The verdict, on networks that are made up.
 def judged(names, seen, known=None):
     candidates = [Candidate(name, 1, is_source=name == "source") for name in names]
     images = ImageList(Path("v.lst"), np.arange(60), LABELS, [f"{i}.png" for i in range(60)])
     return material.Material(
         candidates, ["source model" if name == "source" else name for name in names], [{}] * len(names),
-        [None] * len(names), ["a", "b", "c"], (3, 8, 8), target=images, source=images, seen=seen,
+        [None] * len(names), ["a", "b", "c"], [((3, 8, 8), None)] * len(names),
+        target=images, source=images, seen=seen,
         choice=choose(candidates, seen, resamples=20),
         **({"val": images, "seen_val": known} if known else {}))
 
@@ -386,6 +428,26 @@ def test_diverged_networks_are_told_in_a_page(here):
     write_checkpoint(here / "jan", 3, checkpoint.symbol, checkpoint.arg_params, checkpoint.aux_params)
     found = made(here)
     assert found.of("h2")[0] == "Keep the source model." and "–" in found.of("td")
+    assert "ruled out, since" in found.of("th") and found.of("td").count("gives no numbers") == 1
+    assert any("choose.py" in text and text.endswith(" jan") for text in found.of("code")), "an epoch before may do"
+
+
+def test_the_plane_says_what_colours_it(read, here):
+    assert "triangles target images by what is predicted. " in read.text
+    known = read_list(here / "data" / "val.lst")
+    few = write_list(here / "few.lst", known.labels[:9], [str(here / file) for file in known.files[:9]])
+    found = made(here, "--target", few)
+    assert "triangles target images by their labels where these are known, else by what is predicted. " in found.text
+
+
+def test_a_file_that_is_no_report_stays(here):
+    for file in here / "data" / "val.lst", here / "empty.html":
+        file.touch()
+        before = file.read_bytes()
+        said = call("report.py", "jan", "--out", file, cwd=here, expect=2).stderr
+        assert "is there already, and no report. Give --out another name" in said and file.read_bytes() == before
+    made(here)
+    assert made(here, "--title", "anew").of("h1") == ["anew"]
 
 
 # The figures.

@@ -125,6 +125,40 @@ def test_what_came_after_the_last_state_is_not_there_twice_either(tmp_path):
     assert scalars(board) == of_summary(tmp_path / "m")
 
 
+def test_what_it_has_not_written_stays(data, stage0, tmp_path):
+    """Of a folder that a library's user names, and of what somebody has put beside the files."""
+    board = tmp_path / "precious"
+    foreign = [board / "sub" / "thesis.txt", board / "00002" / "features" / "notes.txt", board / "events-of-1848.csv"]
+    for file in foreign:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("mine")
+    (board / "events.out.tfevents.1.old").write_bytes(b"")
+    train_tiny(None, 2, after_epoch=[TensorBoard(board)])
+    assert all(file.read_text() == "mine" for file in foreign)
+    assert not (board / "events.out.tfevents.1.old").exists() and {step for _, step, _ in scalars(board)} == {1, 2}
+
+
+def test_an_item_serves_one_training_after_the_other(tmp_path):
+    board = TensorBoard(tmp_path / "board")
+    for epochs in 2, 1:
+        train_tiny(None, epochs, after_epoch=[board])
+        assert {step for _, step, _ in scalars(tmp_path / "board")} == set(range(1, epochs + 1))
+    with pytest.raises(Stopped):
+        train_tiny(Run(tmp_path / "m"), 3, after_epoch=[board], stop=StopAfter(6))
+    train_tiny(None, 1, after_epoch=[board])
+    assert len(list((tmp_path / "board").glob("events.*"))) == 1
+    assert [step for tag, step, _ in scalars(tmp_path / "board") if tag == "loss"] == [1]
+
+
+def test_a_run_that_is_replaced_leaves_nothing_there(data, stage0, tmp_path):
+    stage1(data, stage0, tmp_path / "m", "--tensorboard")
+    folder = tmp_path / "m-run" / "tensorboard"
+    stage1(data, stage0, tmp_path / "m", "--num-epochs", 3, "--resume")
+    assert {step for _, step, _ in scalars(folder)} == {1, 2}, "which are still epochs of this run"
+    stage1(data, stage0, tmp_path / "m", "--overwrite")
+    assert not folder.exists()
+
+
 @pytest.mark.parametrize("how", [["--read", "features"], ["--read", "mxnet"], ["--transfer-layers", "relu1"],
                                  ["--cpus", 2, "--watch", 0]])
 def test_every_way_of_reading_is_written(data, stage0, tmp_path, how):

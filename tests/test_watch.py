@@ -19,7 +19,7 @@ from transfer_gluon.distributed.stores import Store
 from transfer_gluon.inference.classifier import classifier
 from transfer_gluon.iters import ImageList, OrderedIter, prepared, read_list, write_list
 from transfer_gluon.iters.feature_file import read_features
-from transfer_gluon.symbols import DANNLoss, JMMDLoss, TransferObjective
+from transfer_gluon.symbols import BNMLoss, DANNLoss, JMMDLoss, TransferObjective
 from transfer_gluon.training.after_epoch import Epoch
 from transfer_gluon.training.learner import Learner
 from transfer_gluon.training.run import Run
@@ -356,6 +356,20 @@ def test_a_transfer_loss_that_does_not_fall_is_told_at_the_end(caplog):
     assert not ended(caplog, weight=0.0)
     assert not ended(caplog, loss=DANNLoss(hidden=4)), "which rises where the domains are alike"
     assert not ended(caplog, noise=math.nan)
+
+
+def test_a_loss_that_compares_no_domains_gets_no_advice_on_domains(caplog):
+    caplog.set_level("INFO")
+    for start in 0.2, 0.015:
+        said = ended(caplog, start=start, loss=BNMLoss())
+        assert "has not fallen" in said and "a larger `relative_transfer_weight`, more epochs or a larger" in said
+        assert not any(word in said for word in ("domains", "`estimate`", "`transfer_layers`"))
+
+
+def test_advice_is_not_contradicted(caplog):
+    caplog.set_level("INFO")
+    said = ended(caplog, confidence=0.9, classes=1 / 3)
+    assert "a smaller `relative_transfer_weight`" in said and "has not fallen" not in said
 
 
 def test_confident_predictions_of_few_classes_are_told_at_the_end(caplog):

@@ -3,6 +3,7 @@ from transfer_gluon.base.errors import InputError
 from transfer_gluon.scores.registry import score
 from transfer_gluon.symbols.layer_groups import begins
 from transfer_gluon.symbols.registry import loss_class, options_of
+from transfer_gluon.training.epoch_score import COMPARING
 from transfer_gluon.training.optimizers import NOT_AT_REST, takes_momentum
 
 
@@ -153,8 +154,7 @@ def _check_score(stage):
     name, data = stage.run.by, stage.data
     needs, cached = score(name).needs, data.read == "features"
     why = next((why for cannot, why in [
-        (name == "ensemble", "it compares networks with each other, and an epoch is judged when it is done; choose.py "
-         "does so when the run is"),
+        (name in COMPARING, COMPARING.get(name)),
         (not data.watch, "it looks at the target images of `watch`, which is 0"),
         ("source" in needs and not data.source_validation, "it looks at a part of the source that is held out; "
          "`source_validation` 0.1 holds a tenth out"),

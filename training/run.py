@@ -32,6 +32,7 @@ from transfer_gluon.training.summary import (
     read_summary,
     summary_from_text,
 )
+from transfer_gluon.training.tensorboard import remove_board
 
 
 def recorded_settings(prefix):
@@ -87,7 +88,8 @@ class Run:
     keep : int or "best"
         Keep the checkpoints of this many last epochs and of the best by validation; 0: of all; best: as 1.
     by : str or None
-        The score whose column says which epoch is the best (`EpochScore`); None: the accuracy does.
+        The score whose column says which epoch is the best (`EpochScore`), and epochs that it could not judge, or that
+        another one has judged, are kept too; None: the accuracy does.
     save_batches : int
         Write the state every so many batches too; 0: after epochs only.
     checkpoints : bool
@@ -278,6 +280,8 @@ class Run:
                 self._save_state(learner, trainer)
         if self._writes:
             self._note_start()
+            if not self.position.updates:
+                remove_board(self.folder / "tensorboard")       # of an older run, or with epochs that are given up
             self._align()
         if self.checkpoint:
             log.info("going on after epoch %d%s", self.position.epoch,
@@ -379,6 +383,9 @@ class Run:
         """Say in a log line which epoch was the best by its score, or on the source's held-out part, where one is
         judged so."""
         best = best_result(self.results(), self.by)
+        if self.by and not best:
+            log.warning("no epoch could be judged by %s, so that all checkpoints are kept; choose.py chooses among "
+                        "them by other scores", self.by)
         if best and (self.by or SOURCE_ACCURACY in best.others):
             how, figure = ("on the source's held-out part", f"{100 * judged_by(best):.2f} %") if not self.by else \
                 (f"by {self.by}", f"{judged_by(best, self.by):.4g}")
@@ -395,9 +402,11 @@ class Run:
             with writing(self._replaced):
                 shutil.rmtree(self._replaced)
         if self.keep:
-            best = best_result(self.results(), self.by)
+            results = self.results()
+            best = best_result(results, self.by)
+            judged = {result.epoch for result in results if not math.isnan(judged_by(result, self.by))}
             for epoch in [epoch for epoch in saved_epochs(self.prefix) if epoch <= last][:-self.keep]:
                 file = parameter_file(self.prefix, epoch)
-                if best is None or epoch != best.epoch:
+                if (best is None or epoch != best.epoch) and (epoch in judged or not self.by):
                     with writing(file):
                         file.unlink(missing_ok=True)

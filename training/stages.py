@@ -37,7 +37,7 @@ from transfer_gluon.training.cached import as_cached, cached_features, may_be_ca
 from transfer_gluon.training.classes import known_classes, need_number
 from transfer_gluon.training.conflicts import check, choosing_settings, idle
 from transfer_gluon.training.domains import domain_batch, make_batches, read_lists, synthetic_batches
-from transfer_gluon.training.epoch_score import EpochScore
+from transfer_gluon.training.epoch_score import EpochScore, check_images
 from transfer_gluon.training.loop import fit, own_random_numbers
 from transfer_gluon.training.options import (
     GROUPS,
@@ -289,6 +289,8 @@ def _train(stage, store, stop):
         for options, name in (run, "by"), (stage.data, "watch"):
             if name in options.changed():
                 raise does_nothing(name, "without a target to look at", getattr(options, name))
+    if run.by:
+        check_images(run.by, min(stage.data.watch, len(lists.target)), stage.num_classes)
     if lists:
         joined = lists.joined_digests()
         settings.update({**lists.digests(), **joined})

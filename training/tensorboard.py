@@ -2,11 +2,11 @@
 
 TensorBoard itself is not needed here: ``tensorboard --logdir FOLDER`` may run anywhere that sees the files.
 """
+import contextlib
 import dataclasses
 import importlib
 import itertools
 import math
-import shutil
 import weakref
 from pathlib import Path
 
@@ -19,6 +19,10 @@ from transfer_gluon.inference.outputs import outputs
 
 _IMAGES = 16        # of each domain
 _SECONDS = 5        # until what was said can be seen
+_TAG = "features"   # of the embedding
+_EMBEDDINGS = "[0-9]" * 5 + "*/" + _TAG         # in folders by their step
+_WRITTEN = ("events.out.tfevents.*", "projector_config.pbtxt",
+            f"{_EMBEDDINGS}/tensors.tsv", f"{_EMBEDDINGS}/metadata.tsv")
 
 
 class TensorBoard:
@@ -35,7 +39,7 @@ class TensorBoard:
     Parameters
     ----------
     folder : str or Path
-        What is in it goes.
+        What an earlier one has written into it goes; all else stays.
     images : callable or None
         Makes a dict from names to iterators of batches of images. None: no images are shown.
     samples : dict of str to DataIter
@@ -54,6 +58,7 @@ class TensorBoard:
 
     def begin(self, learner, position, store):
         """Look whether it can write, before anything is trained."""
+        self._finish()      # what a training wrote that was stopped
         if store.rank == 0:
             self._package()
 
@@ -73,9 +78,9 @@ class TensorBoard:
         if found:
             self._writer.add_embedding(np.concatenate([features for features, _ in found]),
                                        [row for _, rows in found for row in rows],
-                                       global_step=results[-1].epoch, tag="features",
+                                       global_step=results[-1].epoch, tag=_TAG,
                                        metadata_header=["domain", "label", "prediction"])
-        self._close()
+        self._finish()
         log.info("for TensorBoard: tensorboard --logdir %s", self._folder)
 
     @staticmethod
@@ -86,11 +91,15 @@ class TensorBoard:
             raise InputError(f"`tensorboard` needs the package tensorboardX, which cannot be imported ({error}); `pip "
                              "install tensorboardX` brings it.", "tensorboard", True, "tensorboardX") from None
 
+    def _finish(self):
+        if self._writer is not None:
+            self._close()
+            self._writer = None
+
     def _open(self, before):
+        remove_board(self._folder)
         with writing(self._folder):
-            if self._folder.exists():
-                shutil.rmtree(self._folder)
-            self._folder.mkdir(parents=True)
+            self._folder.mkdir(parents=True, exist_ok=True)
             # A TensorBoard that is watching forgets what it read before.
             self._writer = self._package().SummaryWriter(str(self._folder), purge_step=0, flush_secs=_SECONDS)
         # Its own flush does not wait for what is on the way to its thread; what an error ends is to be whole, too.
@@ -123,6 +132,21 @@ class TensorBoard:
         if label == self._null_label:
             return ""
         return " ".join(str(self._classes[int(label)] if self._classes else int(label)).split())
+
+
+def remove_board(folder):
+    """Remove what a `TensorBoard` has written into a folder, and the folder where nothing else is in it.
+
+    Raises: InputError where that cannot be done.
+    """
+    folder = Path(folder)
+    embeddings = list(folder.glob(_EMBEDDINGS))
+    with writing(folder):
+        for file in [file for pattern in _WRITTEN for file in folder.glob(pattern)]:
+            file.unlink()
+    for emptied in *embeddings, *(one.parent for one in embeddings), folder:
+        with contextlib.suppress(OSError):      # something else is there
+            emptied.rmdir()
 
 
 def first_images(batches, number):

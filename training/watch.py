@@ -88,9 +88,10 @@ class Watch:
 
     def end(self, learner, results):
         """Say where the figures of a training that is done tell of trouble."""
-        for trouble in (self._not_fallen(learner, results), self._too_few_classes(results[-1])):
-            if trouble:
-                log.warning("%s", trouble)
+        # Who has too few classes is to weigh the transfer loss less, and is not told to weigh it more.
+        trouble = self._too_few_classes(results[-1]) or self._not_fallen(learner, results)
+        if trouble:
+            log.warning("%s", trouble)
 
     def _look(self, learner, store, source):
         """What the network says of every image, in four rows: whether it could be read, its confidence, its entropy,
@@ -148,7 +149,9 @@ class Watch:
         now = float(np.mean([result.transfer_loss for result in last]))
         if adversary or not getattr(learner.objective, "weight", 1) or math.isnan(noise) or start - now > 2 * noise:
             return None
-        why = "from the start it was no more than its noise, so that it says nothing of the domains: larger batches, " \
+        compares = getattr(getattr(learner.objective, "transfer", None), "needs_features", True)
+        why = "a larger `relative_transfer_weight`, more epochs or a larger `lr` may help" if not compares else \
+            "from the start it was no more than its noise, so that it says nothing of the domains: larger batches, " \
             "`estimate` quadratic or `transfer_layers` may show more" if abs(start) <= 2 * noise else \
             "the network tells the domains apart as before: a larger `relative_transfer_weight`, more epochs or a " \
             "larger `lr` may help"

@@ -114,6 +114,13 @@ def _unseen(val, few, notes):
     return None if seen.all() else val.part(~seen)
 
 
+def began_with(candidates, source_model=None):
+    """The networks that candidates began with, as `gather` finds them, and what a person must know of these."""
+    notes = []
+    settings = {one.prefix: recorded_settings(one.prefix) for one in candidates}
+    return [_named(source_model)] if source_model else _sources_of(settings, notes), notes
+
+
 def _named(text):
     prefix, epoch = split_epoch(text)
     if epoch is None:
