@@ -79,6 +79,10 @@ MUTATIONS = [
         ("inference/quantized.py", "excluded_sym_names=whole, ", ""))],
     *[(file, *change, "tests/test_plan.py") for file, *change in (
         (STAGES, 'if settings["computed_once"] and may_be_cached(stage, net):', "if may_be_cached(stage, net):"),
+        (STAGES, "features_in_memory(told, start, lists, image_shape, devices, dtype) if once else", ""),
+        ("training/cached.py", 'as_packed(lists.all) if data.read == "records" else [', "["),
+        ("training/cached.py", 'as_packed(lists.all) if data.read == "records" else [(images, False) for images in '
+         "lists.all]", "as_packed(lists.all)"),
         ("training/cached.py", "trained == above.intersection(learnable)", "trained <= above.intersection(learnable)"),
         ("training/cached.py", "not stage.augmentation.fixed or ", ""),
         ("training/cached.py", 'network.frozen_statistics != "inference" or ', ""),

@@ -4,7 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
-from conftest import call
+from conftest import call, make_data
 
 from transfer_gluon.checkpoints.checkpoint import load_checkpoint
 from transfer_gluon.iters import Augmentation
@@ -64,6 +64,42 @@ def test_what_never_changes_is_computed_once(here):
     assert "nothing below" not in train(here, "moving", *HEAD[:3], *FIXED, "--overwrite").stderr
     assert "nothing below" not in train(here, "deeper", "--freeze", "--trainable", "stage3,fc", "--frozen-statistics",
                                         "inference", *FIXED).stderr
+
+
+def test_it_sees_the_images_that_are_there_now_and_writes_nothing_but_the_run(here, tmp_path):
+    """Other images under the same names, and a run anew: as if the others had never been."""
+    lists, flags = ["source.lst", "target.lst", "val.lst"], [*HEAD, *FIXED, "--read", "files"]
+    for name in lists:
+        shutil.copy(here / "data" / name, tmp_path)
+    folder = make_data(tmp_path / "data")
+    start = ["--pretrained-model", here / "model/s0"]
+    before = sorted(folder.rglob("*"))
+    train(tmp_path, "m", *start, *flags)
+    first = values(tmp_path, "m")
+    files = sorted((folder / "source").iterdir())
+    kept = [file.read_bytes() for file in files]
+    for file, content in zip(files, kept[1:] + kept[:1]):       # each now looks like the next class
+        file.write_bytes(content)
+    train(tmp_path, "m", *start, *flags, "--overwrite")
+    train(tmp_path, "new", *start, *flags)
+    again, new = values(tmp_path, "m"), values(tmp_path, "new")
+    assert all(np.array_equal(again[name], new[name]) for name in new)
+    assert np.abs(again["fc_weight"] - first["fc_weight"]).max() > 1e-4
+    assert sorted(folder.rglob("*")) == before
+    assert not list(tmp_path.rglob("*.npz")) and not list(tmp_path.rglob("features*"))
+
+
+@pytest.mark.parametrize("read", ["records", "files"])
+def test_it_reads_what_the_run_would_read(here, tmp_path, read):
+    """Without its image files, a record serves whoever reads records, and nobody else."""
+    make_data(tmp_path / "data")
+    flags = ["--train-stage", 1, "--pretrained-model", here / "model/s0", "--pretrained-epoch", 1, *HEAD]
+    call("fine_tune.py", *COMMON, *flags, "--model-prefix", "packed", cwd=tmp_path)     # augmented: from records
+    shutil.rmtree(tmp_path / "data" / "source")
+    done = call("fine_tune.py", *COMMON, *flags, *FIXED, "--model-prefix", read, "--read", read, cwd=tmp_path,
+                expect=0 if read == "records" else 2)
+    assert "nothing below flatten0 changes" in done.stderr
+    assert read == "records" or "source/000.jpg" in done.stderr
 
 
 def test_it_equals_training_end_to_end(here, monkeypatch):

@@ -1,12 +1,22 @@
-"""Features of a stage's images, each computed once and kept beside the lists: what `read` features trains on."""
+"""Features of a stage's images, each computed once: kept beside the lists, where `read` features asks for them, and in
+memory, where nobody does and nothing changes from epoch to epoch."""
 import dataclasses
 import hashlib
+import sys
 from pathlib import Path
 
+import numpy as np
+from tqdm import tqdm
+
 from transfer_gluon.base.log import log
+from transfer_gluon.inference.batch_size import USUAL
+from transfer_gluon.inference.classifier import inference_block
 from transfer_gluon.inference.features import extract, feature_source
-from transfer_gluon.iters.feature_file import check_features, read_features
+from transfer_gluon.inference.outputs import outputs
+from transfer_gluon.iters import OrderedIter, ViewIter, prepared
+from transfer_gluon.iters.feature_file import Features, check_features, read_features
 from transfer_gluon.records.ready import as_packed
+from transfer_gluon.symbols import cut
 from transfer_gluon.symbols.frozen import above_layer, trainable_prefixes
 from transfer_gluon.symbols.layer_groups import begins
 
@@ -74,6 +84,42 @@ def _file(stage, role, images, shares_its_name, wanted, views):
         folder = Path(data_dir, f"features-{hashlib.sha256(told.encode()).hexdigest()[:8]}")
     # What is the target may validate, too, and then has views here and none there.
     return Path(folder, f"{images.path.stem}{'' if usual else f'-{role}-{wanted.images[:8]}'}.npz")
+
+
+def features_in_memory(stage, start, lists, image_shape, devices, dtype="float32"):
+    """The `Features` of every list of a stage as its images are now, with one view of those that are trained on.
+
+    Nothing is written, and none of before is read: whoever has not asked for features has put other images in the place
+    of some, and expects a run to see them.
+
+    Parameters and result: as of `cached_features`, but that `stage` reads records or files.
+
+    Raises: InputError that names an image which cannot be read; DivergedError for features that are no numbers.
+    """
+    layer, data, found = stage.network.layer, stage.data, []
+    net = inference_block(cut(start.symbol, layer), start, devices, image_shape, dtype)
+    packed = as_packed(lists.all) if data.read == "records" else [(images, False) for images in lists.all]
+    views = [1] * len(lists.domains) + [0] * (len(lists.all) - len(lists.domains))
+    with tqdm(total=sum((1 + more) * len(images) for more, images in zip(views, lists.all)), unit=" images",
+              disable=None, file=sys.stderr) as bar:
+        def computed(batches):
+            rows = []
+            for batch in outputs(net, batches, devices, start.name, f"what {layer} gives"):
+                rows.append(batch.logits)
+                bar.update(len(batch))
+            return np.concatenate(rows)
+
+        for (images, record), more in zip(packed, views):
+            # The digest would take a look at every weight, to no end.
+            source = feature_source(start, layer, images, image_shape, stage.images.val_resize, more,
+                                    stage.augmentation, stage.run.seed, digest="", dtype=dtype)
+            how = dict(threads=data.threads, packed=record)
+            values = computed(OrderedIter(images, USUAL, prepared(*image_shape[1:], source.resize), **how))
+            seen = [computed(ViewIter(images, USUAL, image_shape, stage.augmentation, view, stage.run.seed, **how))
+                    for view in range(more)]
+            found.append(Features(images.path, values, np.stack(seen) if seen else np.empty((0, *values.shape), "f4"),
+                                  images.indices, images.labels, list(images.files), source))
+    return found
 
 
 def may_be_cached(stage, net):

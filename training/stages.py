@@ -33,7 +33,7 @@ from transfer_gluon.symbols.precision import usable_dtype
 from transfer_gluon.symbols.registry import loss_class, options_of
 from transfer_gluon.symbols.soft_labels import SoftLabels, balanced_weights
 from transfer_gluon.training.after_epoch import EarlyStop, Validation
-from transfer_gluon.training.cached import as_cached, cached_features, may_be_cached
+from transfer_gluon.training.cached import as_cached, cached_features, features_in_memory, may_be_cached
 from transfer_gluon.training.classes import known_classes, need_number
 from transfer_gluon.training.conflicts import check, choosing_settings, idle
 from transfer_gluon.training.domains import domain_batch, make_batches, read_lists, synthetic_batches
@@ -310,9 +310,10 @@ def _train(stage, store, stop):
     start = starting_checkpoint(stage, record.checkpoint, image_shape)
     net = starting_network(stage, start, record.checkpoint is not None, image_shape,
                            lists.classes if lists else known.names)
-    if settings["computed_once"] and may_be_cached(stage, net):
+    told, once = stage, settings["computed_once"] and may_be_cached(stage, net)
+    if once:
         log.info("nothing below %s changes, neither layers nor images: what it gives is computed once, as by `read` "
-                 "features with one of `feature_views`", stage.network.layer)
+                 "features with one of `feature_views`, and kept in memory", stage.network.layer)
         stage = as_cached(stage)
     cached = stage.data.read == "features"
     if run.gpus and not cached:
@@ -321,7 +322,8 @@ def _train(stage, store, stop):
         freeze_classifier(stage, net)
     if stage.network.freeze:
         check_new_layers(stage, net)
-    features = cached_features(stage, start, lists, image_shape, store, devices, dtype) if cached else None
+    features = features_in_memory(told, start, lists, image_shape, devices, dtype) if once else \
+        cached_features(stage, start, lists, image_shape, store, devices, dtype) if cached else None
     del start           # the network has its values
     read = make_batches(stage, lists, image_shape, store, len(devices), features)
     schedule = _schedule(optimizer, read, store.num_workers)
