@@ -78,7 +78,13 @@ MUTATIONS = [
         ("inference/batch_size.py", "max(sizes, key=", "min(sizes, key="),
         ("inference/quantized.py", "excluded_sym_names=whole, ", ""))],
     *[(file, *change, "tests/test_plan.py") for file, *change in (
-        (STAGES, 'if settings["computed_once"] and may_be_cached(stage, net):', "if may_be_cached(stage, net):"),
+        (STAGES, 'once = stage, settings["computed_once"] and may_be_cached(', "once = stage, may_be_cached("),
+        *[("training/cached.py", before, after) for before, after in (
+            ("            stage.regularization.mixup or ", "            "),
+            ('data.read not in ("records", "files")', 'data.read == "features"'),
+            (' or run.kv_store.startswith("dist")', ""), (" or stage.after_epoch", ""), (" or run.tensorboard", ""),
+            ("not stage.train_stage and lists.target", "False"),
+            ("        return False\n    above = ", "        pass\n    above = "))],
         (STAGES, "features_in_memory(told, start, lists, image_shape, devices, dtype) if once else", ""),
         ("training/cached.py", 'as_packed(lists.all) if data.read == "records" else [', "["),
         ("training/cached.py", 'as_packed(lists.all) if data.read == "records" else [(images, False) for images in '

@@ -6,14 +6,21 @@ import numpy as np
 import pytest
 from conftest import call, make_data
 
+import transfer_gluon as tg
 from transfer_gluon.checkpoints.checkpoint import load_checkpoint
 from transfer_gluon.iters import Augmentation
 from transfer_gluon.training import throughput
+from transfer_gluon.training.after_epoch import Validation
+from transfer_gluon.training.cached import may_be_cached
 
 FIXED = ["--random-crop", 0, "--random-mirror", 0, "--color-jitter", 0, "--pca-noise", 0]
 COMMON = ["--data-dir", "data", "--num-classes", 3, "--image-shape", "3,16,16", "--batch-size", 8, "--num-epochs", 2,
           "--data-nthreads", 1]
 HEAD = ["--freeze", "--trainable", "fc", "--frozen-statistics", "inference"]
+FROZEN = tg.NetworkOptions(pretrained_model="model/s0", pretrained_epoch=1, freeze=True, trainable=["fc"],
+                           frozen_statistics="inference")
+STILL = Augmentation(random_crop=False, random_mirror=False, jitter=0, pca_noise=0)
+START = ["--pretrained-model", "model/s0", "--pretrained-epoch", 1]
 
 
 @pytest.fixture(scope="module")
@@ -25,6 +32,13 @@ def here(trained, tmp_path_factory):
 def train(here, prefix, *flags):
     return call("fine_tune.py", *COMMON, "--train-stage", 1, "--pretrained-model", "model/s0", "--pretrained-epoch", 1,
                 "--model-prefix", prefix, *flags, cwd=here)
+
+
+def without_target(here):
+    """A folder ``alone`` beside ``data``, which has no list of a target."""
+    (here / "alone").mkdir(exist_ok=True)
+    for name in "source.lst", "val.lst":
+        shutil.copy(here / "data" / name, here / "alone")
 
 
 def values(here, prefix):
@@ -87,6 +101,56 @@ def test_it_sees_the_images_that_are_there_now_and_writes_nothing_but_the_run(he
     assert np.abs(again["fc_weight"] - first["fc_weight"]).max() > 1e-4
     assert sorted(folder.rglob("*")) == before
     assert not list(tmp_path.rglob("*.npz")) and not list(tmp_path.rglob("features*"))
+
+
+@pytest.mark.parametrize("flags", [["--mixup", 0.5], ["--read", "mxnet"], ["--tensorboard"],
+                                   ["--transfer-layers", "stage3_unit1_plus"],
+                                   ["--watch", 5, "--keep", "best", "--by", "mixval"]])
+def test_what_changes_or_looks_at_images_is_done_end_to_end(here, flags):
+    if flags == ["--tensorboard"]:
+        pytest.importorskip("tensorboardX")
+    assert "nothing below" not in train(here, "images", "--overwrite", *HEAD, *FIXED, *flags).stderr
+
+
+@pytest.mark.parametrize("flags, where", [
+    ([*START], "data"), ([*START, "--watch", 10], "data"), ([*START, "--watch", 0], "data"),
+    ([*START, "--keep", "best", "--by", "infomax"], "data"),
+    (["--network", "resnet", "--num-layers", 8], "alone")])
+def test_stage_0_that_features_cannot_serve_is_done_end_to_end(here, flags, where):
+    """Of its target, which it watches, it would have no features; a new network has none yet."""
+    without_target(here)
+    said = call("fine_tune.py", *COMMON[2:], "--data-dir", where, "--train-stage", 0, "--model-prefix", "zero",
+                "--overwrite", *HEAD, *FIXED, *flags, cwd=here).stderr
+    assert "nothing below" not in said
+    header = (here / "zero-run/summary.csv").read_text().splitlines()[0]
+    assert ("target_confidence" in header) == (where == "data" and flags[-2:] != ["--watch", 0])
+
+
+def test_stage_0_without_a_target_is_computed_once(here):
+    without_target(here)
+    said = call("fine_tune.py", *COMMON[2:], "--data-dir", "alone", "--train-stage", 0, "--model-prefix", "zero",
+                "--overwrite", *HEAD, *FIXED, *START, cwd=here).stderr
+    assert "nothing below flatten0 changes" in said
+
+
+def test_several_workers_train_end_to_end_each_on_its_part(here):
+    net = load_checkpoint(here / "model/s0", 1).classifier("flatten0", 3)
+
+    def may(**run):
+        return may_be_cached(tg.Stage(1, 3, augmentation=STILL, network=FROZEN, run=tg.RunOptions(**run)), net, None)
+
+    assert may() and not may(kv_store="dist_sync")
+
+
+def test_items_after_an_epoch_get_the_whole_network(here, monkeypatch):
+    monkeypatch.chdir(here)
+    val = tg.OrderedIter(tg.read_list("data/val.lst"), 8, tg.centre_crop(16, 16))
+    result, = tg.Stage(
+        1, 3, data=tg.DataOptions(data_dir="data"), images=tg.ImageOptions(image_shape=(3, 16, 16)),
+        network=FROZEN, augmentation=STILL,
+        optimizer=tg.OptimizerOptions(batch_size=8, num_epochs=1), run=tg.RunOptions(prefix="items"),
+        after_epoch=[Validation(val, name="mine")]).train()
+    assert 0 <= result.others["mine"] <= 1
 
 
 @pytest.mark.parametrize("read", ["records", "files"])

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from transfer_gluon.base.errors import InputError
 from transfer_gluon.base.log import log
 from transfer_gluon.inference.batch_size import USUAL
 from transfer_gluon.inference.classifier import inference_block
@@ -122,14 +123,24 @@ def features_in_memory(stage, start, lists, image_shape, devices, dtype="float32
     return found
 
 
-def may_be_cached(stage, net):
+def may_be_cached(stage, net, lists):
     """Whether every epoch of a stage on images computes the same below the layer that feeds the classifier, so that it
     may be computed once: all that learns lies above, what is below computes as in use, and no image is changed by
-    chance."""
-    network, data = stage.network, stage.data
-    if not network.freeze or network.frozen_statistics != "inference" or stage.objective.transfer_layers or \
-            not stage.augmentation.fixed or data.read == "features" or data.benchmark or stage.run.test_io or \
-            stage.run.plan or stage.before_forward:
+    chance, or by anybody. In doubt it may not: whoever wants it can ask for it by `read` features."""
+    network, data, run = stage.network, stage.data, stage.run
+    if not network.freeze or network.frozen_statistics != "inference" or not stage.augmentation.fixed or \
+            stage.regularization.mixup or data.read not in ("records", "files") or data.benchmark or run.test_io or \
+            run.plan or run.kv_store.startswith("dist"):
+        return False
+    # What looks at images, or gives some to the network.
+    if stage.before_forward or stage.after_epoch or run.tensorboard:
+        return False
+    # Stage 0 watches its target, if there is one. That changes no number, so neither does `watch` 0.
+    if not stage.train_stage and lists.target:
+        return False
+    try:
+        as_cached(stage)
+    except InputError:      # something was given that features know nothing of
         return False
     above = above_layer(net, network.layer)[1]
     prefixes = trainable_prefixes(net, network.trainable)
@@ -139,7 +150,10 @@ def may_be_cached(stage, net):
 
 
 def as_cached(stage):
-    """The same stage on features that are computed once."""
+    """The same stage on features that are computed once.
+
+    Raises: InputError where it was given something that has no place beside `read` features.
+    """
     plain = dataclasses.replace(stage.network, freeze=False, trainable=None, frozen_statistics="move")
     return dataclasses.replace(stage, network=plain, data=dataclasses.replace(stage.data, read="features",
                                                                              feature_views=1))

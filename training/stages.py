@@ -310,7 +310,7 @@ def _train(stage, store, stop):
     start = starting_checkpoint(stage, record.checkpoint, image_shape)
     net = starting_network(stage, start, record.checkpoint is not None, image_shape,
                            lists.classes if lists else known.names)
-    told, once = stage, settings["computed_once"] and may_be_cached(stage, net)
+    told, once = stage, settings["computed_once"] and may_be_cached(stage, net, lists)
     if once:
         log.info("nothing below %s changes, neither layers nor images: what it gives is computed once, as by `read` "
                  "features with one of `feature_views`, and kept in memory", stage.network.layer)
