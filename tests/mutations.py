@@ -93,7 +93,14 @@ MUTATIONS = [
         ("training/cached.py", "not stage.augmentation.fixed or ", ""),
         ("training/cached.py", 'network.frozen_statistics != "inference" or ', ""),
         ("iters/augmentation.py", "self.reprob, self.max_random_h,", "self.max_random_h,"),
-        ("training/plan.py", 'if training["trainable"] is not None:', "if False:"))],
+        (STAGES, '        training["before_forward"] = _changes_of_batches(stage, read.domains)\n', ""),
+        ("training/throughput.py", "StepSchedule(1e-8)", "StepSchedule(0.0)"),
+        (STAGES, "devices, AT_REST, 1,", "devices, StepSchedule(0.0), 1,"),
+        *[("training/plan.py", before, after) for before, after in (
+            ('if training["trainable"] is not None:', "if False:"), ("    if head:\n", "    if layer:\n"),
+            ("for_inference(inside, devices, dtype)", 'for_inference(inside, devices, "float32")'),
+            ("way.first + num_epochs * way.epoch", "0"), ("way.first + num_epochs * way.epoch", "way.first"),
+            ("begun + (_peak() - begun)", "(_peak() - begun)"), ("* batch_size / small\n", "\n"))])],
     # The seams of the loop, and what is kept of them.
     *[(file, *change, "tests/test_seams.py") for file, *change in (
         ("training/learner.py", "loss + size * _number(", "loss + _number("),

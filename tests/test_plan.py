@@ -9,6 +9,7 @@ from conftest import call, make_data
 import transfer_gluon as tg
 from transfer_gluon.checkpoints.checkpoint import load_checkpoint
 from transfer_gluon.iters import Augmentation
+from transfer_gluon.training import plan as planning
 from transfer_gluon.training import throughput
 from transfer_gluon.training.after_epoch import Validation
 from transfer_gluon.training.cached import may_be_cached
@@ -20,6 +21,7 @@ HEAD = ["--freeze", "--trainable", "fc", "--frozen-statistics", "inference"]
 FROZEN = tg.NetworkOptions(pretrained_model="model/s0", pretrained_epoch=1, freeze=True, trainable=["fc"],
                            frozen_statistics="inference")
 STILL = Augmentation(random_crop=False, random_mirror=False, jitter=0, pca_noise=0)
+WAYS = ["on features of flatten0, computed once", "end to end, frozen up to flatten0", "end to end, everything trains"]
 START = ["--pretrained-model", "model/s0", "--pretrained-epoch", 1]
 
 
@@ -51,14 +53,49 @@ def test_tells_every_way_and_trains_nothing(here, monkeypatch):
     before = sorted(path.name for path in here.iterdir() if not path.name.startswith("data"))
     done = train(here, "planned", "--plan")
     lines = [line.split("|") for line in done.stdout.splitlines() if line.startswith("| ")][2:]
-    assert [line[1].strip() for line in lines] == [
-        "on features of flatten0, computed once", "end to end, frozen up to flatten0", "end to end, everything trains"]
+    assert {line[1].strip() for line in lines} == set(WAYS)
     assert "Frozen: --freeze, --trainable fc, --frozen-statistics inference" in done.stderr
     for line in lines:
         assert float(line[2]) > 0 and re.fullmatch(r" [0-9.]+ GB ", line[6]) and re.fullmatch(r" \d+:\d\d ", line[4])
     assert sorted(path.name for path in here.iterdir() if not path.name.startswith("data")) == before
     told = train(here, "planned", "--plan", *HEAD[:1], "--trainable", "stage3,fc", "--watch", 0).stdout
     assert "| as it is told |" in told
+
+
+def test_the_way_that_ends_first_stands_first_and_memory_is_told_against_the_beginning(here, monkeypatch):
+    speeds, peaks = iter([0.5, 2.0, 400.0]), iter([1e9, 2e9, 3e9, 5e9])
+    monkeypatch.setattr(planning, "computing_speed", lambda *_: next(speeds))
+    monkeypatch.setattr(planning, "_peak", lambda: next(peaks))
+    said = train(here, "planned", "--plan", "--batch-size", 32).stdout      # 16 of which are computed
+    rows = [(line.split("|")[1].strip(), line.split("|")[6].strip()) for line in said.splitlines()[3:]]
+    assert rows == list(zip(reversed(WAYS), ["9.0 GB", "5.0 GB", "3.0 GB"]))
+
+
+@pytest.mark.parametrize("flags", [["--label-smoothing", 0.1], ["--class-weights", "balanced"], ["--mixup", 0.5],
+                                   ["--optimizer", "ftrl"], ["--optimizer", "ftml"], ["--transfer", "shot"],
+                                   ["--transfer", "shot_im"]])
+def test_whatever_can_be_trained_can_be_planned(here, monkeypatch, flags):
+    monkeypatch.setattr(throughput, "SECONDS", 0.05)
+    said = train(here, "planned", "--plan", *flags).stdout
+    titles = [line.split("|")[1].strip() for line in said.splitlines()[3:]]
+    # Without a bottleneck SHOT has nothing to train above the layer.
+    assert set(titles) == set(WAYS[-1:] if "--transfer" in flags else WAYS)
+
+
+@pytest.mark.parametrize("name", ["ftrl", "ftml"])
+def test_speeds_are_measured_with_optimizers_that_divide_by_the_rate(here, monkeypatch, name):
+    monkeypatch.setattr(throughput, "SECONDS", 0.05)
+    done = call("fine_tune.py", *COMMON, "--train-stage", 1, *START, "--test-io", 1, "--optimizer", name, cwd=here)
+    assert "limits this run" in done.stdout
+
+
+def test_features_are_timed_in_the_type_of_the_run(here, monkeypatch):
+    monkeypatch.setattr(throughput, "SECONDS", 0.05)
+    real, types = planning.for_inference, []
+    monkeypatch.setattr(planning, "for_inference", lambda symbol, devices, dtype: types.append(dtype) or real(
+        symbol, devices, dtype))
+    train(here, "planned", "--plan", "--dtype", "bfloat16", "--force-dtype")
+    assert types == ["bfloat16"]
 
 
 @pytest.mark.parametrize("flags", [["--test-io", 1], ["--read", "features"]])

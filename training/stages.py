@@ -64,7 +64,7 @@ from transfer_gluon.training.start import (
 from transfer_gluon.training.state import digest_of
 from transfer_gluon.training.summary import SOURCE_ACCURACY
 from transfer_gluon.training.tensorboard import TensorBoard
-from transfer_gluon.training.throughput import computing_speed, reading_speed
+from transfer_gluon.training.throughput import AT_REST, computing_speed, reading_speed
 from transfer_gluon.training.watch import Watch
 
 # Settings that workers may have of their own.
@@ -343,14 +343,16 @@ def _train(stage, store, stop):
         packed = stage.data.read != "files"
         decoders = [decoder_speed(images, stage.data.threads, packed) for images in read.domains]
         synthetic = synthetic_batches(stage, image_shape, len(devices))
-        computing = computing_speed(lambda batches: fit(net, objective, batches, devices, StepSchedule(0.0), 1,
+        computing = computing_speed(lambda batches: fit(net, objective, batches, devices, AT_REST, 1,
                                                         disp_batches=0, **training), synthetic)
         _say_what_limits(reading_speed(read.training), computing, decoders)
         return []
     if run.plan:
+        # The objective wants labels as these changes make them; what a user changes is about images.
+        training["before_forward"] = _changes_of_batches(stage, read.domains)
         ways = plan(net, objective, read, devices, training, image_shape=image_shape, batch_size=optimizer.batch_size,
                     layer=None if stage.objective.transfer_layers else stage.network.layer,
-                    views=stage.data.feature_views, synthetic=lambda number, shape: synthetic_batches(
+                    num_epochs=optimizer.num_epochs, synthetic=lambda number, shape: synthetic_batches(
                         stage, shape, len(devices), number))
         print(f"on {processor_name()}, in batches of {optimizer.batch_size}:\n{table(ways, optimizer.num_epochs)}")
         return []
