@@ -99,7 +99,8 @@ MUTATIONS = [
         *[("training/plan.py", before, after) for before, after in (
             ('if training["trainable"] is not None:', "if False:"), ("    if head:\n", "    if layer:\n"),
             ("for_inference(inside, devices, dtype)", 'for_inference(inside, devices, "float32")'),
-            ("way.first + num_epochs * way.epoch", "0"), ("way.first + num_epochs * way.epoch", "way.first"),
+            ("key=lambda way: way.first + num_epochs * way.epoch", "key=lambda way: 0"),
+            ("key=lambda way: way.first + num_epochs * way.epoch", "key=lambda way: way.first"),
             ("begun + (_peak() - begun)", "(_peak() - begun)"), ("* batch_size / small\n", "\n"))])],
     # The seams of the loop, and what is kept of them.
     *[(file, *change, "tests/test_seams.py") for file, *change in (

@@ -82,6 +82,20 @@ def test_whatever_can_be_trained_can_be_planned(here, monkeypatch, flags):
     assert set(titles) == set(WAYS[-1:] if "--transfer" in flags else WAYS)
 
 
+def test_what_a_user_changes_of_images_is_not_tried_on_features(here, monkeypatch, capsys):
+    monkeypatch.setattr(throughput, "SECONDS", 0.05)
+    monkeypatch.chdir(here)
+
+    def flipped(images, labels):
+        return images.flip(axis=3), labels
+
+    tg.Stage(1, 3, data=tg.DataOptions(data_dir="data"), images=tg.ImageOptions(image_shape=(3, 16, 16)),
+             network=tg.NetworkOptions(pretrained_model="model/s0", pretrained_epoch=1),
+             optimizer=tg.OptimizerOptions(batch_size=8, num_epochs=1), run=tg.RunOptions(plan=True),
+             before_forward=[flipped]).train()
+    assert WAYS[0] in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("name", ["ftrl", "ftml"])
 def test_speeds_are_measured_with_optimizers_that_divide_by_the_rate(here, monkeypatch, name):
     monkeypatch.setattr(throughput, "SECONDS", 0.05)
