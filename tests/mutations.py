@@ -78,12 +78,30 @@ MUTATIONS = [
         ("inference/batch_size.py", "max(sizes, key=", "min(sizes, key="),
         ("inference/quantized.py", "excluded_sym_names=whole, ", ""))],
     *[(file, *change, "tests/test_plan.py") for file, *change in (
-        (STAGES, 'if settings["computed_once"] and may_be_cached(stage, net):', "if may_be_cached(stage, net):"),
+        (STAGES, 'once = stage, settings["computed_once"] and may_be_cached(', "once = stage, may_be_cached("),
+        *[("training/cached.py", before, after) for before, after in (
+            ("            stage.regularization.mixup or ", "            "),
+            ('data.read not in ("records", "files")', 'data.read == "features"'),
+            (' or run.kv_store.startswith("dist")', ""), (" or stage.after_epoch", ""), (" or run.tensorboard", ""),
+            ("not stage.train_stage and lists.target", "False"),
+            ("        return False\n    above = ", "        pass\n    above = "))],
+        (STAGES, "features_in_memory(told, start, lists, image_shape, devices, dtype) if once else", ""),
+        ("training/cached.py", 'as_packed(lists.all) if data.read == "records" else [', "["),
+        ("training/cached.py", 'as_packed(lists.all) if data.read == "records" else [(images, False) for images in '
+         "lists.all]", "as_packed(lists.all)"),
         ("training/cached.py", "trained == above.intersection(learnable)", "trained <= above.intersection(learnable)"),
         ("training/cached.py", "not stage.augmentation.fixed or ", ""),
         ("training/cached.py", 'network.frozen_statistics != "inference" or ', ""),
         ("iters/augmentation.py", "self.reprob, self.max_random_h,", "self.max_random_h,"),
-        ("training/plan.py", 'if training["trainable"] is not None:', "if False:"))],
+        (STAGES, '        training["before_forward"] = _changes_of_batches(stage, read.domains)\n', ""),
+        ("training/throughput.py", "StepSchedule(1e-8)", "StepSchedule(0.0)"),
+        (STAGES, "devices, AT_REST, 1,", "devices, StepSchedule(0.0), 1,"),
+        *[("training/plan.py", before, after) for before, after in (
+            ('if training["trainable"] is not None:', "if False:"), ("    if head:\n", "    if layer:\n"),
+            ("for_inference(inside, devices, dtype)", 'for_inference(inside, devices, "float32")'),
+            ("key=lambda way: way.first + num_epochs * way.epoch", "key=lambda way: 0"),
+            ("key=lambda way: way.first + num_epochs * way.epoch", "key=lambda way: way.first"),
+            ("begun + (_peak() - begun)", "(_peak() - begun)"), ("* batch_size / small\n", "\n"))])],
     # The seams of the loop, and what is kept of them.
     *[(file, *change, "tests/test_seams.py") for file, *change in (
         ("training/learner.py", "loss + size * _number(", "loss + _number("),

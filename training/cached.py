@@ -1,12 +1,23 @@
-"""Features of a stage's images, each computed once and kept beside the lists: what `read` features trains on."""
+"""Features of a stage's images, each computed once: kept beside the lists, where `read` features asks for them, and in
+memory, where nobody does and nothing changes from epoch to epoch."""
 import dataclasses
 import hashlib
+import sys
 from pathlib import Path
 
+import numpy as np
+from tqdm import tqdm
+
+from transfer_gluon.base.errors import InputError
 from transfer_gluon.base.log import log
+from transfer_gluon.inference.batch_size import USUAL
+from transfer_gluon.inference.classifier import inference_block
 from transfer_gluon.inference.features import extract, feature_source
-from transfer_gluon.iters.feature_file import check_features, read_features
+from transfer_gluon.inference.outputs import outputs
+from transfer_gluon.iters import OrderedIter, ViewIter, prepared
+from transfer_gluon.iters.feature_file import Features, check_features, read_features
 from transfer_gluon.records.ready import as_packed
+from transfer_gluon.symbols import cut
 from transfer_gluon.symbols.frozen import above_layer, trainable_prefixes
 from transfer_gluon.symbols.layer_groups import begins
 
@@ -76,14 +87,60 @@ def _file(stage, role, images, shares_its_name, wanted, views):
     return Path(folder, f"{images.path.stem}{'' if usual else f'-{role}-{wanted.images[:8]}'}.npz")
 
 
-def may_be_cached(stage, net):
+def features_in_memory(stage, start, lists, image_shape, devices, dtype="float32"):
+    """The `Features` of every list of a stage as its images are now, with one view of those that are trained on.
+
+    Nothing is written, and none of before is read: whoever has not asked for features has put other images in the place
+    of some, and expects a run to see them.
+
+    Parameters and result: as of `cached_features`, but that `stage` reads records or files.
+
+    Raises: InputError that names an image which cannot be read; DivergedError for features that are no numbers.
+    """
+    layer, data, found = stage.network.layer, stage.data, []
+    net = inference_block(cut(start.symbol, layer), start, devices, image_shape, dtype)
+    packed = as_packed(lists.all) if data.read == "records" else [(images, False) for images in lists.all]
+    views = [1] * len(lists.domains) + [0] * (len(lists.all) - len(lists.domains))
+    with tqdm(total=sum((1 + more) * len(images) for more, images in zip(views, lists.all)), unit=" images",
+              disable=None, file=sys.stderr) as bar:
+        def computed(batches):
+            rows = []
+            for batch in outputs(net, batches, devices, start.name, f"what {layer} gives"):
+                rows.append(batch.logits)
+                bar.update(len(batch))
+            return np.concatenate(rows)
+
+        for (images, record), more in zip(packed, views):
+            # The digest would take a look at every weight, to no end.
+            source = feature_source(start, layer, images, image_shape, stage.images.val_resize, more,
+                                    stage.augmentation, stage.run.seed, digest="", dtype=dtype)
+            how = dict(threads=data.threads, packed=record)
+            values = computed(OrderedIter(images, USUAL, prepared(*image_shape[1:], source.resize), **how))
+            seen = [computed(ViewIter(images, USUAL, image_shape, stage.augmentation, view, stage.run.seed, **how))
+                    for view in range(more)]
+            found.append(Features(images.path, values, np.stack(seen) if seen else np.empty((0, *values.shape), "f4"),
+                                  images.indices, images.labels, list(images.files), source))
+    return found
+
+
+def may_be_cached(stage, net, lists):
     """Whether every epoch of a stage on images computes the same below the layer that feeds the classifier, so that it
     may be computed once: all that learns lies above, what is below computes as in use, and no image is changed by
-    chance."""
-    network, data = stage.network, stage.data
-    if not network.freeze or network.frozen_statistics != "inference" or stage.objective.transfer_layers or \
-            not stage.augmentation.fixed or data.read == "features" or data.benchmark or stage.run.test_io or \
-            stage.run.plan or stage.before_forward:
+    chance, or by anybody. In doubt it may not: whoever wants it can ask for it by `read` features."""
+    network, data, run = stage.network, stage.data, stage.run
+    if not network.freeze or network.frozen_statistics != "inference" or not stage.augmentation.fixed or \
+            stage.regularization.mixup or data.read not in ("records", "files") or data.benchmark or run.test_io or \
+            run.plan or run.kv_store.startswith("dist"):
+        return False
+    # What looks at images, or gives some to the network.
+    if stage.before_forward or stage.after_epoch or run.tensorboard:
+        return False
+    # Stage 0 watches its target, if there is one. That changes no number, so neither does `watch` 0.
+    if not stage.train_stage and lists.target:
+        return False
+    try:
+        as_cached(stage)
+    except InputError:      # something was given that features know nothing of
         return False
     above = above_layer(net, network.layer)[1]
     prefixes = trainable_prefixes(net, network.trainable)
@@ -93,7 +150,10 @@ def may_be_cached(stage, net):
 
 
 def as_cached(stage):
-    """The same stage on features that are computed once."""
+    """The same stage on features that are computed once.
+
+    Raises: InputError where it was given something that has no place beside `read` features.
+    """
     plain = dataclasses.replace(stage.network, freeze=False, trainable=None, frozen_statistics="move")
     return dataclasses.replace(stage, network=plain, data=dataclasses.replace(stage.data, read="features",
                                                                              feature_views=1))

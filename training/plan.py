@@ -9,8 +9,7 @@ from transfer_gluon.symbols.frozen import above_layer
 from transfer_gluon.symbols.precision import for_inference, symbol_block
 from transfer_gluon.training.learner import prepare
 from transfer_gluon.training.loop import fit
-from transfer_gluon.training.schedule import StepSchedule
-from transfer_gluon.training.throughput import computing_speed, reading_speed
+from transfer_gluon.training.throughput import AT_REST, computing_speed, reading_speed
 
 _IMAGES = 16        # a device computes in a step that is measured, at most: speed hardly depends on it
 
@@ -29,7 +28,8 @@ class Way:
     epoch : float
         Seconds of an epoch.
     memory : float
-        Bytes at the peak, roughly.
+        Bytes at the peak, roughly: of this process before anything is measured, and what was added until this way was,
+        by the size of the batch. A way that needs less than the one measured before it is told as much as that.
     """
 
     title: str
@@ -39,8 +39,10 @@ class Way:
     memory: float
 
 
-def plan(net, objective, read, devices, training, *, layer, image_shape, views, batch_size, synthetic):
-    """The `Way` objects of a run, the quickest first; each is measured for some seconds.
+def plan(net, objective, read, devices, training, *, layer, image_shape, num_epochs, batch_size, synthetic):
+    """The `Way` objects of a run, that first which ends first; each is measured for some seconds.
+
+    Ways by which nothing would learn are left out: features, where nothing above the layer does.
 
     Parameters
     ----------
@@ -49,12 +51,11 @@ def plan(net, objective, read, devices, training, *, layer, image_shape, views, 
     read : Read
         What is trained on.
     training : dict
-        What else `fit` is told; with `trainable`, that way is one more.
+        What else `fit` is told; with `trainable`, that way is one more. Its `before_forward` is to take features, too.
     layer : str or None
         Below which layers are frozen, or features computed; None where nothing is to lie below one alone.
     image_shape : (int, int, int)
-    views : int
-        Of every image, beside the plain one.
+    num_epochs : int
     batch_size : int
         Of the run, over all devices.
     synthetic : callable
@@ -64,26 +65,27 @@ def plan(net, objective, read, devices, training, *, layer, image_shape, views, 
     for device in devices:
         net(mx.nd.zeros((1, *image_shape), ctx=device))      # now all sizes are known
     small = min(batch_size, _IMAGES * len(devices))
-    plain = {**training, "lr_mult": None, "penalties": (), "before_forward": (), "ema": 0.0}
+    plain = {**training, "lr_mult": None, "penalties": (), "ema": 0.0}
     images_an_epoch = read.training.batches_per_epoch * batch_size
     reading = reading_speed(read.training)
-    ways = []
+    ways, begun = [], _peak()
 
     def measure(title, shape, first=0.0, read_too=True, **how):
-        before = _peak()
-        computing = computing_speed(lambda batches: fit(net, objective, batches, devices, StepSchedule(0.0), 1,
+        computing = computing_speed(lambda batches: fit(net, objective, batches, devices, AT_REST, 1,
                                                         disp_batches=0, **{**plain, **how}), synthetic(small, shape))
         # Of the CPU, reading takes what computing then lacks; beside a GPU it goes on meanwhile.
         together = min(computing, reading) if devices[0].device_type == "gpu" else 1 / (1 / computing + 1 / reading)
         speed = together if read_too else computing
-        memory = before + (_peak() - before) * batch_size / small
+        memory = begun + (_peak() - begun) * batch_size / small
         ways.append(Way(title, speed, first, images_an_epoch / speed, memory))
 
     alone = dict(trainable=None, frozen_statistics="move", features_from=None)
-    if layer:
-        head = sorted(above_layer(net, layer)[1])
-        below, speed = _features(net, layer, devices, (small, *image_shape))
-        count = sum(map(len, read.domains)) * (1 + views) or images_an_epoch
+    # From what needs least memory to what needs most: see `Way`.
+    above, parameters = above_layer(net, layer)[1] if layer else (), net.collect_params()
+    head = sorted(name for name in above if parameters[name].grad_req != "null")
+    if head:
+        below, speed = _features(net, layer, devices, (small, *image_shape), training["dtype"])
+        count = sum(map(len, read.domains)) or images_an_epoch
         measure(f"on features of {layer}, computed once", below, count * (1 / speed + 1 / reading),
                 read_too=False, **{**alone, "features_from": layer})
         measure(f"end to end, frozen up to {layer}", image_shape,
@@ -94,14 +96,15 @@ def plan(net, objective, read, devices, training, *, layer, image_shape, views, 
         measure("as it is told", image_shape, **dict(alone, trainable=training["trainable"],
                                                       frozen_statistics=training["frozen_statistics"]))
     measure("end to end, everything trains", image_shape, **alone)
-    return ways
+    return sorted(ways, key=lambda way: way.first + num_epochs * way.epoch)
 
 
-def _features(net, layer, devices, shape):
+def _features(net, layer, devices, shape, dtype):
     """The shape of what a layer gives for an image, and images a second that it is computed for."""
     inside = net(mx.sym.var("data"))[1].get_internals()[f"{layer}_output"]
     size = inside.infer_shape_partial(data=shape)[1][0][1:]
-    block = symbol_block(for_inference(inside, devices), mx.sym.var("data", dtype="float32"), net.collect_params())
+    block = symbol_block(for_inference(inside, devices, dtype), mx.sym.var("data", dtype="float32"),
+                         net.collect_params())
     return size, shape[0] / seconds_of(block, shape, devices[0])
 
 

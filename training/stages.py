@@ -33,7 +33,7 @@ from transfer_gluon.symbols.precision import usable_dtype
 from transfer_gluon.symbols.registry import loss_class, options_of
 from transfer_gluon.symbols.soft_labels import SoftLabels, balanced_weights
 from transfer_gluon.training.after_epoch import EarlyStop, Validation
-from transfer_gluon.training.cached import as_cached, cached_features, may_be_cached
+from transfer_gluon.training.cached import as_cached, cached_features, features_in_memory, may_be_cached
 from transfer_gluon.training.classes import known_classes, need_number
 from transfer_gluon.training.conflicts import check, choosing_settings, idle
 from transfer_gluon.training.domains import domain_batch, make_batches, read_lists, synthetic_batches
@@ -64,7 +64,7 @@ from transfer_gluon.training.start import (
 from transfer_gluon.training.state import digest_of
 from transfer_gluon.training.summary import SOURCE_ACCURACY
 from transfer_gluon.training.tensorboard import TensorBoard
-from transfer_gluon.training.throughput import computing_speed, reading_speed
+from transfer_gluon.training.throughput import AT_REST, computing_speed, reading_speed
 from transfer_gluon.training.watch import Watch
 
 # Settings that workers may have of their own.
@@ -315,9 +315,10 @@ def _train(stage, store, stop):
     start = starting_checkpoint(stage, record.checkpoint, image_shape)
     net = starting_network(stage, start, record.checkpoint is not None, image_shape,
                            lists.classes if lists else known.names)
-    if settings["computed_once"] and may_be_cached(stage, net):
+    told, once = stage, settings["computed_once"] and may_be_cached(stage, net, lists)
+    if once:
         log.info("nothing below %s changes, neither layers nor images: what it gives is computed once, as by `read` "
-                 "features with one of `feature_views`", stage.network.layer)
+                 "features with one of `feature_views`, and kept in memory", stage.network.layer)
         stage = as_cached(stage)
     cached = stage.data.read == "features"
     if run.gpus and not cached:
@@ -326,7 +327,8 @@ def _train(stage, store, stop):
         freeze_classifier(stage, net)
     if stage.network.freeze:
         check_new_layers(stage, net)
-    features = cached_features(stage, start, lists, image_shape, store, devices, dtype) if cached else None
+    features = features_in_memory(told, start, lists, image_shape, devices, dtype) if once else \
+        cached_features(stage, start, lists, image_shape, store, devices, dtype) if cached else None
     del start           # the network has its values
     read = make_batches(stage, lists, image_shape, store, len(devices), features)
     schedule = _schedule(optimizer, read, store.num_workers)
@@ -346,14 +348,16 @@ def _train(stage, store, stop):
         packed = stage.data.read != "files"
         decoders = [decoder_speed(images, stage.data.threads, packed) for images in read.domains]
         synthetic = synthetic_batches(stage, image_shape, len(devices))
-        computing = computing_speed(lambda batches: fit(net, objective, batches, devices, StepSchedule(0.0), 1,
+        computing = computing_speed(lambda batches: fit(net, objective, batches, devices, AT_REST, 1,
                                                         disp_batches=0, **training), synthetic)
         _say_what_limits(reading_speed(read.training), computing, decoders)
         return []
     if run.plan:
+        # The objective wants labels as these changes make them; what a user changes is about images.
+        training["before_forward"] = _changes_of_batches(stage, read.domains)
         ways = plan(net, objective, read, devices, training, image_shape=image_shape, batch_size=optimizer.batch_size,
                     layer=None if stage.objective.transfer_layers else stage.network.layer,
-                    views=stage.data.feature_views, synthetic=lambda number, shape: synthetic_batches(
+                    num_epochs=optimizer.num_epochs, synthetic=lambda number, shape: synthetic_batches(
                         stage, shape, len(devices), number))
         print(f"on {processor_name()}, in batches of {optimizer.batch_size}:\n{table(ways, optimizer.num_epochs)}")
         return []

@@ -2,8 +2,11 @@
 import time
 
 from transfer_gluon.base.framework import mx
+from transfer_gluon.training.schedule import StepSchedule
 
 SECONDS = 10
+# The learning rate of what is measured: hardly anything moves, and some optimizers divide by it.
+AT_REST = StepSchedule(1e-8)
 
 
 def reading_speed(batches):
