@@ -274,10 +274,10 @@ MUTATIONS = [
         (STAGES, "min(stage.data.watch, len(lists.target))", "stage.data.watch"),
         ("training/run.py", " and (epoch in judged or not self.by)", ""),
         ("training/epoch_score.py", " if self._score.can_judge(seen) else math.nan", ""),
-        (RUN, "self.results(), self.by)\n            for", "self.results())\n            for"),
+        (RUN, "best = best_result(results, self.by)", "best = best_result(results)"),
         ("training/summary.py", "    if by:\n", "    if False:\n"),
         ("training/conflicts.py", 'run.keep == "best" and not run.by', 'run.keep == "best"'),
-        ("training/conflicts.py", '(name == "ensemble", ', '(False, '),
+        ("training/epoch_score.py", '"ensemble": "it compares', '"none": "it compares'),
         ("training/conflicts.py", '("source" in needs and not data.source_validation, ', '(False, '),
         ("training/conflicts.py", '(cached and "mixed" in needs, ', '(False, '),
         (STAGES, "read.source_validation, read.source_sample))", "read.source_sample, read.source_sample))"))],
@@ -310,7 +310,7 @@ MUTATIONS = [
         ("training/after_epoch.py", ">= self._patience", "> self._patience"),
         ("training/after_epoch.py", "[*epoch.before, epoch.result]", "epoch.before"),
         ("training/run.py", "(best is None or epoch != best.epoch)", "True"),
-        (DOMAINS, "for part in (~held, held)]", "for part in (held | True, held)]"),
+        (DOMAINS, "for places in (~held, held)]", "for places in (held | True, held)]"),
         (DOMAINS, ".permutation(first)", ".permutation(len(images))"),
         (STAGES, 'settings["l2sp_start"] = ', "_ = "),
         (STAGES, 'if optimizer.lr_schedule == "inv":\n        settings', "if False:\n        settings"),
@@ -545,7 +545,7 @@ MUTATIONS = [
          'if "bottleneck_weight" not in', "test_one_that_stage_0_trained_may_rest"),
         ("symbols/frozen.py", '        if statistics != "move":\n', "        if False:\n",
          "test_statistics_of_nothing_are_refused"))],
-    (LOOP, "trainer.step(len(batch.data[0]) * store", "trainer.step(batches.batch_size * store",
+    (LOOP, "update(trainer, len(batch.data[0]) * store", "update(trainer, batches.batch_size * store",
      "tests/test_train_classifier.py::test_a_smaller_last_batch_has_a_mean_of_its_own"),
     ("train_classifier.py", "-{os.getpid()}", "",
      "tests/test_train_classifier.py::test_runs_without_a_prefix_keep_apart"),
@@ -623,7 +623,7 @@ MUTATIONS = [
         ("reader.plain(_inside(value) if header else value)", "value"))],
     ("exchange/pickle_machine.py", 'operation.name == "STRING"', "False", "tests/test_numpy_pickle.py"),
     *[(file, *change, "tests/test_published.py") for file, *change in (
-        ("records/published.py", "        source = part(source, divided(", "        _ = part(source, divided("),
+        ("records/published.py", "        source = source.part(divided(", "        _ = source.part(divided("),
         ("records/published.py", "validation / (validation + test), seed=seed", "0.9, seed=seed"),
         ("records/published.py", '"gtsrb": (0.33, 0)', '"gtsrb": (0.2, 0)'),
         ("records/published.py", '"cifar10": (0.2, 0)', '"cifar10": (0.33, 0)'),
@@ -795,7 +795,7 @@ MUTATIONS = [
         ("evidence", "of_all(own) for name in names if name not in found", "of_all(own) for name in names",
          "what_was_judged_is_not_looked_at_again_unless_a_score_is_new"),
         ("evidence", "        if run.prunes:", "        if False:", "large_checkpoints_go_when_they_were_looked_at"),
-        ("evidence", "row[f\"{name}_{decision}\"] = float(value)", "row[f\"{name}_all\"] = float(value)",
+        ("evidence", "row[f\"{name}_{decision}\"] = value", "row[f\"{name}_all\"] = value",
          "a_score_that_compares_sees_those_of_its_decision"))],
     *[(f"tools/{file}.py", before, after, f"tests/test_evidence.py::test_{test}") for file, before, after, test in (
         ("degrade", "/ 64) * light", "/ 64)", "every_degradation_is_seen"),
@@ -818,6 +818,13 @@ MUTATIONS = [
         (r're.fullmatch(r"[\w& -]+", kind) and ', ""), (r' and re.fullmatch(r"[\da-f-]+\.png", name)', ""),
         (', formats=["PNG"]', ""), ("packages[0].vendor == packages[1].vendor", "False"),
         ("(*_UNREADABLE, *_NO_PNG)", "_UNREADABLE"))],
+    *[("symbols/precision.py", *change, "tests/test_precision.py::test_what_others_take_too_is_not_changed_by_what_is_"
+       "joined_to_it") for change in (
+        ('_JOINING = "Convolution", "FullyConnected", ', '_JOINING = "Convolution", '), ('"LeakyReLU", "clip", ', ""),
+        ("takers.setdefault((number, output), []).append(None)", "pass"))],
+    *[("trials/decisions.py", *change, "tests/test_evidence.py") for change in (
+        ("_value(self.source, name, self.decision) if beside is None else beside",
+         "_value(self.source, name, self.decision)"),)],
     ("training/versions.py", "git_revision(_ROOT) or __version__", "git_revision(_ROOT)",
      "tests/test_package.py::test_what_is_installed_gives_every_name_and_its_version"),
 ]
