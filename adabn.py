@@ -34,7 +34,7 @@ from transfer_gluon.iters.image_list import MOST_LABEL, NULL_LABEL
 @click.option("--save-prefix", type=PATH, default=None,
               help="Write the adapted checkpoint under this prefix, same epoch.")
 @input_options("height and width of the input, as the original")
-@computing_options()
+@computing_options(trial=True)
 @click.option("--null-label", type=click.IntRange(0, MOST_LABEL), default=NULL_LABEL,
               help="The label that means 'unknown'.")
 def main(prefix, epoch, val, gpus, layers, statistics, save_prefix, image_shape, val_resize, batch_size, dtype,

@@ -32,7 +32,7 @@ from transfer_gluon.iters.image_list import MOST_LABEL, NULL_LABEL
 @input_options("the longer side of the input")
 @click.option("--null-label", type=click.IntRange(0, MOST_LABEL), default=NULL_LABEL,
               help="The label that means 'unknown'; such images do not count.")
-@computing_options(int8=True)
+@computing_options(int8=True, trial=True)
 def main(prefix, epoch, lst, output, overwrite, classes, image_shape, val_resize, null_label, batch_size, dtype,
          force_dtype, gpus, threads):
     """Compare what a network says with the labels of a list: accuracy, of every class too, confusion matrix,

@@ -31,7 +31,7 @@ from transfer_gluon.base.errors import InputError, first_ten
               help="File with the name of a class a line, class 0 first, to write instead of numbers.  "
                    "[default: what the checkpoint says; else classes.txt beside the list; else numbers]")
 @input_options("the longer side of the input")
-@computing_options(int8=True)
+@computing_options(int8=True, trial=True)
 def main(prefix, epoch, lst, folder, out, top_k, classes, image_shape, val_resize, batch_size, dtype, force_dtype,
          gpus, threads):
     """Classify the images of a list or a folder, prepared as for validation, straight from their files.

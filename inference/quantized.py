@@ -10,7 +10,7 @@ from transfer_gluon.inference.batch_size import USUAL
 from transfer_gluon.inference.outputs import outputs
 from transfer_gluon.symbols.backbone import check_fit
 from transfer_gluon.symbols.graph import Graph
-from transfer_gluon.symbols.precision import unshared
+from transfer_gluon.symbols.precision import telling, unshared
 
 _CALIBRATION, _COMPARED = 128, 256     # images
 
@@ -42,7 +42,7 @@ def quantized(symbol, checkpoint, images):
     arguments, auxiliary = ({name: value for name, value in values.items() if name in names}
                             for values in (checkpoint.arg_params, checkpoint.aux_params))
     batches = mx.io.NDArrayIter(mx.nd.array(images), batch_size=min(USUAL, len(images)))
-    with contextlib.redirect_stdout(None):
+    with telling("int8"), contextlib.redirect_stdout(None):
         symbol, arguments, auxiliary = quantization.quantize_model_mkldnn(
             unshared(symbol), arguments, auxiliary, calib_mode="naive", calib_data=batches, quantized_dtype="auto",
             excluded_sym_names=whole, num_calib_examples=len(images))

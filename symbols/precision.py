@@ -26,22 +26,38 @@ def usable_dtype(dtype, devices, force=False):
     >>> usable_dtype("float32", [mx.cpu()])
     'float32'
     """
-    if dtype not in (*DTYPES, "int8"):
-        raise InputError.of("dtype", dtype, f"one of {', '.join(DTYPES)}")
     if force and dtype != "bfloat16":
         raise does_nothing("force_dtype", "without `dtype` bfloat16", force)
-    gpu = devices[0].device_type == "gpu"
-    if dtype == "float16" and not gpu or dtype in ("bfloat16", "int8") and gpu:
-        raise InputError.of("dtype", dtype, "float32 or float16 on GPUs" if gpu else "float32 or bfloat16 on the CPU")
     if dtype == "bfloat16" and force and not emulates_bfloat16():
         raise InputError(f"`force_dtype` was given, and this processor ({processor_name()}) has no AVX-512, without "
                          "which MXNet has no bfloat16 at all; leave it out, and float32 is computed.", "force_dtype",
                          True, "a processor with AVX-512")
+    check_dtype(dtype, devices)
     if dtype == "bfloat16" and not force and not has_bfloat16():
         log.info("this processor (%s) has no units for bfloat16, which would be slower on it: computing in float32. "
                  "`force_dtype` computes in it all the same", processor_name())
         return "float32"
     return dtype
+
+
+def check_dtype(dtype, devices):
+    """Raise InputError for a type that does not exist, or that MXNet 1.9.1 does not compute on these devices."""
+    if dtype not in (*DTYPES, "int8"):
+        raise InputError.of("dtype", dtype, f"one of {', '.join(DTYPES)}")
+    gpu = devices[0].device_type == "gpu"
+    if dtype == "float16" and not gpu or dtype in ("bfloat16", "int8") and gpu:
+        raise InputError.of("dtype", dtype, "float32 or float16 on GPUs" if gpu else "float32 or bfloat16 on the CPU")
+
+
+@contextlib.contextmanager
+def telling(dtype):
+    """InputError for what MXNet raises of networks with operators that it has not in `dtype`."""
+    try:
+        yield
+    except (mx.MXNetError, ValueError) as error:
+        said = str(error).strip().splitlines()[-1]
+        raise InputError(f"MXNet 1.9.1 cannot compute this network in {dtype}: {said}. Expected float32 for it.",
+                         "dtype", dtype, "float32") from error
 
 
 def computing_in(symbol, dtype):
@@ -64,7 +80,7 @@ def computing_in(symbol, dtype):
     if dtype == "float32":
         return symbol
     first = [node["name"] for node in Graph.of(symbol).nodes if node["op"] == "Convolution"][:1]
-    with warnings.catch_warnings(), contextlib.redirect_stderr(None):
+    with telling(dtype), warnings.catch_warnings(), contextlib.redirect_stderr(None):
         warnings.simplefilter("ignore")     # of shapes that it does not ask for
         from mxnet.contrib import amp  # which `import mxnet` leaves out
 
@@ -76,6 +92,8 @@ def for_inference(symbol, devices, dtype="float32"):
     """What to compute in the place of a symbol where it is used on `devices`: in float32 the same numbers to 1e-6 of
     the largest, with batch normalisation and ReLU inside the convolutions before them (on the CPU, by MXNet's subgraphs
     for oneDNN); or those of another type."""
+    if devices:
+        check_dtype(dtype, devices)
     on_cpu = bool(devices) and devices[0].device_type == "cpu"
     return unshared(symbol).get_backend_symbol("MKLDNN") if on_cpu and dtype == "float32" else \
         computing_in(symbol, dtype)
@@ -111,9 +129,13 @@ def symbol_block(symbol, inputs, parameters):
     return block
 
 
-def training_block(net, dtype="float32"):
-    """What to call in the place of a network, images to anything nested in lists, where it trains: `computing_in`,
-    sharing its parameters; in float32 the network itself."""
+def training_block(net, dtype="float32", devices=()):
+    """What to call in the place of a network, images to anything nested in lists, where it trains on `devices`:
+    `computing_in`, sharing its parameters; in float32 the network itself."""
+    if dtype == "int8":
+        raise InputError.of("dtype", dtype, f"one of {', '.join(DTYPES)}: nothing trains in int8")
+    if devices:
+        check_dtype(dtype, devices)
     if dtype == "float32":
         return net
     outputs = net(mx.sym.var("data"))

@@ -67,7 +67,7 @@ MUTATIONS = [
         ("symbols/frozen.py", "for_inference(below, devices, dtype)", "for_inference(below, devices)"),
         ("symbols/frozen.py", "computing_in(above, dtype)", "above"),
         ("training/learner.py", "above_layer(net, features_from, dtype)", "above_layer(net, features_from)"),
-        ("training/learner.py", "training_block(net, dtype)", "training_block(net)"),
+        ("training/learner.py", "training_block(net, dtype, self.devices)", "training_block(net)"),
         ("training/learner.py", "trainer.step(images * scale)", "trainer.step(images)"),
         ("training/loss_scale.py", "max(scale / 2, 1.0)", "scale"),
         ("training/loss_scale.py", "min(scale * 2, _MOST)", "scale"),

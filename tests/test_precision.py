@@ -3,6 +3,7 @@ import logging
 
 import numpy as np
 import pytest
+from conftest import call
 from tiny import SHAPE, TinyIter, tiny_net
 
 from transfer_gluon.base import processor
@@ -192,6 +193,7 @@ def test_what_a_person_says_of_onednn_stays():
 def test_a_scaled_loss_trains_as_an_unscaled_one(monkeypatch):
     """The arithmetic of float16 without its numbers, which the CPU does not compute in."""
     monkeypatch.setattr(precision, "computing_in", lambda symbol, dtype: symbol)
+    monkeypatch.setattr(precision, "check_dtype", lambda dtype, devices: None)      # MXNet has no float16 on the CPU
     ends = []
     for dtype in "float32", "float16":
         net = tiny_net()
@@ -203,6 +205,7 @@ def test_a_scaled_loss_trains_as_an_unscaled_one(monkeypatch):
 
 def test_an_update_with_gradients_beyond_float16_is_left_out(monkeypatch):
     monkeypatch.setattr(precision, "computing_in", lambda symbol, dtype: symbol)
+    monkeypatch.setattr(precision, "check_dtype", lambda dtype, devices: None)      # MXNet has no float16 on the CPU
     net, steps = tiny_net(), []
 
     class Trainer:
@@ -293,3 +296,45 @@ def test_what_others_take_too_is_not_changed_by_what_is_joined_to_it(symbol):
         said = block(x)
         outputs += [output.asnumpy() for output in (said if isinstance(said, list) else [said])]
     assert [distance(one, other) for one, other in zip(found, wanted)] == pytest.approx([0] * len(wanted), abs=1e-6)
+
+
+@pytest.mark.parametrize(("dtype", "message"), [
+    ("float16", "float32 or bfloat16 on the CPU"), ("int8", "nothing trains"),
+    ("banana", "`dtype` is 'banana'; expected")])
+def test_the_library_refuses_types_too(dtype, message):
+    net = tiny_net()
+    with pytest.raises(InputError, match=message):
+        fit(net, TransferObjective(None), TinyIter(1), CPU, StepSchedule(0.1), 1, dtype=dtype)
+    _, checkpoint = trained("resnet", 8, 20)
+    if dtype != "int8":
+        with pytest.raises(InputError, match=message):
+            inference_block(checkpoint.symbol, checkpoint, CPU, dtype=dtype)
+
+
+def test_networks_that_a_type_cannot_compute_are_told(monkeypatch):
+    from mxnet.contrib import amp
+
+    def fails(*args, **options):
+        raise mx.MXNetError("lines\nConcat: types differ")
+
+    monkeypatch.setattr(amp, "convert_symbol", fails)
+    with pytest.raises(InputError, match="cannot compute this network in bfloat16: Concat: types differ. "):
+        precision.computing_in(mx.sym.var("data") + 1, "bfloat16")
+
+
+@bfloat16
+@pytest.mark.parametrize(("script", "flags"), [
+    ("evaluate.py", ["--lst", "VAL", "--output", "OUT"]), ("predict.py", ["--lst", "VAL", "--out", "OUT.csv"]),
+    ("adabn.py", ["--val", "VAL", "--save-prefix", "OUT"]),
+    ("extract_features.py", ["--lst", "VAL", "--out", "OUT.npz"]),
+])
+def test_what_a_command_is_told_to_compute_in_is_computed_in(script, flags, stage0, data, tmp_path, monkeypatch):
+    types, really = [], precision.computing_in
+    monkeypatch.setattr(precision, "computing_in", lambda symbol, dtype: types.append(dtype) or really(symbol, dtype))
+    monkeypatch.setattr(precision, "has_bfloat16", lambda: False)
+    for more in ["--dtype", "bfloat16"], ["--dtype", "bfloat16", "--force-dtype"]:
+        out = str(tmp_path / f"out{len(more)}")
+        words = [word.replace("VAL", str(data / "val.lst")).replace("OUT", out) for word in flags]
+        call(script, "--model", stage0, "--epoch", 1, *words, *more)
+        networks = 2 if script == "adabn.py" else 1     # that which is measured, and that which is judged
+        assert types == ["bfloat16"] * (networks if "--force-dtype" in more else 0)

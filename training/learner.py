@@ -71,7 +71,7 @@ class Learner(contextlib.AbstractContextManager):
             self.learning.update(_learning(beside, wd_on))
             objective.hybridize(static_alloc=True, static_shape=True)
             _multiply_rates(self.learning, lr_mult or {})
-            self.on_batches = above if features_from else training_block(net, dtype)
+            self.on_batches = above if features_from else training_block(net, dtype, self.devices)
             self._forward = self.on_batches
             if trainable is not None and not features_from:
                 frozen = frozen_below(net, self.learning, frozen_statistics, dtype)
