@@ -5,7 +5,7 @@ from transfer_gluon.inference.quantized import calibration_images, calibration_l
 from transfer_gluon.iters import OrderedIter
 from transfer_gluon.symbols import logits
 from transfer_gluon.symbols.backbone import check_fit, values_block
-from transfer_gluon.symbols.precision import for_inference
+from transfer_gluon.symbols.precision import check_dtype, for_inference
 
 
 def classifier(checkpoint, devices, image_shape=None, dtype="float32", calibration=None):
@@ -64,9 +64,8 @@ def inference_block(symbol, checkpoint, devices, image_shape=None, dtype="float3
         With int8, images of the kind that it will see: see `quantized`.
     """
     devices = list(devices) if isinstance(devices, (list, tuple)) else [devices]
+    check_dtype(dtype, devices)
     if dtype == "int8":
-        if devices[0].device_type != "cpu":
-            raise InputError.of("dtype", dtype, "float32 or float16 on GPUs")
         if calibration is None:
             raise InputError("`dtype` int8 was given without images to calibrate it with.", "calibration", None,
                              "an array of images")

@@ -149,11 +149,7 @@ def extract(checkpoint, layer, images, path, devices, *, image_shape=None, val_r
         work = _Part(path, source, batch_size, overwrite)
         batch_size = work.batch_size
         net = inference_block(cut(checkpoint.symbol, layer), checkpoint, devices, source.image_shape, dtype)
-        arguments = dict(threads=threads, packed=packed)
-        passes = [lambda part, bad: OrderedIter(part, batch_size, prepared(*source.image_shape[1:], source.resize),
-                                                bad=bad, **arguments)]
-        passes += [lambda part, bad, view=view: ViewIter(part, batch_size, source.image_shape, augmentation, view, seed,
-                                                         bad=bad, **arguments) for view in range(views)]
+        passes = passes_over(source, augmentation, batch_size, threads=threads, packed=packed)
         bad = []
         with tqdm(total=len(images) * len(passes), unit=" images", disable=None, file=sys.stderr) as bar:
             for number, batches in enumerate(passes):
@@ -168,6 +164,18 @@ def extract(checkpoint, layer, images, path, devices, *, image_shape=None, val_r
         write_features(features)
         work.remove()
         return features
+
+
+def passes_over(source, augmentation, batch_size, **how):
+    """What makes iterators of the images that features are computed of: one for the images as they are, and one for
+    each view that a `FeatureSource` tells of. Each is called with a list of images, and with a list for those that
+    cannot be read, or None, as `OrderedIter` takes it; `how` are further parameters of iterators."""
+    plain = prepared(*source.image_shape[1:], source.resize)
+    passes = [lambda images, bad=None: OrderedIter(images, batch_size, plain, bad=bad, **how)]
+    return passes + [
+        lambda images, bad=None, view=view: ViewIter(images, batch_size, source.image_shape, augmentation, view,
+                                                     source.seed, bad=bad, **how)
+        for view in range(source.views)]
 
 
 @contextlib.contextmanager

@@ -14,14 +14,14 @@ from transfer_gluon.inference.classifier import num_classes
 from transfer_gluon.iters import ImageList
 from transfer_gluon.iters.image_list import NULL_LABEL
 from transfer_gluon.records.folders import read_images
-from transfer_gluon.scores.candidates import find_candidates, look_at_all
+from transfer_gluon.scores.candidates import check_classes, find_candidates, look_at_all
 from transfer_gluon.scores.choice import Choice, choose
 from transfer_gluon.scores.seen import sample
 from transfer_gluon.symbols import resize_of
 from transfer_gluon.training.run import recorded_settings
 from transfer_gluon.training.summary import read_summary
 from transfer_gluon.trials.adaptation import METHODS
-from transfer_gluon.trials.choosing import began_with, gather, labels_in
+from transfer_gluon.trials.choosing import gather, labels_in, with_sources
 
 _TITLES = {loss: title for title, loss in METHODS.values() if loss}
 
@@ -122,12 +122,9 @@ def collect(runs, devices, source_model=None, *, data_dir="data", source=None, t
     elif source is not None:
         raise does_nothing("source", "without images of the target to look at", source)
     else:
-        sources, notes = began_with(find_candidates(named), source_model)
-        there = {(one.prefix, one.epoch) for one in sources}
-        candidates = sources + [one for one in find_candidates(named) if (one.prefix, one.epoch) not in there]
+        candidates, _, notes = with_sources(named, source_model)
     first = candidates[0].load()
-    _same_classes(candidates, image_shape)
-    inputs = [_input_of(one.load(), image_shape, val_resize) for one in candidates]
+    number, inputs = _classes_and_inputs(candidates, image_shape, val_resize)
     computing = dict(seed=seed, image_shape=image_shape, val_resize=val_resize, batch_size=batch_size, threads=threads,
                      dtype=dtype)
     looked = {}
@@ -143,7 +140,6 @@ def collect(runs, devices, source_model=None, *, data_dir="data", source=None, t
             looked = _look_at_val(candidates, labelled, devices, computing)
             lists = [labelled]
     names = first.classes or next((images.classes for images in lists if images is not None and images.classes), None)
-    number = num_classes(first.symbol, inputs[0][0], first.name)
     classes = list(names) if names and len(names) == number else [str(label) for label in range(number)]
     settings = [recorded_settings(one.prefix) for one in candidates]
     summaries = [_summary(one.prefix) for one in candidates]
@@ -151,22 +147,18 @@ def collect(runs, devices, source_model=None, *, data_dir="data", source=None, t
                     notes=notes, **looked)
 
 
-def _input_of(checkpoint, image_shape, val_resize):
-    """What `look_at_all` makes images for a network of."""
-    shape = tuple(image_shape or checkpoint.image_shape)
-    return shape, val_resize or resize_of(checkpoint.symbol, shape)
+def _classes_and_inputs(candidates, image_shape, val_resize):
+    """How many classes the candidates tell apart, and what `look_at_all` makes images for each of.
 
-
-def _same_classes(candidates, image_shape):
-    """Raise InputError where the candidates have different numbers of classes, whether there are images or not."""
-    counts = {}
+    Raises: InputError for different classes, whether there are images or not.
+    """
+    told, inputs = [], []
     for one in candidates:
         checkpoint = one.load()
-        counts.setdefault(num_classes(checkpoint.symbol, image_shape or checkpoint.image_shape, checkpoint.name), one)
-    if len(counts) > 1:
-        told = "; ".join(f"{one} has {count} classes" for count, one in counts.items())
-        raise InputError("the runs tell different numbers of classes apart, and cannot be compared: "
-                         f"{told}. Give those of one number.", "runs", None, "networks of the same classes")
+        shape = tuple(image_shape or checkpoint.image_shape)
+        told.append((one, num_classes(checkpoint.symbol, shape, checkpoint.name), checkpoint.classes))
+        inputs.append((shape, val_resize or resize_of(checkpoint.symbol, shape)))
+    return check_classes(told), inputs
 
 
 def _look(found, devices, most, computing):

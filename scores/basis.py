@@ -18,6 +18,8 @@ class Score:
         What of {"source", "trained", "mixed"} it needs beside the target.
     quick : bool
         Whether it is done in milliseconds, so that `choose` can do it a hundred times.
+    alone : bool
+        Whether it tells anything of a network that is compared with no other.
 
     >>> class Confidence(Score):
     ...     name = "confidence"
@@ -31,9 +33,14 @@ class Score:
     name = ""
     needs = frozenset()
     quick = True
+    alone = True
 
     def __call__(self, seen):
         raise NotImplementedError
+
+    def fewest(self, num_classes):
+        """How many images of the target it needs for so many classes."""
+        return 1
 
     def can_judge(self, seen):
         """Whether all that it needs is there, and finite."""

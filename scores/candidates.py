@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from tqdm import tqdm
 
-from transfer_gluon.base.errors import InputError, first_ten
+from transfer_gluon.base.errors import InputError
 from transfer_gluon.base.log import log
 from transfer_gluon.checkpoints.checkpoint import load_checkpoint, parameter_file, saved_epochs
 from transfer_gluon.inference.batch_size import USUAL
@@ -170,23 +170,29 @@ def _networks(candidates):
 
 
 def _same_classes(candidates, networks, image_shape):
-    counts, names = {}, {}
-    for _, symbol, places in networks:
+    told = []
+    for _, _, places in networks:
         checkpoint = candidates[places[0]].load()
-        names[candidates[places[0]]] = checkpoint.classes
-        found = num_classes(symbol, image_shape or checkpoint.image_shape, checkpoint.name)
-        counts.setdefault(found, []).extend(places)
+        number = num_classes(checkpoint.symbol, image_shape or checkpoint.image_shape, checkpoint.name)
+        told.append((candidates[places[0]], number, checkpoint.classes))
+    return check_classes(told)
+
+
+def check_classes(told):
+    """How many classes networks tell apart.
+
+    `told`: of each, its `Candidate`, the number of its classes, and their names or None.
+
+    Raises: InputError where they mean different classes by a number.
+    """
+    counts = {}
+    for one, number, _ in told:
+        counts.setdefault(number, []).append(one)
     if len(counts) > 1:
-        lines = [f"{count} classes: {candidates[place]}" for count, places in counts.items() for place in places[:3]]
-        raise InputError("the candidates tell different numbers of classes apart, and cannot be compared:"
-                         f"{first_ten(lines)}\n  Give those of one number.", "runs", None,
-                         "networks of the same classes")
-    _same_names([(one, known) for one, known in names.items() if known])
-    return next(iter(counts))
-
-
-def _same_names(names):
-    """Raise InputError where candidates, each with the names of its classes, mean different ones by a number."""
+        some = "; ".join(f"{number} classes: {one}" for number, those in counts.items() for one in those[:3])
+        raise InputError("the candidates tell different numbers of classes apart, and cannot be compared: "
+                         f"{some}. Give those of one number.", "runs", None, "networks of the same classes")
+    names = [(one, known) for one, _, known in told if known]
     for one, known in names:
         first, expected = names[0]
         for number, (name, other) in enumerate(zip(expected, known)):
@@ -194,3 +200,4 @@ def _same_names(names):
                 raise InputError(f"class {number} is {name} to {first}, and {other} to {one}: the candidates cannot be "
                                  "compared, which is done by the numbers of classes. Give those of the same classes in "
                                  "the same order.", "runs", None, "networks of the same classes")
+    return next(iter(counts))

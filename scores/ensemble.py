@@ -15,6 +15,7 @@ class Ensemble(Score):
     """
 
     name = "ensemble"
+    alone = False
 
     def of_all(self, seen):
         judged = [self.can_judge(one) for one in seen]

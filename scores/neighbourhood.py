@@ -21,11 +21,14 @@ class Neighbourhood(Score):
     name = "neighbourhood"
     quick = False
 
+    def fewest(self, num_classes):
+        return 3
+
     def __call__(self, seen):
         p = probabilities(seen.target_logits)
         f = p / np.linalg.norm(p, axis=1, keepdims=True)
         n = len(f)
-        if n < 3:
+        if n < self.fewest(p.shape[1]):
             return np.nan
         total = 0.0
         for start in range(0, n, _ROWS):

@@ -92,8 +92,6 @@ def for_inference(symbol, devices, dtype="float32"):
     """What to compute in the place of a symbol where it is used on `devices`: in float32 the same numbers to 1e-6 of
     the largest, with batch normalisation and ReLU inside the convolutions before them (on the CPU, by MXNet's subgraphs
     for oneDNN); or those of another type."""
-    if devices:
-        check_dtype(dtype, devices)
     on_cpu = bool(devices) and devices[0].device_type == "cpu"
     return unshared(symbol).get_backend_symbol("MKLDNN") if on_cpu and dtype == "float32" else \
         computing_in(symbol, dtype)
@@ -129,13 +127,9 @@ def symbol_block(symbol, inputs, parameters):
     return block
 
 
-def training_block(net, dtype="float32", devices=()):
-    """What to call in the place of a network, images to anything nested in lists, where it trains on `devices`:
-    `computing_in`, sharing its parameters; in float32 the network itself."""
-    if dtype == "int8":
-        raise InputError.of("dtype", dtype, f"one of {', '.join(DTYPES)}: nothing trains in int8")
-    if devices:
-        check_dtype(dtype, devices)
+def training_block(net, dtype="float32"):
+    """What to call in the place of a network, images to anything nested in lists, where it trains: `computing_in`,
+    sharing its parameters; in float32 the network itself."""
     if dtype == "float32":
         return net
     outputs = net(mx.sym.var("data"))

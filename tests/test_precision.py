@@ -193,7 +193,7 @@ def test_what_a_person_says_of_onednn_stays():
 def test_a_scaled_loss_trains_as_an_unscaled_one(monkeypatch):
     """The arithmetic of float16 without its numbers, which the CPU does not compute in."""
     monkeypatch.setattr(precision, "computing_in", lambda symbol, dtype: symbol)
-    monkeypatch.setattr(precision, "check_dtype", lambda dtype, devices: None)      # MXNet has no float16 on the CPU
+    monkeypatch.setattr(learner, "check_dtype", lambda dtype, devices: None)      # MXNet has no float16 on the CPU
     ends = []
     for dtype in "float32", "float16":
         net = tiny_net()
@@ -205,7 +205,7 @@ def test_a_scaled_loss_trains_as_an_unscaled_one(monkeypatch):
 
 def test_an_update_with_gradients_beyond_float16_is_left_out(monkeypatch):
     monkeypatch.setattr(precision, "computing_in", lambda symbol, dtype: symbol)
-    monkeypatch.setattr(precision, "check_dtype", lambda dtype, devices: None)      # MXNet has no float16 on the CPU
+    monkeypatch.setattr(learner, "check_dtype", lambda dtype, devices: None)      # MXNet has no float16 on the CPU
     net, steps = tiny_net(), []
 
     class Trainer:

@@ -12,9 +12,8 @@ from transfer_gluon.base.errors import InputError
 from transfer_gluon.base.log import log
 from transfer_gluon.inference.batch_size import USUAL
 from transfer_gluon.inference.classifier import inference_block
-from transfer_gluon.inference.features import extract, feature_source
+from transfer_gluon.inference.features import extract, feature_source, passes_over
 from transfer_gluon.inference.outputs import outputs
-from transfer_gluon.iters import OrderedIter, ViewIter, prepared
 from transfer_gluon.iters.feature_file import Features, check_features, read_features
 from transfer_gluon.records.ready import as_packed
 from transfer_gluon.symbols import cut
@@ -114,12 +113,10 @@ def features_in_memory(stage, start, lists, image_shape, devices, dtype="float32
             # The digest would take a look at every weight, to no end.
             source = feature_source(start, layer, images, image_shape, stage.images.val_resize, more,
                                     stage.augmentation, stage.run.seed, digest="", dtype=dtype)
-            how = dict(threads=data.threads, packed=record)
-            values = computed(OrderedIter(images, USUAL, prepared(*image_shape[1:], source.resize), **how))
-            seen = [computed(ViewIter(images, USUAL, image_shape, stage.augmentation, view, stage.run.seed, **how))
-                    for view in range(more)]
-            found.append(Features(images.path, values, np.stack(seen) if seen else np.empty((0, *values.shape), "f4"),
-                                  images.indices, images.labels, list(images.files), source))
+            passes = passes_over(source, stage.augmentation, USUAL, threads=data.threads, packed=record)
+            values = np.stack([computed(batches(images)) for batches in passes])
+            found.append(Features(images.path, values[0], values[1:], images.indices, images.labels,
+                                  list(images.files), source))
     return found
 
 

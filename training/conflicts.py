@@ -3,7 +3,7 @@ from transfer_gluon.base.errors import InputError
 from transfer_gluon.scores.registry import score
 from transfer_gluon.symbols.layer_groups import begins
 from transfer_gluon.symbols.registry import loss_class, options_of
-from transfer_gluon.training.epoch_score import COMPARING
+from transfer_gluon.training.epoch_score import COMPARES
 from transfer_gluon.training.optimizers import NOT_AT_REST, takes_momentum
 
 
@@ -152,9 +152,10 @@ def choosing_settings(run):
 def _check_score(stage):
     """Of a score by which the best epoch is chosen."""
     name, data = stage.run.by, stage.data
-    needs, cached = score(name).needs, data.read == "features"
+    judge, cached = score(name), data.read == "features"
+    needs = judge.needs
     why = next((why for cannot, why in [
-        (name in COMPARING, COMPARING.get(name)),
+        (not judge.alone, COMPARES),
         (not data.watch, "it looks at the target images of `watch`, which is 0"),
         ("source" in needs and not data.source_validation, "it looks at a part of the source that is held out; "
          "`source_validation` 0.1 holds a tenth out"),

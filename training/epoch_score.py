@@ -7,14 +7,14 @@ from transfer_gluon.scores.registry import score as made
 from transfer_gluon.scores.seen import look
 from transfer_gluon.training.summary import score_column
 
-# Of scores that no epoch can be judged by: why.
-COMPARING = {"ensemble": "it compares networks with each other, and an epoch is judged when it is done; choose.py does "
-                         "so when the run is"}
+# Why a score that tells nothing of a network alone judges no epoch.
+COMPARES = "it compares networks with each other, and an epoch is judged when it is done; choose.py does so when the " \
+    "run is"
 
 
 def check_images(name, number, num_classes):
     """Raise InputError where so many images of the target are too few for a score."""
-    fewest = {"class_ami": num_classes, "neighbourhood": 3}.get(name, 1)
+    fewest = made(name).fewest(num_classes)
     if number < fewest:
         raise InputError(f"`by` {name} was given, which looks at {fewest} target images or more, and `watch` has "
                          f"{number} of them.", "by", name, f"at least {fewest} images of the target")
@@ -38,9 +38,9 @@ class EpochScore:
     """
 
     def __init__(self, name, target, source=None, trained=None):
-        if name in COMPARING:
-            raise InputError(f"`name` is {name}: {COMPARING[name]}.", "name", name, "a score of one network")
         self._name, self._score, self._said = name, made(name), False
+        if not self._score.alone:
+            raise InputError(f"`name` is {name}: {COMPARES}.", "name", name, "a score of one network")
         self._target, self._source, self._trained = target, source, trained
 
     def __call__(self, epoch):

@@ -7,9 +7,10 @@ from transfer_gluon.base.devices import MOVING, to_devices
 from transfer_gluon.base.errors import DivergedError, InputError, first_ten
 from transfer_gluon.base.framework import mx
 from transfer_gluon.base.log import log
+from transfer_gluon.base.processor import DTYPES
 from transfer_gluon.symbols.frozen import above_layer, frozen_below
 from transfer_gluon.symbols.layer_groups import begins
-from transfer_gluon.symbols.precision import training_block
+from transfer_gluon.symbols.precision import check_dtype, training_block
 from transfer_gluon.training.ema import Average
 from transfer_gluon.training.loss_scale import LossScale
 from transfer_gluon.training.options import WD_ON
@@ -52,6 +53,9 @@ class Learner(contextlib.AbstractContextManager):
     def __init__(self, net, objective, devices, trainable=None, frozen_statistics="move", lr_mult=None,
                  wd_on="weights", features_from=None, dtype="float32"):
         self._average = None
+        if dtype == "int8":
+            raise InputError.of("dtype", dtype, f"one of {', '.join(DTYPES)}: nothing trains in int8")
+        check_dtype(dtype, devices)
         if features_from:
             above, trainable = above_layer(net, features_from, dtype)
         self.net, self.objective, self.devices = net, objective, devices
@@ -71,7 +75,7 @@ class Learner(contextlib.AbstractContextManager):
             self.learning.update(_learning(beside, wd_on))
             objective.hybridize(static_alloc=True, static_shape=True)
             _multiply_rates(self.learning, lr_mult or {})
-            self.on_batches = above if features_from else training_block(net, dtype, self.devices)
+            self.on_batches = above if features_from else training_block(net, dtype)
             self._forward = self.on_batches
             if trainable is not None and not features_from:
                 frozen = frozen_below(net, self.learning, frozen_statistics, dtype)

@@ -72,10 +72,7 @@ def gather(runs, source_model=None, *, data_dir="data", source=None, target=None
     Raises: InputError for a run without checkpoints, for a source model that is not there, and for lists that cannot be
     used.
     """
-    found, notes = find_candidates(runs), []
-    settings = {one.prefix: recorded_settings(one.prefix) for one in found}
-    sources = [_named(source_model)] if source_model else _sources_of(settings, notes)
-    candidates = each_once([*sources, *found])
+    candidates, settings, notes = with_sources(runs, source_model)
     others = [one for one in candidates if not one.is_source]
     classes = candidates[0].load().classes
 
@@ -91,13 +88,12 @@ def gather(runs, source_model=None, *, data_dir="data", source=None, target=None
     if images.in_place and not {*(classes or ())}.isdisjoint(Path(file).parent.name for file in images.files):
         notes.append(f"{images.path}: its folders are called like classes, which is not looked at: folders tell no "
                      "labels of a target. Give labelled photos as `val`, to hear how well networks do on them")
-    settings.update((one.prefix, recorded_settings(one.prefix)) for one in sources)
     if images.labelled.any() and any(one.digest in told.values() for told in settings.values()
                                      for one in (images, images.part(images.labelled))):
         notes.append(f"the {images.labelled.sum()} labels of {images.path} were trained on, and are not looked at")
         images = replace(images, labels=np.full(len(images), images.null_label))
     told, began = ([settings[prefix] for prefix in dict.fromkeys(one.prefix for one in some) if settings[prefix]]
-                   for some in (others, sources))
+                   for some in (others, (one for one in candidates if one.is_source)))
     held, trained = _apart(read(source, "source"), told, began, notes)
     told = _unseen(read(val, "val") if val or not target else None, images.part(images.labelled), notes)
     return Gathered(candidates, images, held, trained, told, notes)
@@ -114,11 +110,14 @@ def _unseen(val, few, notes):
     return None if seen.all() else val.part(~seen)
 
 
-def began_with(candidates, source_model=None):
-    """The networks that candidates began with, as `gather` finds them, and what a person must know of these."""
-    notes = []
-    settings = {one.prefix: recorded_settings(one.prefix) for one in candidates}
-    return [_named(source_model)] if source_model else _sources_of(settings, notes), notes
+def with_sources(runs, source_model=None):
+    """What runs name, behind the networks that they began with; the settings of all by their prefixes; and what a
+    person must know of these. Parameters and errors: as of `gather`."""
+    found, notes = find_candidates(runs), []
+    settings = {one.prefix: recorded_settings(one.prefix) for one in found}
+    sources = [_named(source_model)] if source_model else _sources_of(settings, notes)
+    settings.update((one.prefix, recorded_settings(one.prefix)) for one in sources)
+    return each_once([*sources, *found]), settings, notes
 
 
 def _named(text):

@@ -298,12 +298,11 @@ def rows(runs):
             features = np.zeros((1, 1), np.float32)      # at which none of them looks
             seen = [Seen(target_features=features, **parts[place_of[id(row)]]) for row in group.candidates]
             for name in comparing:
-                *values, last = map(float, score(name).of_all(seen))
-                takes_part = DECISIONS[decision][1]
-                for row, value in zip(group.adapted, values if takes_part else [*values, last]):
+                values = score(name).of_all(seen).tolist()
+                for row, value in zip(group.adapted, values):
                     row[f"{name}_{decision}"] = value
-                    if takes_part:
-                        row[source_column(name, decision)] = last
+                    if DECISIONS[decision][1]:
+                        row[source_column(name, decision)] = values[-1]
     return told
 
 
